@@ -1,0 +1,208 @@
+"""The command line: `python -m motion_transfer transfer CLIP --prompt P` and its single steps.
+
+Exit status 0; 2 with one line on standard error for a user's mistake; 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from motion_transfer.errors import MotionTransferError
+from motion_transfer.lora.files import load_lora, save_lora
+from motion_transfer.model.memory import peak_memory_mb
+from motion_transfer.pipeline import Studio, scene_of
+from motion_transfer.types import Progress, RenderSpec, TuneSpec
+from motion_transfer.video.frames import save_png
+from motion_transfer.video.io import read_clip, write_clip
+from motion_transfer.video.overlay import head_map_picture
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learn a clip's motion and render it onto new content.")
+
+ClipArg = Annotated[Path, typer.Argument(help="Reference video: mp4, gif, webm, mov or avi.")]
+BaseOpt = Annotated[str, typer.Option(help="nano, or a Wan folder in diffusers layout.")]
+PrecisionOpt = Annotated[str, typer.Option(help="nf4, int8, bf16 or fp32.")]
+CaptionOpt = Annotated[str, typer.Option(help="What the reference shows.")]
+PromptOpt = Annotated[str, typer.Option(help="What the new video shows.")]
+SeedOpt = Annotated[int, typer.Option(help="Seed of every random draw.")]
+StrengthOpt = Annotated[float, typer.Option(help="Motion strength; 1 is the reference's own motion.")]
+StepsOpt = Annotated[int, typer.Option(help="Denoising steps.")]
+GuidanceOpt = Annotated[float, typer.Option(help="Guidance scale.")]
+SpatialOpt = Annotated[int, typer.Option(help="Steps of the spatial stage.")]
+TemporalOpt = Annotated[int, typer.Option(help="Steps of the temporal stage.")]
+StartOpt = Annotated[float, typer.Option(help="Start of the span, in seconds.")]
+EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds.")]
+JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
+
+TUNE, RENDER = TuneSpec(), RenderSpec()
+
+
+class Meter:
+    """Prints stage, step, rate and time left on standard error."""
+
+    def __init__(self) -> None:
+        self.stage, self.begin, self.shown = "", 0.0, 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Shows one step; at most five lines a second."""
+        now = time.monotonic()
+        if progress.stage != self.stage:
+            self.stage, self.begin, self.shown = progress.stage, now, 0.0
+        done = progress.step == progress.total
+        if now - self.shown < 0.2 and not done:
+            return
+        self.shown = now
+        rate = (progress.step - 1) / (now - self.begin) if now > self.begin and progress.step > 1 else 0.0
+        left = f"{(progress.total - progress.step) / rate:.0f} s left" if rate else "..."
+        loss = f"  loss {progress.loss:.3f}" if progress.loss is not None else ""
+        line = f"{progress.stage} {progress.step}/{progress.total}  {rate:.1f} steps/s  {left}{loss}"
+        end = "\n" if done or not sys.stderr.isatty() else ""
+        print(("\r\033[K" if sys.stderr.isatty() else "") + line, end=end, file=sys.stderr, flush=True)
+
+
+def _write_json(path: Path | None, values: dict[str, Any]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+
+
+def _print_report(values: dict[str, float | None]) -> None:
+    for name, value in values.items():
+        print(f"{name}: {'-' if value is None else f'{value:.3f}'}")
+
+
+@app.command()
+def transfer(
+    clip: ClipArg,
+    prompt: PromptOpt,
+    caption: CaptionOpt = "",
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+    strength: StrengthOpt = RENDER.strength,
+    spatial_steps: SpatialOpt = TUNE.spatial_steps,
+    temporal_steps: TemporalOpt = TUNE.temporal_steps,
+    seed: SeedOpt = 0,
+    steps: StepsOpt = RENDER.steps,
+    guidance: GuidanceOpt = RENDER.guidance,
+    start: StartOpt = 0.0,
+    end: EndOpt = None,
+    out: Annotated[Path, typer.Option(help="The rendered video.")] = Path("transfer.mp4"),
+    json_path: JsonOpt = None,
+) -> None:
+    """The whole job: clip in, motion learned, new video out."""
+    tune_spec = TuneSpec(caption=caption, seed=seed, spatial_steps=spatial_steps, temporal_steps=temporal_steps)
+    render_spec = RenderSpec(prompt=prompt, seed=seed, strength=strength, steps=steps, guidance=guidance)
+    reference = read_clip(clip, start_s=start, end_s=end, caption=caption)
+    scene = scene_of(clip) if start == 0.0 and end is None else None
+    result = Studio(base=base, precision=precision).transfer(
+        reference, tune_spec, render_spec, scene=scene, on_progress=Meter()
+    )
+    lora_path = out.with_suffix(".safetensors")
+    save_lora(result.tuned.lora, lora_path)
+    write_clip(result.render, out, comment=json.dumps({"render": asdict(render_spec)}))
+    _print_report(result.report.as_json())
+    _write_json(
+        json_path,
+        {
+            "seconds": result.seconds,
+            "peak_memory_mb": peak_memory_mb(),
+            "report": result.report.as_json(),
+            "lora": str(lora_path),
+            "video": str(out),
+            "spec": {"base": base, "precision": precision, "tune": asdict(tune_spec), "render": asdict(render_spec)},
+        },
+    )
+
+
+@app.command()
+def tune(
+    clip: ClipArg,
+    out: Annotated[Path, typer.Option(help="The LoRA file to write.")],
+    caption: CaptionOpt = "",
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+    spatial_steps: SpatialOpt = TUNE.spatial_steps,
+    temporal_steps: TemporalOpt = TUNE.temporal_steps,
+    seed: SeedOpt = 0,
+    start: StartOpt = 0.0,
+    end: EndOpt = None,
+    json_path: JsonOpt = None,
+) -> None:
+    """Learns a clip's motion as a LoRA file."""
+    spec = TuneSpec(caption=caption, seed=seed, spatial_steps=spatial_steps, temporal_steps=temporal_steps)
+    reference = read_clip(clip, start_s=start, end_s=end, caption=caption)
+    tuned = Studio(base=base, precision=precision).tune(reference, spec, on_progress=Meter())
+    save_lora(tuned.lora, out)
+    _write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
+                            "spec": {"base": base, "precision": precision, "tune": asdict(spec)}})  # fmt: skip
+
+
+@app.command()
+def render(
+    prompt: PromptOpt,
+    out: Annotated[Path, typer.Option(help="The video file to write.")],
+    lora: Annotated[Path | None, typer.Option(help="The motion; none renders the bare base.")] = None,
+    strength: StrengthOpt = RENDER.strength,
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+    seed: SeedOpt = 0,
+    steps: StepsOpt = RENDER.steps,
+    guidance: GuidanceOpt = RENDER.guidance,
+) -> None:
+    """Renders a prompt with a learned motion."""
+    spec = RenderSpec(prompt=prompt, seed=seed, strength=strength, steps=steps, guidance=guidance)
+    motion = load_lora(lora) if lora is not None else None
+    clip = Studio(base=base, precision=precision).render(motion, spec, on_progress=Meter())
+    write_clip(clip, out, comment=json.dumps({"render": asdict(spec)}))
+
+
+@app.command()
+def judge(
+    reference: ClipArg,
+    generated: Annotated[Path, typer.Argument(help="The render.")],
+    prompt: PromptOpt = "",
+    json_path: JsonOpt = None,
+) -> None:
+    """Measures a render against its reference."""
+    report = Studio().judge(read_clip(reference), read_clip(generated), prompt=prompt, scene=scene_of(reference))
+    _print_report(report.as_json())
+    missing = {m.name: m.why_missing for m in report.measures if m.value is None}
+    _write_json(json_path, {"report": report.as_json(), "why_missing": missing})
+
+
+@app.command()
+def heads(
+    clip: ClipArg,
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG).")],
+    caption: CaptionOpt = "",
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+) -> None:
+    """Draws which attention heads are spatial and which temporal on a clip."""
+    head_map = Studio(base=base, precision=precision).heads(read_clip(clip), TuneSpec(caption=caption), on_progress=Meter())
+    save_png(head_map_picture(head_map), out)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command and returns its exit status."""
+    try:
+        status = app(arguments, standalone_mode=False)
+    except MotionTransferError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except click.ClickException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        return 2
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,33 @@
+"""Errors a person can cause. Each message is one sentence: what was expected, what came, what to do."""
+
+
+class MotionTransferError(Exception):
+    """Anything the user can mend; its text is shown as it is."""
+
+
+class BadClip(MotionTransferError):
+    """The file is not a usable video, or the chosen span holds too little."""
+
+
+class BadSpec(MotionTransferError):
+    """A setting is out of range or unknown."""
+
+
+class BadLora(MotionTransferError):
+    """The file is not a LoRA that can be used."""
+
+
+class WrongBase(MotionTransferError):
+    """The LoRA was made for another base model."""
+
+
+class MissingWeights(MotionTransferError):
+    """The base model's weights are not where they should be."""
+
+
+class NotEnoughMemory(MotionTransferError):
+    """The work does not fit into memory."""
+
+
+class Cancelled(MotionTransferError):
+    """The user stopped the work."""

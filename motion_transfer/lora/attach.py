@@ -1,0 +1,156 @@
+"""LoRA adapters on and off a transformer. The only place that knows peft."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from motion_transfer.errors import BadLora
+from motion_transfer.lora.heads import COLUMN_MODULES
+from motion_transfer.types import Lora, LowRank
+
+
+def _adapter_layers(transformer: nn.Module, name: str) -> dict[str, LoraLayer]:
+    return {p: m for p, m in transformer.named_modules() if isinstance(m, LoraLayer) and name in m.lora_A}
+
+
+def _activate(transformer: nn.Module, trainable: str | None) -> None:
+    """Makes every adapter active and only `trainable` (if any) learn."""
+    for module in transformer.modules():
+        if isinstance(module, LoraLayer):
+            module.set_adapter(list(module.lora_A))
+            for name in module.lora_A:
+                for matrix in (module.lora_A[name].weight, module.lora_B[name].weight):
+                    matrix.requires_grad_(name == trainable)
+
+
+def _inject(transformer: nn.Module, name: str, ranks: Mapping[str, int]) -> dict[str, LoraLayer]:
+    """Adds an adapter of the given rank to each named module; alpha equals rank, so no scale remains."""
+    paths = list(ranks)
+    config = LoraConfig(
+        r=max(ranks.values()),
+        lora_alpha=max(ranks.values()),
+        target_modules=paths,
+        rank_pattern={f"^{p}$".replace(".", r"\."): r for p, r in ranks.items()},
+        alpha_pattern={f"^{p}$".replace(".", r"\."): r for p, r in ranks.items()},
+    )
+    inject_adapter_in_model(config, transformer, adapter_name=name)
+    layers = _adapter_layers(transformer, name)
+    assert set(layers) == set(paths), set(paths) ^ set(layers)
+    return layers
+
+
+def add_group_adapter(
+    transformer: nn.Module, name: str, masks: Mapping[str, Tensor], *, rank: int, generator: torch.Generator
+) -> list[nn.Parameter]:
+    """Attaches a trainable LoRA confined to a head group, and returns its parameters.
+
+    Rows of `up` (for q, k, v) and columns of `down` (for the output projection) outside the group start at zero
+    and get no gradient; AdamW's decay keeps zeros at zero.
+
+    Args:
+        transformer: the model; its other adapters stay active but frozen.
+        name: the adapter's name.
+        masks: channel mask per module path, from `heads.group_masks`.
+        rank: rank of every layer.
+        generator: draws the initial `down` matrices.
+    """
+    layers = _inject(transformer, name, dict.fromkeys(masks, rank))
+    parameters: list[nn.Parameter] = []
+    for path in sorted(layers):
+        down, up = layers[path].lora_A[name].weight, layers[path].lora_B[name].weight
+        mask = masks[path].to(device=down.device, dtype=down.dtype)
+        with torch.no_grad():
+            down.copy_(torch.randn(down.shape, generator=generator) / down.shape[1] ** 0.5)
+            up.zero_()
+            if path.endswith(COLUMN_MODULES):
+                down.mul_(mask)
+        if path.endswith(COLUMN_MODULES):
+            down.register_hook(lambda g, m=mask: g * m)
+        else:
+            up.register_hook(lambda g, m=mask: g * m[:, None])
+        parameters += [down, up]
+    _activate(transformer, name)
+    return parameters
+
+
+def read_adapter(transformer: nn.Module, name: str) -> dict[str, LowRank]:
+    """Copies an adapter's matrices out, on the CPU in float32."""
+    out = {}
+    for path, layer in sorted(_adapter_layers(transformer, name).items()):
+        down, up = layer.lora_A[name].weight.detach(), layer.lora_B[name].weight.detach()
+        out[path] = LowRank(down_RI=down.float().cpu().clone(), up_OR=up.float().cpu() * layer.scaling[name])
+    return out
+
+
+def _check_fits(transformer: nn.Module, lora: Lora) -> None:
+    modules = dict(transformer.named_modules())
+    for path, layer in lora.layers.items():
+        module = modules.get(path)
+        if module is None or not hasattr(module, "in_features"):
+            raise BadLora(f"the LoRA changes {path}, which this base does not have; it was made for another base.")
+        want, got = (module.out_features, module.in_features), (layer.up_OR.shape[0], layer.down_RI.shape[1])
+        if want != got:
+            raise BadLora(f"{path} is {want[0]}x{want[1]} in this base but {got[0]}x{got[1]} in the LoRA; use its own base.")
+
+
+def add_frozen(transformer: nn.Module, name: str, lora: Lora) -> None:
+    """Attaches a LoRA as it is.
+
+    Raises:
+        BadLora: its layers do not fit this transformer.
+    """
+    _check_fits(transformer, lora)
+    layers = _inject(transformer, name, {p: x.down_RI.shape[0] for p, x in lora.layers.items()})
+    with torch.no_grad():
+        for path, x in lora.layers.items():
+            layers[path].lora_A[name].weight.copy_(x.down_RI)
+            layers[path].lora_B[name].weight.copy_(x.up_OR)
+    _activate(transformer, None)
+
+
+def remove_adapters(transformer: nn.Module) -> None:
+    """Puts every base layer back, so that the transformer is as if no adapter had been there."""
+    for path, module in list(transformer.named_modules()):
+        if isinstance(module, LoraLayer):
+            parent, _, child = path.rpartition(".")
+            setattr(transformer.get_submodule(parent), child, module.get_base_layer())
+    if hasattr(transformer, "peft_config"):
+        del transformer.peft_config
+
+
+@contextmanager
+def solo(transformer: nn.Module, name: str, strength: float) -> Iterator[None]:
+    """While open, only the named adapter acts, `strength` times as strong; gradients are kept as they were."""
+    learning = {p: p.requires_grad for p in transformer.parameters()}
+    layers = [m for m in transformer.modules() if isinstance(m, LoraLayer)]
+    before = [list(layer.active_adapters) for layer in layers]
+    for layer in layers:
+        layer.set_adapter([name] if name in layer.lora_A else [])
+        layer.scale_layer(strength)
+    try:
+        yield
+    finally:
+        for layer, names in zip(layers, before, strict=True):
+            layer.unscale_layer(strength)
+            layer.set_adapter(names)
+        for parameter, grad in learning.items():
+            parameter.requires_grad_(grad)
+
+
+@contextmanager
+def attached(transformer: nn.Module, lora: Lora | None) -> Iterator[None]:
+    """While open, the transformer carries the LoRA (or none)."""
+    if lora is None or not lora.layers:
+        yield
+        return
+    try:
+        add_frozen(transformer, "motion", lora)
+        yield
+    finally:
+        remove_adapters(transformer)

@@ -1,0 +1,94 @@
+"""LoRA files: safetensors in the layouts that Wan tools use.
+
+Written in diffusers layout (`transformer.blocks.N.attn1.to_q.lora_A.weight`), which stock
+`WanPipeline.load_lora_weights` reads; ComfyUI's layout (`diffusion_model.blocks.N.self_attn.q…`) is read too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from motion_transfer.errors import BadLora
+from motion_transfer.types import Lora, LowRank
+
+RECIPE = "motion_transfer"
+_COMFY = {"self_attn.q": "attn1.to_q", "self_attn.k": "attn1.to_k", "self_attn.v": "attn1.to_v",
+          "self_attn.o": "attn1.to_out.0", "cross_attn.q": "attn2.to_q", "cross_attn.k": "attn2.to_k",
+          "cross_attn.v": "attn2.to_v", "cross_attn.o": "attn2.to_out.0", "ffn.0": "ffn.net.0.proj",
+          "ffn.2": "ffn.net.2"}  # fmt: skip
+_KEY = re.compile(r"^(?:transformer\.|diffusion_model\.)?(blocks\.\d+\.[\w.]+?)\.(lora_A|lora_B|lora_down|lora_up|alpha)(?:\.weight)?$")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, as hex."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def save_lora(lora: Lora, path: Path) -> None:
+    """Writes a LoRA with its recipe in the header; the old file, if any, is replaced in one step."""
+    tensors = {}
+    for name in sorted(lora.layers):
+        tensors[f"transformer.{name}.lora_A.weight"] = lora.layers[name].down_RI.float().contiguous()
+        tensors[f"transformer.{name}.lora_B.weight"] = lora.layers[name].up_OR.float().contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, str(partial), metadata={"format": "pt", RECIPE: json.dumps(dict(lora.info), sort_keys=True)})
+    with open(partial, "rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(partial, path)
+
+
+def _module_path(name: str) -> str:
+    block, _, rest = name.partition(".")[2].partition(".")
+    return f"blocks.{block}.{_COMFY.get(rest, rest)}"
+
+
+def _collect(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    parts: dict[str, dict[str, Tensor]] = {}
+    with safe_open(str(path), framework="pt") as handle:
+        recipe = json.loads((handle.metadata() or {}).get(RECIPE, "{}"))
+        for key in handle.keys():  # noqa: SIM118 - safe_open is no mapping
+            match = _KEY.match(key)
+            if match is None:
+                raise BadLora(f"expected Wan LoRA keys such as blocks.0.attn1.to_q.lora_A.weight, but {path.name} "
+                              f"holds {key[:80]}; convert it to diffusers or ComfyUI layout.")  # fmt: skip
+            kind = {"lora_down": "lora_A", "lora_up": "lora_B"}.get(match[2], match[2])
+            parts.setdefault(_module_path(match[1]), {})[kind] = handle.get_tensor(key).float()
+    return parts, recipe
+
+
+def load_lora(path: Path) -> Lora:
+    """Reads a LoRA file; `alpha` is folded into `up`.
+
+    Raises:
+        BadLora: not a safetensors file, unknown keys, missing halves, wrong shapes or non-finite numbers.
+    """
+    if not path.is_file():
+        raise BadLora(f"expected a LoRA file, but there is none at {path}; check the name.")
+    try:
+        parts, recipe = _collect(path)
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise BadLora(f"expected a safetensors LoRA, but {path.name} can't be read ({error}); export it again.") from error
+    layers = {}
+    for name, found in parts.items():
+        down, up = found.get("lora_A"), found.get("lora_B")
+        if down is None or up is None or down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
+            raise BadLora(f"{name} in {path.name} has no matching pair of matrices; export the LoRA again.")
+        if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
+            raise BadLora(f"{name} in {path.name} holds infinite or undefined numbers; the file is broken, tune again.")
+        alpha = found.get("alpha")
+        layers[name] = LowRank(down_RI=down, up_OR=up if alpha is None else up * (float(alpha) / down.shape[0]))
+    if not layers:
+        raise BadLora(f"expected LoRA weights, but {path.name} holds none; choose another file.")
+    return Lora(layers=layers, info=recipe)

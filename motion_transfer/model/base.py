@@ -1,0 +1,173 @@
+"""Opens a base and calls its network: `velocity()` is the only call there is."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import bitsandbytes as bnb
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+from torch import Tensor, nn
+from transformers import AutoTokenizer, UMT5EncoderModel
+
+from motion_transfer.errors import BadSpec
+from motion_transfer.model.attention import WeightedTextProcessor, weigh_text
+from motion_transfer.model.catalog import BaseSpec, find_base, weights_hash
+from motion_transfer.model.codec import Codec
+from motion_transfer.model.flow import TIMESTEPS
+from motion_transfer.model.rope import temporal_positions
+from motion_transfer.model.text import TextEncoder, TextStates
+from motion_transfer.types import PRECISIONS
+
+
+def _quantizable(transformer: WanTransformer3DModel) -> list[str]:
+    """Linear layers of the blocks. Embedders, norms, modulation and `proj_out` are sensitive and stay out."""
+    return [p for p, m in transformer.named_modules() if p.startswith("blocks.") and isinstance(m, nn.Linear)]
+
+
+def _nf4(linear: nn.Linear, dtype: torch.dtype) -> nn.Module:
+    quantized = bnb.nn.Linear4bit(
+        linear.in_features,
+        linear.out_features,
+        bias=linear.bias is not None,
+        compute_dtype=dtype,
+        compress_statistics=True,
+        quant_type="nf4",
+    )
+    quantized.weight = bnb.nn.Params4bit(
+        linear.weight.data.float(), requires_grad=False, quant_type="nf4", compress_statistics=True, module=quantized
+    )
+    quantized.bias = linear.bias
+    return quantized
+
+
+def _int8(linear: nn.Linear) -> nn.Module:
+    quantized = bnb.nn.Linear8bitLt(
+        linear.in_features, linear.out_features, bias=linear.bias is not None, has_fp16_weights=False
+    )
+    quantized.weight = bnb.nn.Int8Params(linear.weight.data.half(), requires_grad=False, has_fp16_weights=False)
+    quantized.bias = linear.bias
+    return quantized
+
+
+def quantize(transformer: WanTransformer3DModel, precision: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Replaces the blocks' linear layers by quantized ones, in place, and moves the model to `device`.
+
+    diffusers' own quantizer refuses to run without a GPU; bitsandbytes' layers do not.
+    The model is marked so that peft picks its quantized LoRA layers, which never merge into the weights by
+    accident.
+    """
+    for path in _quantizable(transformer):
+        linear = transformer.get_submodule(path)
+        parent, _, child = path.rpartition(".")
+        fresh = _nf4(linear, dtype) if precision == "nf4" else _int8(linear)
+        setattr(transformer.get_submodule(parent), child, fresh)
+    transformer.is_loaded_in_4bit = precision == "nf4"
+    transformer.is_loaded_in_8bit = precision == "int8"
+    transformer.to(device)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VideoBase:
+    """An opened base. Made only by `open_base`."""
+
+    spec: BaseSpec
+    transformer: WanTransformer3DModel
+    codec: Codec
+    text: TextEncoder
+    scheduler: UniPCMultistepScheduler
+    text_attention: WeightedTextProcessor
+    device: torch.device
+    dtype: torch.dtype
+    precision: str
+    hash: str
+
+    @property
+    def num_latents(self) -> int:
+        """Latent frames of a native clip."""
+        return self.codec.num_latents(self.spec.num_frames)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """`(Z, F, Y, X)` of a native clip."""
+        scale = self.codec.vae.config.scale_factor_spatial
+        return (
+            self.transformer.config.in_channels,
+            self.num_latents,
+            self.spec.height // scale,
+            self.spec.width // scale,
+        )
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads of each block."""
+        return self.transformer.config.num_attention_heads
+
+    @property
+    def head_width(self) -> int:
+        """Channels of each head."""
+        return self.transformer.config.attention_head_dim
+
+    def velocity(
+        self, z_BZFYX: Tensor, sigma_B: Tensor, text: TextStates, times_F: tuple[float, ...] | None = None
+    ) -> Tensor:
+        """The network's velocity `noise - z` for noisy latents, float32 on the base's device.
+
+        Args:
+            z_BZFYX: noisy latents.
+            sigma_B: noise levels in [0, 1].
+            text: states of one prompt, or of one per batch row.
+            times_F: places of the latent frames on the time axis; default 0, 1, 2, …
+        """
+        text = text.expand(z_BZFYX.shape[0]) if text.states_BMD.shape[0] == 1 else text
+        self.text_attention.bias_BM = text.bias_BM.to(self.device)
+        with ExitStack() as stack:
+            if times_F is not None:
+                stack.enter_context(temporal_positions(self.transformer, times_F))
+            velocity = self.transformer(
+                z_BZFYX.to(self.device, self.dtype),
+                (sigma_B * TIMESTEPS).to(self.device),
+                text.states_BMD.to(self.device, self.dtype),
+                return_dict=False,
+            )[0]
+        return velocity.float()
+
+
+def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None = None) -> VideoBase:
+    """Opens a base by catalog name or folder.
+
+    Args:
+        name: "nano", or a folder that stock diffusers opens as `WanPipeline`.
+        precision: "nf4", "int8", "bf16" or "fp32"; the weights of the blocks only, the rest computes in
+            float32 on the CPU and bfloat16 on a GPU.
+        device: default the first GPU, else the CPU.
+
+    Raises:
+        MissingWeights: no such base.
+        BadSpec: unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise BadSpec(f"precision must be one of {', '.join(PRECISIONS)}, but is {precision!r}; choose one.")
+    spec = find_base(name)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    half = precision == "bf16" or (where.type == "cuda" and precision != "fp32")
+    dtype = torch.bfloat16 if half else torch.float32
+    transformer = WanTransformer3DModel.from_pretrained(spec.folder, subfolder="transformer", torch_dtype=dtype)
+    transformer.eval().requires_grad_(False)
+    if precision in ("nf4", "int8"):
+        quantize(transformer, precision, where, dtype)
+    vae = AutoencoderKLWan.from_pretrained(spec.folder, subfolder="vae", torch_dtype=torch.float32)
+    encoder = UMT5EncoderModel.from_pretrained(spec.folder, subfolder="text_encoder", torch_dtype=torch.float32)
+    return VideoBase(
+        spec=spec,
+        transformer=transformer.to(where),
+        codec=Codec(vae, where),
+        text=TextEncoder(AutoTokenizer.from_pretrained(spec.folder / "tokenizer"), encoder, where),
+        scheduler=UniPCMultistepScheduler.from_pretrained(spec.folder, subfolder="scheduler"),
+        text_attention=weigh_text(transformer),
+        device=where,
+        dtype=dtype,
+        precision=precision,
+        hash=weights_hash(spec.folder),
+    )

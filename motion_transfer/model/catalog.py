@@ -1,0 +1,59 @@
+"""Which bases there are, and where their folders lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from motion_transfer.errors import MissingWeights
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+WAN_NATIVE = {"height": 480, "width": 832, "num_frames": 81, "fps": 16.0}
+WHOLE_HASH_BYTES = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSpec:
+    """A base's name, folder and native clip format (pixels, frames, frames a second)."""
+
+    name: str
+    folder: Path
+    height: int
+    width: int
+    num_frames: int
+    fps: float
+
+
+def find_base(name: str) -> BaseSpec:
+    """The base of that name, or the Wan folder at that path.
+
+    Raises:
+        MissingWeights: neither is there.
+    """
+    folder = ASSETS / name if name in ("nano",) else Path(name).expanduser()
+    if not (folder / "model_index.json").is_file():
+        raise MissingWeights(
+            f"expected a base called nano or a folder in diffusers' Wan layout, but found no model_index.json in {name}; "
+            "check the name."
+        )
+    native_path = folder / "native.json"
+    native = json.loads(native_path.read_text()) if native_path.is_file() else WAN_NATIVE
+    return BaseSpec(name=name if name == "nano" else folder.name, folder=folder, **native)
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over all weight files of a folder; of giant files, their heads, tails and sizes only."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder)}:{size}".encode())
+        with open(path, "rb") as handle:
+            if size <= WHOLE_HASH_BYTES:
+                digest.update(handle.read())
+            else:
+                digest.update(handle.read(2**20))
+                handle.seek(-(2**20), 2)
+                digest.update(handle.read())
+    return digest.hexdigest()

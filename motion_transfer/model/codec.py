@@ -1,0 +1,62 @@
+"""Clips to normalized latents and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+
+from motion_transfer.types import Clip, Latents
+
+FRAME_BATCH = 16
+
+
+class Codec:
+    """A causal video autoencoder with its latent statistics; everything in float32."""
+
+    def __init__(self, vae: AutoencoderKLWan, device: torch.device) -> None:
+        self.vae = vae.to(device).eval().requires_grad_(False)
+        self.device = device
+        shape = (1, -1, 1, 1, 1)
+        self.mean = torch.tensor(vae.config.latents_mean, device=device).view(shape)
+        self.std = torch.tensor(vae.config.latents_std, device=device).view(shape)
+
+    @property
+    def frames_per_latent(self) -> int:
+        """Pixel frames in each latent frame after the first."""
+        return self.vae.config.scale_factor_temporal
+
+    def num_latents(self, num_frames: int) -> int:
+        """Latent frames of a clip of `num_frames`."""
+        return (num_frames - 1) // self.frames_per_latent + 1
+
+    @torch.no_grad()
+    def _encode(self, frames_BCTHW: Tensor) -> Tensor:
+        posterior = self.vae.encode(frames_BCTHW.to(self.device)).latent_dist
+        return ((posterior.mode().float() - self.mean) / self.std).cpu()
+
+    def encode(self, clip: Clip) -> Latents:
+        """The whole clip; its latent frames sit at 0, 1, 2, …"""
+        z_ZFYX = self._encode(_to_model(clip.frames_THWC)[None])[0]
+        return Latents(z_ZFYX=z_ZFYX, times_F=tuple(map(float, range(z_ZFYX.shape[1]))))
+
+    def encode_frames(self, clip: Clip) -> Tensor:
+        """Every frame alone, as a one-frame clip: `(T, Z, 1, Y, X)`.
+
+        A causal codec's later latents hold four frames each, so they can't be sliced out of the clip's.
+        """
+        frames_TC1HW = _to_model(clip.frames_THWC).transpose(0, 1)[:, :, None]
+        return torch.cat([self._encode(part) for part in frames_TC1HW.split(FRAME_BATCH)])
+
+    @torch.no_grad()
+    def decode(self, z_ZFYX: Tensor) -> np.ndarray:
+        """Frames `(T, H, W, 3)` uint8."""
+        raw = z_ZFYX[None].to(self.device) * self.std + self.mean
+        video_CTHW = self.vae.decode(raw).sample[0].float().cpu()
+        return ((video_CTHW / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 3, 0).numpy()
+
+
+def _to_model(frames_THWC: np.ndarray) -> Tensor:
+    """uint8 frames to `(3, T, H, W)` float32 in -1..1."""
+    return torch.from_numpy(frames_THWC).permute(3, 0, 1, 2).float() / 127.5 - 1

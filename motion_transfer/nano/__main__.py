@@ -1,0 +1,54 @@
+"""`python -m motion_transfer.nano codec|base --minutes N`: trains the shipped weights, resuming where it was.
+
+Two processes of one thread each are fastest on two cores:
+`OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m motion_transfer.nano base --minutes 60`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from motion_transfer.model.catalog import ASSETS
+from motion_transfer.nano.base import train_base
+from motion_transfer.nano.codec import train_codec
+from motion_transfer.nano.export import export_base, export_codec
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
+WorkOpt = Annotated[Path, typer.Option(help="Folder of checkpoints and encoded clips.")]
+ScaleOpt = Annotated[int, typer.Option(help="Factor on the batch sizes, for GPUs.")]
+WORK = Path.home() / ".cache" / "motion_transfer" / "nano"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@app.command()
+def codec(
+    minutes: MinutesOpt, total_minutes: float | None = None, work: WorkOpt = WORK, batch_scale: ScaleOpt = 1
+) -> None:
+    """Trains the codec, then writes it into assets/nano with its latent statistics."""
+    if minutes > 0:
+        train_codec(work, minutes=minutes, total_minutes=total_minutes, device=DEVICE, batch_scale=batch_scale)
+    export_codec(work, ASSETS / "nano")
+
+
+@app.command()
+def base(
+    minutes: MinutesOpt,
+    picture_minutes: float = 30.0,
+    fade_minutes: float = 0.0,
+    work: WorkOpt = WORK,
+    batch_scale: ScaleOpt = 1,
+) -> None:
+    """Trains the base, then writes its averaged weights into assets/nano."""
+    if minutes > 0:
+        train_base(work, ASSETS / "nano", minutes=minutes, picture_minutes=picture_minutes,
+                   fade_minutes=fade_minutes, device=DEVICE, batch_scale=batch_scale)  # fmt: skip
+    export_base(work, ASSETS / "nano")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,78 @@
+"""Training state on disk: safetensors and JSON, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Writes `path` (safetensors, with `facts` as JSON in its header) in one atomic step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    flat = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    save_file(flat, str(partial), metadata={"facts": json.dumps(facts)})
+    with open(partial, "rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(partial, path)
+
+
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads what `save_state` wrote."""
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as handle:
+        facts = json.loads(handle.metadata()["facts"])
+    return load_file(str(path)), facts
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
+    """Adam's moments as named tensors."""
+    out = {}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            out[f"optimizer/{key}/{names[parameter]}"] = torch.as_tensor(value)
+    return out
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], tensors: dict[str, Tensor]
+) -> None:
+    """Puts saved moments back; parameters without any start fresh."""
+    for parameter, name in names.items():
+        found = {}
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            tensor = tensors.get(f"optimizer/{key}/{name}")
+            if tensor is not None:
+                found[key] = tensor.clone() if key == "step" else tensor.to(parameter.device).clone()
+        if found:
+            optimizer.state[parameter] = found
+
+
+class Ema:
+    """Exponential moving average of a module's parameters, with a warm start: early on it forgets faster."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow = {name: p.detach().clone() for name, p in module.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Moves the average toward the module's present weights."""
+        decay = min(self.decay, (step + 1) / (step + 10))
+        names, values = zip(*module.named_parameters(), strict=True)
+        averages = [self.shadow[name] for name in names]
+        torch._foreach_mul_(averages, decay)
+        torch._foreach_add_(averages, [v.detach() for v in values], alpha=1 - decay)
+
+    @torch.no_grad()
+    def copy_to(self, module: nn.Module) -> None:
+        """Writes the average into a module of the same shape."""
+        for name, parameter in module.named_parameters():
+            parameter.copy_(self.shadow[name])

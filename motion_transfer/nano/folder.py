@@ -1,0 +1,101 @@
+"""nano as a folder that stock diffusers opens with `WanPipeline.from_pretrained`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+
+from motion_transfer.nano.codec import SIZE_PX, Z_DIM
+from motion_transfer.video.synth.palette import vocabulary
+from motion_transfer.video.synth.scene import FPS, NUM_FRAMES
+
+TEXT_WIDTH = 128
+FLOW_SHIFT = 3.0
+SHARD = "14MB"
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A word-level tokenizer over the world's vocabulary; `</s>` ends every prompt."""
+    words = ["<pad>", "</s>", "<unk>", *vocabulary()]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace("grey", "gray")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+    )
+
+
+def build_text_encoder(vocab_size: int) -> UMT5EncoderModel:
+    """An untrained UMT5 encoder of two layers."""
+    return UMT5EncoderModel(
+        UMT5Config(
+            vocab_size=vocab_size,
+            d_model=TEXT_WIDTH,
+            d_kv=32,
+            d_ff=256,
+            num_layers=2,
+            num_heads=4,
+            dropout_rate=0.0,
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=0,
+        )
+    )
+
+
+def build_transformer() -> WanTransformer3DModel:
+    """An untrained Wan transformer with 8 blocks of width 256."""
+    return WanTransformer3DModel(
+        patch_size=(1, 2, 2),
+        num_attention_heads=8,
+        attention_head_dim=32,
+        in_channels=Z_DIM,
+        out_channels=Z_DIM,
+        text_dim=TEXT_WIDTH,
+        freq_dim=256,
+        ffn_dim=1024,
+        num_layers=8,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=64,
+    )
+
+
+def save_folder(
+    folder: Path, transformer: WanTransformer3DModel, text_encoder: UMT5EncoderModel, codec: AutoencoderKLWan
+) -> None:
+    """Writes the whole pipeline in 16 bit, with `native.json`; replaces the folder's old weights at the end."""
+    pipeline = WanPipeline(
+        tokenizer=build_tokenizer(),
+        text_encoder=text_encoder.to(torch.bfloat16),
+        vae=codec.to(torch.float16),
+        scheduler=UniPCMultistepScheduler(
+            prediction_type="flow_prediction",
+            use_flow_sigmas=True,
+            num_train_timesteps=1000,
+            flow_shift=FLOW_SHIFT,
+        ),
+        transformer=transformer.to(torch.bfloat16),
+    )
+    fresh = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    pipeline.save_pretrained(fresh, max_shard_size=SHARD)
+    native = {"height": SIZE_PX, "width": SIZE_PX, "num_frames": NUM_FRAMES, "fps": FPS}
+    (fresh / "native.json").write_text(json.dumps(native, indent=2) + "\n")
+    for kept in ("README.md",):
+        if (folder / kept).exists():
+            shutil.copy(folder / kept, fresh / kept)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+
+
+def load_codec(folder: Path) -> AutoencoderKLWan:
+    """The trained codec of a nano folder, float32."""
+    return AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval().requires_grad_(False)

@@ -1,0 +1,244 @@
+"""`Studio`: one headless method per verb. CLI and page call nothing else.
+
+Each verb has two forms: `tune_work(...)` is a generator of `Progress` that returns its result, for callers that
+poll; `tune(..., on_progress=...)` drives it to the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from motion_transfer.errors import BadSpec, WrongBase
+from motion_transfer.evaluate.report import judge
+from motion_transfer.lora.algebra import scaled
+from motion_transfer.lora.attach import attached, remove_adapters
+from motion_transfer.methods.fym_heads import map_heads
+from motion_transfer.methods.fym_tune import legal_sparse_latents, tune_spatial, tune_temporal
+from motion_transfer.model.base import VideoBase, open_base
+from motion_transfer.model.rope import sparse_positions
+from motion_transfer.model.sampling import denoise
+from motion_transfer.types import Clip, HeadMap, Latents, Lora, Progress, RenderSpec, Report, TuneSpec, Work
+from motion_transfer.video.frames import fit_clip, sparse_indices
+from motion_transfer.video.io import clip_comment
+from motion_transfer.video.synth.scene import Scene, sample_scene
+
+T = TypeVar("T")
+OnProgress = Callable[[Progress], None]
+
+
+def drive(work: Work[T], on_progress: OnProgress | None = None) -> T:
+    """Runs a generator of `Progress` to its end and returns its result."""
+    while True:
+        try:
+            progress = next(work)
+        except StopIteration as end:
+            return end.value
+        if on_progress is not None:
+            on_progress(progress)
+
+
+class Stopwatch:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, stage: str):  # noqa: ANN201 - a context manager
+        """Adds the block's duration to its stage."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begin
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tuned:
+    """A learned motion: the LoRA, the heads it lives in, the fitted clip, and seconds by stage."""
+
+    lora: Lora
+    heads: HeadMap
+    clip: Clip
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transferred:
+    """The whole job's results."""
+
+    tuned: Tuned
+    render: Clip
+    report: Report
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def default_workspace() -> Path:
+    """The user's data folder of this program."""
+    root = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(root) / "motion_transfer"
+
+
+def scene_of(path: Path) -> Scene | None:
+    """The true scene of a clip that the procedural world rendered; None for any other clip."""
+    try:
+        facts = json.loads(clip_comment(path) or "")["scene"]
+        return sample_scene(facts["name"], kind=facts["kind"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class Studio:
+    """Learns, renders and judges on one base.
+
+    Args:
+        base: catalog name or folder of the base.
+        precision: of the base's weights, see `open_base`.
+        device: default the first GPU, else the CPU.
+    """
+
+    def __init__(self, *, base: str = "nano", precision: str = "nf4", device: str | None = None) -> None:
+        self._base_name, self._precision, self._device = base, precision, device
+
+    @cached_property
+    def base(self) -> VideoBase:
+        """The opened base; opened at first use."""
+        return open_base(self._base_name, precision=self._precision, device=self._device)
+
+    def fit(self, clip: Clip) -> Clip:
+        """A clip of any size and rate as the base's own frames, evenly spread over its time."""
+        spec = self.base.spec
+        return fit_clip(clip, num_frames=spec.num_frames, height=spec.height, width=spec.width)
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of a prompt that the base never learned."""
+        return self.base.text.unknown_words(prompt)
+
+    def heads_work(self, clip: Clip, spec: TuneSpec) -> Work[HeadMap]:
+        """Labels the base's attention heads on a clip."""
+        latents = self.base.codec.encode(self.fit(clip))
+        return (yield from map_heads(self.base, latents, spec.caption, rule=spec.head_rule))
+
+    def heads(self, clip: Clip, spec: TuneSpec, *, on_progress: OnProgress | None = None) -> HeadMap:
+        """`heads_work`, driven to the end."""
+        return drive(self.heads_work(clip, spec), on_progress)
+
+    def _sparse(self, clip: Clip, num_sparse: int) -> Latents:
+        """Latents of evenly kept pixel frames, each at its place on the full clip."""
+        codec = self.base.codec
+        indices = sparse_indices(clip.num_frames, (num_sparse - 1) * codec.frames_per_latent + 1)
+        thin = Clip(frames_THWC=clip.frames_THWC[list(indices)], fps=clip.fps)
+        return replace(codec.encode(thin), times_F=sparse_positions(self.base.num_latents, num_sparse))
+
+    def _check(self, spec: TuneSpec) -> None:
+        legal = legal_sparse_latents(self.base.num_latents)
+        if spec.sparse_latents not in legal:
+            raise BadSpec(f"sparse latents must be one of {', '.join(map(str, legal))} for this base, "
+                          f"but is {spec.sparse_latents}; pick one of them.")  # fmt: skip
+
+    def tune_work(
+        self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0
+    ) -> Work[Tuned]:
+        """Learns a clip's motion: heads, spatial stage, temporal stage.
+
+        Args:
+            clip: the reference, of any size and rate.
+            spec: settings.
+            preview: how to render previews during the temporal stage.
+            preview_every: steps between previews; 0 for none.
+        """
+        base, watch = self.base, Stopwatch()
+        self._check(spec)
+        remove_adapters(base.transformer)
+        with watch.timing("encode"):
+            fitted = self.fit(clip)
+            full = base.codec.encode(fitted)
+            frames = base.codec.encode_frames(fitted)
+            sparse = self._sparse(fitted, spec.sparse_latents)
+        try:
+            with watch.timing("heads"):
+                heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
+            with watch.timing("spatial"):
+                yield from tune_spatial(base, frames, heads, spec)
+            show = (lambda: drive(denoise(base, preview))) if preview is not None else None
+            with watch.timing("temporal"):
+                layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every)
+        finally:
+            remove_adapters(base.transformer)
+        info = self._recipe(clip, fitted, heads, spec)
+        lora = scaled(Lora(layers=layers, info=info), spec.strength)
+        return Tuned(lora=lora, heads=heads, clip=fitted, seconds=watch.seconds)
+
+    def tune(
+        self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0,
+        on_progress: OnProgress | None = None,
+    ) -> Tuned:  # fmt: skip
+        """`tune_work`, driven to the end."""
+        return drive(self.tune_work(clip, spec, preview=preview, preview_every=preview_every), on_progress)
+
+    def _recipe(self, clip: Clip, fitted: Clip, heads: HeadMap, spec: TuneSpec) -> dict[str, Any]:
+        labels = ["".join("s" if s else "t" for s in row) for row in heads.spatial_LN.tolist()]
+        return {
+            "base": self.base.spec.name,
+            "base_hash": self.base.hash,
+            "precision": self.base.precision,
+            "kind": "motion",
+            "method": "follow-your-motion",
+            "caption": spec.caption,
+            "clip": clip.source,
+            "clip_fps": fitted.fps,
+            "heads": labels,
+            "spec": asdict(spec),
+        }
+
+    def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
+        """Renders a prompt with a LoRA (or the bare base); it plays in the reference's own timing.
+
+        Raises:
+            WrongBase: the LoRA was made for another base, or another version of it.
+        """
+        base = self.base
+        made_for = lora.info.get("base_hash") if lora else None
+        if lora is not None and made_for not in (None, base.hash):
+            raise WrongBase(
+                f"this LoRA was made for the base {lora.info.get('base')} {str(made_for)[:8]}, but the open base is "
+                f"{base.spec.name} {base.hash[:8]}; tune the clip again on this base."
+            )
+        with attached(base.transformer, scaled(lora, spec.strength) if lora else None):
+            clip = yield from denoise(base, spec)
+        return replace(clip, fps=float(lora.info.get("clip_fps", clip.fps))) if lora else clip
+
+    def render(self, lora: Lora | None, spec: RenderSpec, *, on_progress: OnProgress | None = None) -> Clip:
+        """`render_work`, driven to the end."""
+        return drive(self.render_work(lora, spec), on_progress)
+
+    def judge(self, reference: Clip, generated: Clip, *, prompt: str = "", scene: Scene | None = None) -> Report:
+        """Measures a render against its reference; `scene` is the reference's truth, where it is known."""
+        return judge(self.fit(reference), generated, prompt=prompt, scene=scene)
+
+    def transfer_work(
+        self, clip: Clip, tune: TuneSpec, render: RenderSpec, *, scene: Scene | None = None
+    ) -> Work[Transferred]:
+        """The whole job: learn the clip's motion, render it onto a prompt, report."""
+        watch = Stopwatch()
+        tuned = yield from self.tune_work(clip, tune)
+        with watch.timing("render"):
+            video = yield from self.render_work(tuned.lora, render)
+        with watch.timing("judge"):
+            report = self.judge(clip, video, prompt=render.prompt, scene=scene)
+        return Transferred(tuned=tuned, render=video, report=report, seconds=tuned.seconds | watch.seconds)
+
+    def transfer(
+        self, clip: Clip, tune: TuneSpec, render: RenderSpec, *, scene: Scene | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Transferred:  # fmt: skip
+        """`transfer_work`, driven to the end."""
+        return drive(self.transfer_work(clip, tune, render, scene=scene), on_progress)

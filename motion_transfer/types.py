@@ -1,0 +1,221 @@
+"""The values that travel between the program's rooms.
+
+Axis letters, package-wide. Pixels: `T` frames, `H W`, `C`. Latents: `F` frames, `Y X`, `Z` channels.
+Tokens: `S`, width `D`, heads `N`, per-head `K`, blocks `L`, text tokens `M`. LoRA: rank `R`, features
+`I O`. `B` batch, `P` track points.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motion_transfer.errors import BadClip, BadSpec
+
+T = TypeVar("T")
+
+
+def knob(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    unit: str = "",
+    help: str,
+) -> Any:
+    """A setting declared once: its default, range, unit and explanation. CLI flags and sliders read it."""
+    return field(default=default, metadata={"low": low, "high": high, "choices": choices, "unit": unit, "help": help})
+
+
+class _Checked:
+    """Validates every knob of a frozen dataclass when it is made."""
+
+    def __post_init__(self) -> None:
+        for knob_field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, meta = getattr(self, knob_field.name), knob_field.metadata
+            name = knob_field.name.replace("_", " ")
+            if meta.get("choices") and value not in meta["choices"]:
+                raise BadSpec(f"{name} must be one of {', '.join(meta['choices'])}, but is {value!r}; choose one.")
+            low, high = meta.get("low"), meta.get("high")
+            if low is None and high is None:
+                continue
+            if not isinstance(value, (int, float)) or not low <= value <= high:
+                raise BadSpec(f"{name} must lie between {low} and {high}, but is {value!r}; pick a value in between.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """A video as pixels: `frames_THWC` uint8 RGB, shown at `fps`."""
+
+    frames_THWC: np.ndarray
+    fps: float
+    caption: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.frames_THWC.shape, self.frames_THWC.dtype
+        if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8 or shape[0] < 1:
+            raise BadClip(f"a clip needs uint8 frames of shape (T, H, W, 3), but got {dtype} {shape}; convert it first.")
+        if not self.fps > 0:
+            raise BadClip(f"a clip needs a positive frame rate, but got {self.fps}; give the real rate.")
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames."""
+        return self.frames_THWC.shape[0]
+
+    @property
+    def seconds(self) -> float:
+        """Playing time."""
+        return self.num_frames / self.fps
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Latents:
+    """Normalized latents `z_ZFYX` float32, and where each latent frame sits on the full clip.
+
+    `times_F` are latent-frame positions of the full clip (0, 1, 2, …); they rise strictly, so sparse sampling
+    and rotary positions can't disagree.
+    """
+
+    z_ZFYX: Tensor
+    times_F: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        assert self.z_ZFYX.ndim == 4 and self.z_ZFYX.dtype == torch.float32
+        assert len(self.times_F) == self.z_ZFYX.shape[1]
+        assert all(a < b for a, b in zip(self.times_F, self.times_F[1:], strict=False))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeadMap:
+    """Every self-attention head of a base, spatial or temporal.
+
+    `mass_LN2[..., 0]` and `[..., 1]` are the shares of attention inside the spatial and the temporal mask.
+    """
+
+    mass_LN2: Tensor
+    spatial_LN: Tensor
+    base: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def temporal_LN(self) -> Tensor:
+        """Complement of `spatial_LN`."""
+        return ~self.spatial_LN
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LowRank:
+    """A weight change `up_OR @ down_RI`, float32; no other scale exists."""
+
+    down_RI: Tensor
+    up_OR: Tensor
+
+    def __post_init__(self) -> None:
+        assert self.down_RI.ndim == 2 and self.up_OR.ndim == 2
+        assert self.down_RI.shape[0] == self.up_OR.shape[1]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lora:
+    """Low-rank changes by module path (`blocks.0.attn1.to_q`), and where they come from.
+
+    `info` is JSON-ready: `base`, `base_hash`, `kind`, `method`, `caption`, recipe.
+    """
+
+    layers: Mapping[str, LowRank]
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+PRECISIONS = ("nf4", "int8", "bf16", "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSpec(_Checked):
+    """Settings of learning one clip's motion (Follow-Your-Motion, arXiv 2506.05207)."""
+
+    caption: str = knob("", help="What the reference clip shows; leave empty if unsure.")
+    seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of every random draw of the tuning.")
+    spatial_steps: int = knob(150, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames.")
+    temporal_steps: int = knob(300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on sparse frames.")
+    rank: int = knob(8, low=1, high=256, help="Rank of the LoRA.")
+    spatial_rate: float = knob(2e-3, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
+    temporal_rate: float = knob(2e-3, low=1e-7, high=0.1, help="Learning rate of the temporal stage.")
+    spatial_decay: float = knob(0.1, low=0.0, high=10.0, help="Weight decay of the spatial stage.")
+    temporal_decay: float = knob(0.5, low=0.0, high=10.0, help="Weight decay of the temporal stage.")
+    spatial_batch: int = knob(4, low=1, high=64, help="Single frames per spatial step.")
+    temporal_batch: int = knob(4, low=1, high=64, help="Noise draws of the sparse clip per temporal step.")
+    head_rule: str = knob(
+        "balanced", choices=("code", "paper", "balanced"), help="Which heads count as temporal (section 3.2 of the paper)."
+    )
+    motion_weight: float = knob(1.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
+    sampling: str = knob(
+        "latent", choices=("pixel", "latent"), help="Thin the clip before encoding (the paper) or after (in-distribution)."
+    )
+    sparse_latents: int = knob(7, low=2, high=81, unit="frames", help="Latent frames of the sparsely sampled clip.")
+    flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
+    strength: float = knob(1.0, low=0.05, high=4.0, help="Inference weight folded into the saved LoRA.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderSpec(_Checked):
+    """Settings of one render."""
+
+    prompt: str = knob("", help="What the new video shows.")
+    negative_prompt: str = knob("", help="What it should not show.")
+    seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the starting noise.")
+    steps: int = knob(20, low=1, high=200, unit="steps", help="Denoising steps.")
+    guidance: float = knob(5.0, low=1.0, high=20.0, help="Classifier-free guidance scale; 1 turns it off.")
+    flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the noise levels toward noise.")
+    strength: float = knob(1.0, low=-4.0, high=4.0, help="Motion strength; 1 is the reference's own motion.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One figure of a report; `value` is None, with a reason, when it can't be computed."""
+
+    name: str
+    value: float | None
+    unit: str = ""
+    higher_is_better: bool = True
+    why_missing: str = ""
+
+    def __post_init__(self) -> None:
+        assert (self.value is None) == bool(self.why_missing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was measured on one render."""
+
+    measures: tuple[Measure, ...]
+
+    def value(self, name: str) -> float | None:
+        """The value of one measure by name; None if it is missing."""
+        return next((m.value for m in self.measures if m.name == name), None)
+
+    def as_json(self) -> dict[str, float | None]:
+        """Name to value."""
+        return {m.name: m.value for m in self.measures}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Progress:
+    """One step of long work. `preview` is a clip of the result so far, now and then."""
+
+    stage: str
+    step: int
+    total: int
+    loss: float | None = None
+    preview: Clip | None = None
+
+
+Work = Generator[Progress, None, T]
