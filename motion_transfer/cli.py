@@ -16,11 +16,12 @@ import click
 import typer
 
 from motion_transfer.errors import MotionTransferError
+from motion_transfer.evaluate.benchmark import following, following_cases, paired_interval
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.types import Progress, RenderSpec, TuneSpec
-from motion_transfer.video.frames import save_png
+from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
 
@@ -188,6 +189,33 @@ def heads(
     """Draws which attention heads are spatial and which temporal on a clip."""
     head_map = Studio(base=base, precision=precision).heads(read_clip(clip), TuneSpec(caption=caption), on_progress=Meter())
     save_png(head_map_picture(head_map), out)
+
+
+@app.command()
+def bench(
+    count: Annotated[int, typer.Option(help="Number of generated clips.")] = 12,
+    precision: PrecisionOpt = "nf4",
+    seed: SeedOpt = 0,
+    results: Annotated[Path, typer.Option(help="Folder of follow.json and follow.png.")] = Path("docs/results"),
+) -> None:
+    """Does the motion arrive? True paths against renders with the LoRA and without, same seeds."""
+    studio = Studio(precision=precision)
+    rows, clips = [], []
+    for case in following_cases(count):
+        reference, spec = case.reference(), RenderSpec(prompt=case.prompt, seed=seed)
+        tuned = studio.tune(reference, TuneSpec(caption=reference.caption, seed=seed), on_progress=Meter())
+        ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
+        row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt,
+               "lora": following(case, ours), "bare": following(case, bare), "seconds": tuned.seconds}  # fmt: skip
+        print(f"{case.number + 1}/{count} {case.scene.motion}: lora {row['lora']:.3f}  bare {row['bare']:.3f}", flush=True)
+        rows.append(row)
+        clips += [reference, ours, bare]
+    means = {arm: sum(row[arm] for row in rows) / count for arm in ("lora", "bare")}
+    interval = paired_interval([row["lora"] - row["bare"] for row in rows])
+    print(f"lora {means['lora']:.3f}  bare {means['bare']:.3f}  difference in {interval[0]:.3f} to {interval[1]:.3f}")
+    _write_json(results / "follow.json", {"base": studio.base.hash, "precision": precision, "seed": seed, "means": means,
+                                          "difference_95": interval, "clips": rows})  # fmt: skip
+    save_png(contact_sheet(clips, columns_frames=9, scale=2), results / "follow.png")
 
 
 def main(arguments: list[str] | None = None) -> int:

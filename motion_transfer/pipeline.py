@@ -91,7 +91,7 @@ def scene_of(path: Path) -> Scene | None:
     """The true scene of a clip that the procedural world rendered; None for any other clip."""
     try:
         facts = json.loads(clip_comment(path) or "")["scene"]
-        return sample_scene(facts["name"], kind=facts["kind"])
+        return sample_scene(facts["name"], kind=facts["kind"], effects=0.0)
     except (ValueError, KeyError, TypeError):
         return None
 

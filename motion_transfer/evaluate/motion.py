@@ -14,8 +14,9 @@ from motion_transfer.types import Clip
 
 TRACK_PX = 256  # clips are tracked at this width; 64-pixel clips are enlarged four times
 STEP_S = 0.25  # over which displacements are compared
-STILL_STEP = 0.5 / 64  # half a pixel of the procedural world's 64: a smaller displacement is static
-STILL_TRACK = 0.02  # a track that stays within this of its start is static
+STILL_STEP = 0.25 / 64  # a quarter of the procedural world's pixel: a smaller displacement is static
+STILL_TRACK = 0.02  # a track that stays this near to its place in the middle frame is static
+MIN_MOVING = 0.1  # of its steps: a track with fewer that are not static is static too
 TRUE_STEP = 0.01  # a smaller true displacement has no direction to agree with
 MIN_LIFE = 0.25  # of the clip: shorter tracks, and shorter shared lives, are not compared
 _WINDOW = (25, 25)
@@ -145,6 +146,7 @@ def _steps(clip: Clip, num_frames: int, stride: int) -> _Steps:
     length_PS = np.hypot(step_PS2[..., 0], step_PS2[..., 1])
     known_PS = ~np.isnan(length_PS)
     moves_PS = np.nan_to_num(length_PS) >= STILL_STEP
+    often_P = moves_PS.sum(1) >= MIN_MOVING * known_PS.sum(1)
     away_PT2 = np.nan_to_num(path_PT2 - path_PT2[:, num_frames // 2, None])
     unit_PS2 = np.divide(step_PS2, length_PS[..., None], out=np.zeros_like(step_PS2), where=moves_PS[..., None])
     lasting = known_PS.mean(1) >= MIN_LIFE
@@ -152,7 +154,7 @@ def _steps(clip: Clip, num_frames: int, stride: int) -> _Steps:
         unit_PS2=unit_PS2[lasting],
         known_PS=known_PS[lasting].astype(float),
         still_PS=(known_PS & ~moves_PS)[lasting].astype(float),
-        mover_P=(np.hypot(away_PT2[..., 0], away_PT2[..., 1]).max(1) > STILL_TRACK)[lasting],
+        mover_P=(often_P & (np.hypot(away_PT2[..., 0], away_PT2[..., 1]).max(1) > STILL_TRACK))[lasting],
         asking_P=tracks.textured_P[lasting],
     )
 

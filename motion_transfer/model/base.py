@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from motion_transfer.errors import BadSpec
-from motion_transfer.model.attention import WeightedTextProcessor, weigh_text
+from motion_transfer.model.attention import WeightedTextProcessor, small_attention, weigh_text
 from motion_transfer.model.catalog import BaseSpec, find_base, weights_hash
 from motion_transfer.model.codec import Codec
 from motion_transfer.model.flow import TIMESTEPS
@@ -123,6 +123,8 @@ class VideoBase:
         text = text.expand(z_BZFYX.shape[0]) if text.states_BMD.shape[0] == 1 else text
         self.text_attention.bias_BM = text.bias_BM.to(self.device)
         with ExitStack() as stack:
+            if torch.is_grad_enabled():
+                stack.enter_context(small_attention(self.device))
             if times_F is not None:
                 stack.enter_context(temporal_positions(self.transformer, times_F))
             velocity = self.transformer(

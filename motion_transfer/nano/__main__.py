@@ -14,8 +14,10 @@ import typer
 
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.nano.base import train_base
+from motion_transfer.nano.clips import write_examples
 from motion_transfer.nano.codec import train_codec
 from motion_transfer.nano.export import export_base, export_codec
+from motion_transfer.nano.prompts import check_prompts
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
@@ -48,6 +50,19 @@ def base(
         train_base(work, ASSETS / "nano", minutes=minutes, picture_minutes=picture_minutes,
                    fade_minutes=fade_minutes, device=DEVICE, batch_scale=batch_scale)  # fmt: skip
     export_base(work, ASSETS / "nano")
+
+
+@app.command()
+def clips() -> None:
+    """Renders the page's example clips into assets/clips."""
+    write_examples(ASSETS / "clips")
+
+
+@app.command()
+def prompts(count: int = 64, results: Path = Path("docs/results")) -> None:
+    """Renders prompts with stock diffusers at its defaults and checks color, shape and presence."""
+    for name, value in check_prompts(ASSETS / "nano", count, results).items():
+        print(f"{name}: {value:.3f}")
 
 
 if __name__ == "__main__":

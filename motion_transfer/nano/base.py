@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from motion_transfer.model.attention import WeightedTextProcessor, weigh_text
+from motion_transfer.model.attention import WeightedTextProcessor, small_attention, weigh_text
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.model.flow import TIMESTEPS, keyed_generator, mix, shifted
 from motion_transfer.model.text import PADDED_TOKENS, fold_padding
@@ -69,7 +69,7 @@ def base_loss(nano: Nano, z_BZFYX: Tensor, captions: list[str], generator: torch
     captions = [c if k else "" for c, k in zip(captions, keep.tolist(), strict=True)]
     device = next(nano.parameters()).device
     z, noise, sigma_B = z_BZFYX.to(device), noise.to(device), sigma_B.to(device)
-    with torch.autocast(device.type, dtype=torch.bfloat16):
+    with small_attention(device), torch.autocast(device.type, dtype=torch.bfloat16):
         velocity = nano(mix(z, noise, sigma_B), sigma_B, captions, _padded_tokens(batch, generator))
     return (velocity.float() - (noise - z)).square().mean()
 

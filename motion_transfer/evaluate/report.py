@@ -1,0 +1,105 @@
+"""Judges one render: does it move like the reference and show what the prompt asks for?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from motion_transfer.evaluate.appearance import leakage, reference_similarity
+from motion_transfer.evaluate.checker import Verdict, check_clip
+from motion_transfer.evaluate.motion import motion_fidelity, resample_path, trajectory_agreement
+from motion_transfer.evaluate.prompt import PromptContent, read_prompt
+from motion_transfer.types import Clip, Measure, Report
+from motion_transfer.video.synth.scene import FPS, Scene
+
+
+def _unreadable(content: PromptContent, source: str) -> str:
+    """Why the procedural world's checker can't know what a text asks for; empty if it can."""
+    if content.unknown_words:
+        words = ", ".join(repr(word) for word in content.unknown_words[:3])
+        return f"the checker reads only scenes of the procedural world, and the {source} also says {words}"
+    if content.color is None or content.shape is None:
+        return f"the {source} names no color and shape that the checker knows"
+    return ""
+
+
+def _measure(name: str, value: float | None, why: str, *, unit: str = "", higher: bool = True) -> Measure:
+    return Measure(
+        name=name, value=value, unit=unit, higher_is_better=higher, why_missing="" if value is not None else why
+    )
+
+
+def _agreement(scene: Scene | None, verdict: Verdict | None, unread: str) -> Measure:
+    """The found path against the reference's true one, at the scene's own frames."""
+    name = "trajectory_agreement"
+    if scene is None:
+        return _measure(name, None, "the reference's true path is known only for clips of the procedural world")
+    if len(scene.things) != 1:
+        return _measure(name, None, f"the reference shows {len(scene.things)} objects, and only one can be matched")
+    if verdict is None:
+        return _measure(name, None, unread)
+    true_T2 = np.array(scene.track(0))
+    value = trajectory_agreement(true_T2, resample_path(verdict.path_T2, len(true_T2)), FPS)
+    return _measure(name, value, "the reference's object stays in its place")
+
+
+def _content_measures(verdict: Verdict | None, unread: str) -> list[Measure]:
+    color, shape, present = (None,) * 3 if verdict is None else (
+        float(verdict.color_right), float(verdict.shape_right), verdict.present_share)  # fmt: skip
+    return [
+        _measure("color_right", color, unread),
+        _measure("shape_right", shape, unread),
+        _measure("object_present", present, unread, unit="share of frames"),
+    ]
+
+
+def _reference_content(reference: Clip, scene: Scene | None) -> PromptContent:
+    """What the reference shows: the true scene's first object, or what its caption says."""
+    if scene is None:
+        return read_prompt(reference.caption)
+    thing, background = scene.things[0], scene.background
+    return PromptContent(
+        color=thing.color, shape=thing.kind, background_color=background.color, pattern=background.pattern
+    )
+
+
+def _leak(reference: Clip, generated: Clip, asked: PromptContent, scene: Scene | None) -> Measure:
+    shown = _reference_content(reference, scene)
+    why = _unreadable(shown, "reference's caption") or _unreadable(asked, "prompt")
+    value = None if why else leakage(
+        generated.frames_THWC, reference_color=shown.color, reference_shape=shown.shape,
+        reference_background=shown.background_color, prompt=asked,
+    )  # fmt: skip
+    why = why or "the prompt asks for nothing that differs from the reference"
+    return _measure("leakage", value, why, unit="share of frames", higher=False)
+
+
+def judge(reference: Clip, generated: Clip, *, prompt: str = "", scene: Scene | None = None) -> Report:
+    """Measures one render against its reference and its prompt. The clips may differ in size and length.
+
+    Args:
+        reference: the clip whose motion was learned.
+        generated: the render.
+        prompt: what the render should show.
+        scene: the reference's true scene, if it comes from the procedural world.
+
+    Returns:
+        Motion: `trajectory_agreement` and `motion_fidelity`. Content: `color_right`, `shape_right` and
+        `object_present`, for the first object the prompt names. Look of the reference: `leakage` and
+        `reference_similarity`. What can't be computed has no value and says why.
+    """
+    asked = read_prompt(prompt)
+    unread = _unreadable(asked, "prompt")
+    verdict = None
+    if asked.color and asked.shape and not unread:
+        verdict = check_clip(generated.frames_THWC, color=asked.color, shape=asked.shape)
+    fidelity = motion_fidelity(reference, generated)
+    look = reference_similarity(reference.frames_THWC, generated.frames_THWC)
+    return Report(
+        measures=(
+            _agreement(scene, verdict, unread),
+            _measure("motion_fidelity", fidelity, "neither clip has anything to track, or one is too short"),
+            *_content_measures(verdict, unread),
+            _leak(reference, generated, asked, scene),
+            _measure("reference_similarity", look, "", higher=False),
+        )
+    )
