@@ -12,10 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
-from motion_transfer.errors import MotionTransferError
+from motion_transfer.errors import BadSpec, MotionTransferError
 from motion_transfer.evaluate.benchmark import following, following_cases, paired_interval
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.memory import peak_memory_mb
@@ -25,7 +24,9 @@ from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learn a clip's motion and render it onto new content.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Learn a clip's motion and render it onto new content."
+)
 
 ClipArg = Annotated[Path, typer.Argument(help="Reference video: mp4, gif, webm, mov or avi.")]
 BaseOpt = Annotated[str, typer.Option(help="nano, or a Wan folder in diffusers layout.")]
@@ -39,6 +40,7 @@ GuidanceOpt = Annotated[float, typer.Option(help="Guidance scale.")]
 SpatialOpt = Annotated[int, typer.Option(help="Steps of the spatial stage.")]
 TemporalOpt = Annotated[int, typer.Option(help="Steps of the temporal stage.")]
 StartOpt = Annotated[float, typer.Option(help="Start of the span, in seconds.")]
+SparseOpt = Annotated[int, typer.Option(help="Latent frames of the sparsely sampled clip.")]
 EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds.")]
 JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
 
@@ -68,9 +70,17 @@ class Meter:
         print(("\r\033[K" if sys.stderr.isatty() else "") + line, end=end, file=sys.stderr, flush=True)
 
 
+def _prepare(*outputs: Path | None) -> None:
+    """Makes the folders of output files, so that a bad path shows before the work and not after it."""
+    for path in outputs:
+        if path is not None and path.is_dir():
+            raise BadSpec(f"a file name is expected for the output, but {path} is a folder; add a name.")
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+
 def _write_json(path: Path | None, values: dict[str, Any]) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
@@ -89,6 +99,7 @@ def transfer(
     strength: StrengthOpt = RENDER.strength,
     spatial_steps: SpatialOpt = TUNE.spatial_steps,
     temporal_steps: TemporalOpt = TUNE.temporal_steps,
+    sparse_latents: SparseOpt = TUNE.sparse_latents,
     seed: SeedOpt = 0,
     steps: StepsOpt = RENDER.steps,
     guidance: GuidanceOpt = RENDER.guidance,
@@ -98,7 +109,9 @@ def transfer(
     json_path: JsonOpt = None,
 ) -> None:
     """The whole job: clip in, motion learned, new video out."""
-    tune_spec = TuneSpec(caption=caption, seed=seed, spatial_steps=spatial_steps, temporal_steps=temporal_steps)
+    _prepare(out, json_path)
+    tune_spec = TuneSpec(caption=caption, seed=seed, spatial_steps=spatial_steps, temporal_steps=temporal_steps,
+                         sparse_latents=sparse_latents)  # fmt: skip
     render_spec = RenderSpec(prompt=prompt, seed=seed, strength=strength, steps=steps, guidance=guidance)
     reference = read_clip(clip, start_s=start, end_s=end, caption=caption)
     scene = scene_of(clip) if start == 0.0 and end is None else None
@@ -131,13 +144,16 @@ def tune(
     precision: PrecisionOpt = "nf4",
     spatial_steps: SpatialOpt = TUNE.spatial_steps,
     temporal_steps: TemporalOpt = TUNE.temporal_steps,
+    sparse_latents: SparseOpt = TUNE.sparse_latents,
     seed: SeedOpt = 0,
     start: StartOpt = 0.0,
     end: EndOpt = None,
     json_path: JsonOpt = None,
 ) -> None:
     """Learns a clip's motion as a LoRA file."""
-    spec = TuneSpec(caption=caption, seed=seed, spatial_steps=spatial_steps, temporal_steps=temporal_steps)
+    _prepare(out, json_path)
+    spec = TuneSpec(caption=caption, seed=seed, spatial_steps=spatial_steps, temporal_steps=temporal_steps,
+                    sparse_latents=sparse_latents)  # fmt: skip
     reference = read_clip(clip, start_s=start, end_s=end, caption=caption)
     tuned = Studio(base=base, precision=precision).tune(reference, spec, on_progress=Meter())
     save_lora(tuned.lora, out)
@@ -158,6 +174,7 @@ def render(
     guidance: GuidanceOpt = RENDER.guidance,
 ) -> None:
     """Renders a prompt with a learned motion."""
+    _prepare(out)
     spec = RenderSpec(prompt=prompt, seed=seed, strength=strength, steps=steps, guidance=guidance)
     motion = load_lora(lora) if lora is not None else None
     clip = Studio(base=base, precision=precision).render(motion, spec, on_progress=Meter())
@@ -172,6 +189,7 @@ def judge(
     json_path: JsonOpt = None,
 ) -> None:
     """Measures a render against its reference."""
+    _prepare(json_path)
     report = Studio().judge(read_clip(reference), read_clip(generated), prompt=prompt, scene=scene_of(reference))
     _print_report(report.as_json())
     missing = {m.name: m.why_missing for m in report.measures if m.value is None}
@@ -187,7 +205,10 @@ def heads(
     precision: PrecisionOpt = "nf4",
 ) -> None:
     """Draws which attention heads are spatial and which temporal on a clip."""
-    head_map = Studio(base=base, precision=precision).heads(read_clip(clip), TuneSpec(caption=caption), on_progress=Meter())
+    _prepare(out)
+    head_map = Studio(base=base, precision=precision).heads(
+        read_clip(clip), TuneSpec(caption=caption), on_progress=Meter()
+    )
     save_png(head_map_picture(head_map), out)
 
 
@@ -199,6 +220,7 @@ def bench(
     results: Annotated[Path, typer.Option(help="Folder of follow.json and follow.png.")] = Path("docs/results"),
 ) -> None:
     """Does the motion arrive? True paths against renders with the LoRA and without, same seeds."""
+    _prepare(results / "follow.json")
     studio = Studio(precision=precision)
     rows, clips = [], []
     for case in following_cases(count):
@@ -207,7 +229,9 @@ def bench(
         ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
         row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt,
                "lora": following(case, ours), "bare": following(case, bare), "seconds": tuned.seconds}  # fmt: skip
-        print(f"{case.number + 1}/{count} {case.scene.motion}: lora {row['lora']:.3f}  bare {row['bare']:.3f}", flush=True)
+        print(
+            f"{case.number + 1}/{count} {case.scene.motion}: lora {row['lora']:.3f}  bare {row['bare']:.3f}", flush=True
+        )
         rows.append(row)
         clips += [reference, ours, bare]
     means = {arm: sum(row[arm] for row in rows) / count for arm in ("lora", "bare")}
@@ -230,7 +254,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return 130
-    except click.ClickException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
+    except typer.TyperException as error:
+        if message := error.format_message():  # without any argument the help was shown instead
+            print(f"error: {message}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error}; check the path and the free space.", file=sys.stderr)
         return 2
     return status if isinstance(status, int) else 0

@@ -31,6 +31,7 @@ from motion_transfer.video.io import clip_comment
 from motion_transfer.video.synth.scene import Scene, sample_scene
 
 T = TypeVar("T")
+MAX_LISTED_WORDS = 2000
 OnProgress = Callable[[Progress], None]
 
 
@@ -52,7 +53,7 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def timing(self, stage: str):  # noqa: ANN201 - a context manager
+    def timing(self, stage: str):
         """Adds the block's duration to its stage."""
         begin = time.monotonic()
         try:
@@ -121,6 +122,11 @@ class Studio:
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of a prompt that the base never learned."""
         return self.base.text.unknown_words(prompt)
+
+    def vocabulary(self) -> list[str]:
+        """Words that a base of few words knows, sorted; empty if the base reads any text."""
+        words = self.base.text.tokenizer.get_vocab()
+        return sorted(word for word in words if word.isalpha()) if len(words) <= MAX_LISTED_WORDS else []
 
     def heads_work(self, clip: Clip, spec: TuneSpec) -> Work[HeadMap]:
         """Labels the base's attention heads on a clip."""

@@ -62,7 +62,9 @@ class Clip:
     def __post_init__(self) -> None:
         shape, dtype = self.frames_THWC.shape, self.frames_THWC.dtype
         if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8 or shape[0] < 1:
-            raise BadClip(f"a clip needs uint8 frames of shape (T, H, W, 3), but got {dtype} {shape}; convert it first.")
+            raise BadClip(
+                f"a clip needs uint8 frames of shape (T, H, W, 3), but got {dtype} {shape}; convert it first."
+            )
         if not self.fps > 0:
             raise BadClip(f"a clip needs a positive frame rate, but got {self.fps}; give the real rate.")
 
@@ -144,8 +146,12 @@ class TuneSpec(_Checked):
 
     caption: str = knob("", help="What the reference clip shows; leave empty if unsure.")
     seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of every random draw of the tuning.")
-    spatial_steps: int = knob(150, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames.")
-    temporal_steps: int = knob(300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on sparse frames.")
+    spatial_steps: int = knob(
+        150, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames."
+    )
+    temporal_steps: int = knob(
+        300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on sparse frames."
+    )
     rank: int = knob(8, low=1, high=256, help="Rank of the LoRA.")
     spatial_rate: float = knob(2e-3, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
     temporal_rate: float = knob(2e-3, low=1e-7, high=0.1, help="Learning rate of the temporal stage.")
@@ -154,11 +160,15 @@ class TuneSpec(_Checked):
     spatial_batch: int = knob(4, low=1, high=64, help="Single frames per spatial step.")
     temporal_batch: int = knob(4, low=1, high=64, help="Noise draws of the sparse clip per temporal step.")
     head_rule: str = knob(
-        "balanced", choices=("code", "paper", "balanced"), help="Which heads count as temporal (section 3.2 of the paper)."
+        "balanced",
+        choices=("code", "paper", "balanced"),
+        help="Which heads count as temporal (section 3.2 of the paper).",
     )
     motion_weight: float = knob(1.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
     sampling: str = knob(
-        "latent", choices=("pixel", "latent"), help="Thin the clip before encoding (the paper) or after (in-distribution)."
+        "latent",
+        choices=("pixel", "latent"),
+        help="Thin the clip before encoding (the paper) or after (in-distribution).",
     )
     sparse_latents: int = knob(7, low=2, high=81, unit="frames", help="Latent frames of the sparsely sampled clip.")
     flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")

@@ -6,6 +6,7 @@ Lengths are fractions of the frame width, so clips of different sizes can be com
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -69,11 +70,11 @@ def _follow(pixels_THWC: np.ndarray, seeds_P2: np.ndarray) -> tuple[np.ndarray, 
     num_frames, height, width = pixels_THWC.shape[:3]
     places_TP2 = np.repeat(seeds_P2[None], num_frames, 0)
     valid_TP = np.ones(places_TP2.shape[:2], dtype=bool)
-    options = {"winSize": _WINDOW, "maxLevel": _PYRAMID_LEVELS}
+    step = partial(cv2.calcOpticalFlowPyrLK, winSize=_WINDOW, maxLevel=_PYRAMID_LEVELS)
     for t in range(1, num_frames):
         here = places_TP2[t - 1]
-        there, ahead, _ = cv2.calcOpticalFlowPyrLK(pixels_THWC[t - 1], pixels_THWC[t], here, None, **options)
-        again, back, _ = cv2.calcOpticalFlowPyrLK(pixels_THWC[t], pixels_THWC[t - 1], there, None, **options)
+        there, ahead, _ = step(pixels_THWC[t - 1], pixels_THWC[t], here, None)
+        again, back, _ = step(pixels_THWC[t], pixels_THWC[t - 1], there, None)
         returned = np.hypot(*(again - here).T) < _MAX_RETURN_PX
         inside = ((there >= 0) & (there < (width, height))).all(1)
         valid_TP[t] = valid_TP[t - 1] & ahead[:, 0].astype(bool) & back[:, 0].astype(bool) & returned & inside

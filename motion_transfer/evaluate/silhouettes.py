@@ -38,7 +38,7 @@ def normalized(mask_HW: np.ndarray, *, turn: float = 0.0, mirror: bool = False) 
         turn: rotation in radians.
         mirror: flip left and right before turning.
     """
-    mask = mask_HW.astype(np.float32)
+    mask: np.ndarray = mask_HW.astype(np.float32)
     moments = cv2.moments(mask)
     center = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
     scale = CANVAS_PX / (REACH * math.sqrt(moments["m00"]))

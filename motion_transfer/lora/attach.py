@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -32,6 +33,8 @@ def _activate(transformer: nn.Module, trainable: str | None) -> None:
 def _inject(transformer: nn.Module, name: str, ranks: Mapping[str, int]) -> dict[str, LoraLayer]:
     """Adds an adapter of the given rank to each named module; alpha equals rank, so no scale remains."""
     paths = list(ranks)
+    if not paths:
+        return {}
     config = LoraConfig(
         r=max(ranks.values()),
         lora_alpha=max(ranks.values()),
@@ -39,9 +42,15 @@ def _inject(transformer: nn.Module, name: str, ranks: Mapping[str, int]) -> dict
         rank_pattern={f"^{p}$".replace(".", r"\."): r for p, r in ranks.items()},
         alpha_pattern={f"^{p}$".replace(".", r"\."): r for p, r in ranks.items()},
     )
-    inject_adapter_in_model(config, transformer, adapter_name=name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # two adapters are meant
+        inject_adapter_in_model(config, transformer, adapter_name=name)
     layers = _adapter_layers(transformer, name)
     assert set(layers) == set(paths), set(paths) ^ set(layers)
+    for layer in layers.values():
+        for matrix in (layer.lora_A[name], layer.lora_B[name]):
+            if matrix.weight.dtype in (torch.bfloat16, torch.float16):  # peft copies the base's type
+                matrix.float()  # the optimizer's small steps would vanish in 16 bit
     return layers
 
 

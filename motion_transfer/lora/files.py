@@ -43,10 +43,14 @@ def save_lora(lora: Lora, path: Path) -> None:
         tensors[f"transformer.{name}.lora_B.weight"] = lora.layers[name].up_OR.float().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, str(partial), metadata={"format": "pt", RECIPE: json.dumps(dict(lora.info), sort_keys=True)})
-    with open(partial, "rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(partial, path)
+    try:
+        # One key only: safetensors writes several in random order, and the same LoRA must give the same bytes.
+        save_file(tensors, str(partial), metadata={RECIPE: json.dumps(dict(lora.info), sort_keys=True)})
+        with open(partial, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _module_path(name: str) -> str:
@@ -58,6 +62,8 @@ def _collect(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     parts: dict[str, dict[str, Tensor]] = {}
     with safe_open(str(path), framework="pt") as handle:
         recipe = json.loads((handle.metadata() or {}).get(RECIPE, "{}"))
+        if not isinstance(recipe, dict):
+            raise BadLora(f"expected a recipe of named facts, but {path.name} holds {recipe!r:.80}; export it again.")
         for key in handle.keys():  # noqa: SIM118 - safe_open is no mapping
             match = _KEY.match(key)
             if match is None:
@@ -83,12 +89,13 @@ def load_lora(path: Path) -> Lora:
     layers = {}
     for name, found in parts.items():
         down, up = found.get("lora_A"), found.get("lora_B")
-        if down is None or up is None or down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
+        pair = down is not None and up is not None and down.ndim == up.ndim == 2
+        if not pair or down.shape[0] != up.shape[1] or 0 in down.shape + up.shape:
             raise BadLora(f"{name} in {path.name} has no matching pair of matrices; export the LoRA again.")
-        if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
+        alpha = found.get("alpha", torch.tensor(float(down.shape[0]))).reshape(-1)
+        if not all(torch.isfinite(x).all() for x in (down, up, alpha)) or len(alpha) != 1:
             raise BadLora(f"{name} in {path.name} holds infinite or undefined numbers; the file is broken, tune again.")
-        alpha = found.get("alpha")
-        layers[name] = LowRank(down_RI=down, up_OR=up if alpha is None else up * (float(alpha) / down.shape[0]))
+        layers[name] = LowRank(down_RI=down, up_OR=up * (float(alpha) / down.shape[0]))
     if not layers:
         raise BadLora(f"expected LoRA weights, but {path.name} holds none; choose another file.")
     return Lora(layers=layers, info=recipe)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motion_transfer.errors import BadSpec
 from motion_transfer.lora.attach import add_group_adapter, read_adapter, solo
 from motion_transfer.lora.heads import group_masks
 from motion_transfer.model.base import VideoBase
@@ -81,6 +82,8 @@ def _train(
     base: VideoBase, stage: _Stage, parameters: list[nn.Parameter], spec: TuneSpec
 ) -> Iterator[tuple[int, float]]:
     """Runs one stage; yields step number and loss after each step."""
+    if not parameters:  # no head in the group
+        return
     text = base.text.encode([spec.caption])
     optimizer = torch.optim.AdamW(parameters, lr=stage.rate, weight_decay=stage.decay)
     for step in range(stage.steps):
@@ -138,8 +141,14 @@ def tune_temporal(
         spec: settings.
         preview: renders the motion learned so far; called with the temporal adapter alone active.
         preview_every: steps between previews; 0 for none.
+
+    Raises:
+        BadSpec: no head is temporal.
     """
     masks = group_masks(heads.temporal_LN, base.head_width)
+    if not masks:
+        raise BadSpec(f"motion is learned in temporal heads, but the head rule {spec.head_rule} finds none here; "
+                      "choose the rule balanced.")  # fmt: skip
     init = keyed_generator(spec.seed, "temporal", "init")
     parameters = add_group_adapter(base.transformer, "temporal", masks, rank=spec.rank, generator=init)
 

@@ -60,7 +60,7 @@ class _ProbingProcessor(WanAttnProcessor):
         super().__init__()
         self.layer, self.probe = layer, probe
 
-    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, rotary_emb=None):  # noqa: D102
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, rotary_emb=None):
         q_BSNK = attn.norm_q(attn.to_q(hidden_states)).unflatten(2, (attn.heads, -1))
         k_BSNK = attn.norm_k(attn.to_k(hidden_states)).unflatten(2, (attn.heads, -1))
         self.probe(self.layer, rotate(q_BSNK, *rotary_emb), rotate(k_BSNK, *rotary_emb))

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import bitsandbytes as bnb
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, UMT5EncoderModel
+from transformers.utils.logging import disable_progress_bar
 
-from motion_transfer.errors import BadSpec
+from motion_transfer.errors import BadSpec, MissingWeights
 from motion_transfer.model.attention import WeightedTextProcessor, small_attention, weigh_text
 from motion_transfer.model.catalog import BaseSpec, find_base, weights_hash
 from motion_transfer.model.codec import Codec
@@ -39,6 +41,8 @@ def _nf4(linear: nn.Linear, dtype: torch.dtype) -> nn.Module:
         linear.weight.data.float(), requires_grad=False, quant_type="nf4", compress_statistics=True, module=quantized
     )
     quantized.bias = linear.bias
+    # In eval mode bitsandbytes repacks the weights for new CPUs' own kernel, which has no gradient.
+    quantized.support_avx512bf16_for_cpu = False
     return quantized
 
 
@@ -146,7 +150,7 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
         device: default the first GPU, else the CPU.
 
     Raises:
-        MissingWeights: no such base.
+        MissingWeights: no such base, or its folder is incomplete.
         BadSpec: unknown precision.
     """
     if precision not in PRECISIONS:
@@ -155,18 +159,31 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     half = precision == "bf16" or (where.type == "cuda" and precision != "fp32")
     dtype = torch.bfloat16 if half else torch.float32
-    transformer = WanTransformer3DModel.from_pretrained(spec.folder, subfolder="transformer", torch_dtype=dtype)
+    disable_progress_bar()
+    try:
+        safe = {"use_safetensors": True}  # never falls back to pickled weights, which can run code
+        full = {"torch_dtype": torch.float32, **safe}
+        transformer = WanTransformer3DModel.from_pretrained(
+            spec.folder, subfolder="transformer", torch_dtype=dtype, **safe
+        )
+        vae = AutoencoderKLWan.from_pretrained(spec.folder, subfolder="vae", **full)
+        encoder = UMT5EncoderModel.from_pretrained(spec.folder, subfolder="text_encoder", **full)
+        tokenizer = AutoTokenizer.from_pretrained(spec.folder / "tokenizer")
+        scheduler = UniPCMultistepScheduler.from_pretrained(spec.folder, subfolder="scheduler")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise MissingWeights(
+            f"expected all parts of a Wan pipeline in {spec.folder}, but one is missing or damaged "
+            f"({str(error).splitlines()[0]}); fetch the folder again, with git lfs if it comes from git."
+        ) from error
     transformer.eval().requires_grad_(False)
     if precision in ("nf4", "int8"):
         quantize(transformer, precision, where, dtype)
-    vae = AutoencoderKLWan.from_pretrained(spec.folder, subfolder="vae", torch_dtype=torch.float32)
-    encoder = UMT5EncoderModel.from_pretrained(spec.folder, subfolder="text_encoder", torch_dtype=torch.float32)
     return VideoBase(
         spec=spec,
         transformer=transformer.to(where),
         codec=Codec(vae, where),
-        text=TextEncoder(AutoTokenizer.from_pretrained(spec.folder / "tokenizer"), encoder, where),
-        scheduler=UniPCMultistepScheduler.from_pretrained(spec.folder, subfolder="scheduler"),
+        text=TextEncoder(tokenizer, encoder, where),
+        scheduler=scheduler,
         text_attention=weigh_text(transformer),
         device=where,
         dtype=dtype,

@@ -30,7 +30,7 @@ def find_base(name: str) -> BaseSpec:
     """The base of that name, or the Wan folder at that path.
 
     Raises:
-        MissingWeights: neither is there.
+        MissingWeights: neither is there, or its `native.json` is damaged.
     """
     folder = ASSETS / name if name in ("nano",) else Path(name).expanduser()
     if not (folder / "model_index.json").is_file():
@@ -39,8 +39,12 @@ def find_base(name: str) -> BaseSpec:
             "check the name."
         )
     native_path = folder / "native.json"
-    native = json.loads(native_path.read_text()) if native_path.is_file() else WAN_NATIVE
-    return BaseSpec(name=name if name == "nano" else folder.name, folder=folder, **native)
+    try:
+        native = json.loads(native_path.read_text()) if native_path.is_file() else WAN_NATIVE
+        return BaseSpec(name=name if name == "nano" else folder.name, folder=folder, **native)
+    except (ValueError, TypeError) as error:
+        keys = ", ".join(WAN_NATIVE)
+        raise MissingWeights(f"native.json in {folder} must hold {keys}, but does not; fetch the folder again.") from error
 
 
 def weights_hash(folder: Path) -> str:

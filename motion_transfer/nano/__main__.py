@@ -29,11 +29,16 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @app.command()
 def codec(
-    minutes: MinutesOpt, total_minutes: float | None = None, work: WorkOpt = WORK, batch_scale: ScaleOpt = 1
+    minutes: MinutesOpt,
+    total_minutes: float | None = None,
+    decoder_only: bool = False,
+    work: WorkOpt = WORK,
+    batch_scale: ScaleOpt = 1,
 ) -> None:
     """Trains the codec, then writes it into assets/nano with its latent statistics."""
     if minutes > 0:
-        train_codec(work, minutes=minutes, total_minutes=total_minutes, device=DEVICE, batch_scale=batch_scale)
+        train_codec(work, minutes=minutes, total_minutes=total_minutes, device=DEVICE, batch_scale=batch_scale,
+                    decoder_only=decoder_only)  # fmt: skip
     export_codec(work, ASSETS / "nano")
 
 

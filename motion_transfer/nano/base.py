@@ -7,7 +7,6 @@ to the empty string for one clip in ten so that guidance works (arXiv 2207.12598
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -18,16 +17,19 @@ from motion_transfer.model.attention import WeightedTextProcessor, small_attenti
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.model.flow import TIMESTEPS, keyed_generator, mix, shifted
 from motion_transfer.model.text import PADDED_TOKENS, fold_padding
-from motion_transfer.nano.checkpoint import Ema, load_state, optimizer_tensors, restore_optimizer, save_state
 from motion_transfer.nano.codec import SIZE_PX
 from motion_transfer.nano.folder import build_text_encoder, build_tokenizer, build_transformer, load_codec
 from motion_transfer.nano.latents import LatentStore
-from motion_transfer.nano.processes import average_gradients, out_of_time, process_rank
+from motion_transfer.nano.training import Run
 
 TEXT_DROP = 0.1
 CLIP_SHIFT, PICTURE_SHIFT = 3.0, 1.5
-CLIP_BATCH, PICTURE_BATCH = 6, 64  # per process
-ENCODING_SHARE = 0.3
+NUM_LATENTS = 13
+KINDS = {1: "pictures", NUM_LATENTS: "clips"}
+BATCH = {1: 64, NUM_LATENTS: 8}  # per process
+GROW = {1: 64, NUM_LATENTS: 4}
+MIN_ITEMS = 128
+ENCODING_SHARE = 0.3  # of the time
 
 
 class Nano(nn.Module):
@@ -86,6 +88,38 @@ def clip_share(minutes_done: float, picture_minutes: float) -> float:
     return 0.08 if minutes_done < picture_minutes else 0.8
 
 
+def _draw_length(step: int, minutes_done: float, picture_minutes: float) -> int:
+    """Latent frames of this step's batch, the same in all processes."""
+    draw = torch.rand(1, generator=keyed_generator("base length", step)).item()
+    return NUM_LATENTS if draw < clip_share(minutes_done, picture_minutes) else 1
+
+
+class _Data:
+    """Encoded pictures and clips, growing while they are used."""
+
+    def __init__(self, work: Path, codec_folder: Path, device: str, run: Run) -> None:
+        codec = load_codec(codec_folder).to(device)
+        shape = (1, -1, 1, 1, 1)
+        self.mean, self.std = (torch.tensor(codec.config[f"latents_{n}"]).view(shape) for n in ("mean", "std"))
+        folder = work / f"latents-{weights_hash(codec_folder / 'vae')[:8]}-{run.rank}"
+        self.stores = {n: LatentStore(folder, kind, n, codec, SIZE_PX) for n, kind in KINDS.items()}
+        self.run, self.encoding_s = run, 0.0
+
+    def batch(self, num_latents: int, batch_scale: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+        """Normalized latents `(B, Z, F, Y, X)` and captions; first grows the store if its share of time allows."""
+        store = self.stores[num_latents]
+        while len(store) < MIN_ITEMS or self.encoding_s < ENCODING_SHARE * self.run.seconds_now:
+            begin = time.monotonic()
+            store.grow(GROW[num_latents], key=f"rank{self.run.rank}")
+            self.encoding_s += time.monotonic() - begin
+        z, captions = store.sample(BATCH[num_latents] * batch_scale, generator)
+        return (z - self.mean) / self.std, captions
+
+    def sizes(self) -> str:
+        """How many items there are, for the log."""
+        return ", ".join(f"{len(store)} {store.name}" for store in self.stores.values())
+
+
 def train_base(
     work: Path,
     codec_folder: Path,
@@ -111,65 +145,15 @@ def train_base(
         peak_rate: level learning rate.
         ema_decay: of the averaged weights.
     """
-    rank = process_rank()
     torch.manual_seed(1)
     nano = Nano().to(device)
-    codec = load_codec(codec_folder).to(device)
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (codec.config.latents_mean, codec.config.latents_std))
-    names = {p: n for n, p in nano.named_parameters()}
-    optimizer = torch.optim.AdamW(_groups(nano), lr=peak_rate, betas=(0.9, 0.98))
-    ema = Ema(nano, ema_decay)
-    step, done_s = 0, 0.0
-    path = work / "base.safetensors"
-    if path.exists():
-        tensors, facts = load_state(path)
-        ema.shadow = {n: tensors[f"ema/{n}"].to(device).float() for n in names.values()}
-        nano.load_state_dict({n: tensors.get(f"model/{n}", ema.shadow[n]) for n in names.values()}, strict=False)
-        restore_optimizer(optimizer, names, tensors)
-        step, done_s = facts["step"], facts["seconds"]
-    encoded = work / f"latents-{weights_hash(codec_folder / 'vae')[:8]}-{rank}"
-    stores = {n: LatentStore(encoded, "clips" if n > 1 else "pictures", n, codec, SIZE_PX) for n in (1, 13)}
-    begin = saved = last = time.monotonic()
-    encoding_s = 0.0
-    losses: dict[int, list[float]] = {1: [], 13: []}
-
-    def save() -> None:
-        tensors = {f"model/{n}": p for p, n in names.items()} | {f"ema/{n}": t for n, t in ema.shadow.items()}
-        save_state(path, tensors | optimizer_tensors(optimizer, names), {"step": step, "seconds": done_s})
-
-    while not out_of_time(begin, minutes):
-        generator = keyed_generator("base", step, rank)
-        draw = keyed_generator("base length", step)
-        num_latents = 13 if torch.rand(1, generator=draw).item() < clip_share(done_s / 60, picture_minutes) else 1
-        store = stores[num_latents]
-        now = time.monotonic()
-        while len(store) < 64 or encoding_s < ENCODING_SHARE * (now - begin):
-            store.grow(4 if num_latents > 1 else 48, key=f"rank{rank}")
-            encoding_s += time.monotonic() - now
-            now = time.monotonic()
-        z, captions = store.sample((CLIP_BATCH if num_latents > 1 else PICTURE_BATCH) * batch_scale, generator)
-        left_s = 60 * minutes - (now - begin)
-        fade = min(1.0, max(0.05, left_s / (60 * fade_minutes))) if fade_minutes else 1.0
-        for group in optimizer.param_groups:
-            group["lr"] = peak_rate * min(1.0, (step + 1) / 300) * fade
-        loss = base_loss(nano, (z - mean) / std, captions, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(nano)
-        nn.utils.clip_grad_norm_(nano.parameters(), 1.0)
-        optimizer.step()
-        ema.update(nano, step)
-        step += 1
-        losses[num_latents].append(loss.item())
-        now = time.monotonic()
-        done_s, last = done_s + now - last, now
-        if step % 100 == 0 and rank == 0:
-            means = {n: round(sum(v) / len(v), 4) for n, v in losses.items() if v}
-            print(f"base step {step} {done_s / 60:.1f} min  loss {means}  items {len(stores[1])} {len(stores[13])}",
-                  flush=True)  # fmt: skip
-            losses = {1: [], 13: []}
-        if now - saved > 180 and rank == 0:
-            save()
-            saved = now
-    if rank == 0:
-        save()
+    run = Run(nano, _groups(nano), work / "base.safetensors", minutes=minutes, ema_decay=ema_decay)
+    data = _Data(work, codec_folder, device, run)
+    while run.goes_on():
+        generator = keyed_generator("base", run.step, run.rank)
+        num_latents = _draw_length(run.step, run.seconds / 60, picture_minutes)
+        z, captions = data.batch(num_latents, batch_scale, generator)
+        loss = base_loss(nano, z, captions, generator)
+        fade = min(1.0, max(0.05, run.seconds_left / (60 * fade_minutes))) if fade_minutes else 1.0
+        run.update(loss, peak_rate * fade * min(1.0, (run.step + 1) / 300), {KINDS[num_latents]: loss.item()})
+        run.log(data.sizes())

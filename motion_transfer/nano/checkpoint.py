@@ -64,9 +64,9 @@ class Ema:
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Moves the average toward the module's present weights."""
+        """Moves the average toward the module's present weights; frozen ones stay bit for bit."""
         decay = min(self.decay, (step + 1) / (step + 10))
-        names, values = zip(*module.named_parameters(), strict=True)
+        names, values = zip(*((n, p) for n, p in module.named_parameters() if p.requires_grad), strict=True)
         averages = [self.shadow[name] for name in names]
         torch._foreach_mul_(averages, decay)
         torch._foreach_add_(averages, [v.detach() for v in values], alpha=1 - decay)

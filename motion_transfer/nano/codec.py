@@ -9,7 +9,6 @@ clips drifts after the last latent frame it has known.
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from random import Random
 
@@ -19,8 +18,7 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from torch import Tensor, nn
 
-from motion_transfer.nano.checkpoint import Ema, load_state, optimizer_tensors, restore_optimizer, save_state
-from motion_transfer.nano.processes import average_gradients, out_of_time, process_rank
+from motion_transfer.nano.training import Run
 from motion_transfer.video.synth.draw import draw_float
 from motion_transfer.video.synth.scene import NUM_FRAMES, sample_scene
 
@@ -174,8 +172,9 @@ def train_codec(
     total_minutes: float | None = None,
     device: str = "cpu",
     batch_scale: int = 1,
-    peak_rate: float = 7e-4,
+    peak_rate: float = 6e-4,
     size_px: int = SIZE_PX,
+    decoder_only: bool = False,
 ) -> None:
     """Trains for `minutes`, resuming from `work/codec.safetensors` if it is there.
 
@@ -187,51 +186,21 @@ def train_codec(
         batch_scale: factor on the batch sizes of `LENGTHS`.
         peak_rate: highest learning rate.
         size_px: width and height of the clips.
+        decoder_only: go on with the averaged weights and leave the encoder as it is, so that all latents, and
+            every base trained on them, stay valid.
     """
-    rank = process_rank()
     torch.manual_seed(0)
     codec = build_codec().to(device)
-    names = {p: n for n, p in codec.named_parameters()}
-    optimizer = torch.optim.AdamW(codec.parameters(), lr=peak_rate, betas=(0.9, 0.98), weight_decay=1e-4)
-    ema = Ema(codec, 0.999)
-    step, done_s = 0, 0.0
-    path = work / "codec.safetensors"
-    if path.exists():
-        tensors, facts = load_state(path)
-        codec.load_state_dict({n: tensors[f"model/{n}"] for n in names.values()}, strict=False)
-        ema.shadow = {n: tensors[f"ema/{n}"].to(device) for n in names.values()}
-        restore_optimizer(optimizer, names, tensors)
-        step, done_s = facts["step"], facts["seconds"]
-    plan_s = 60 * (total_minutes or done_s / 60 + minutes)
-    def save() -> None:
-        tensors = {f"model/{n}": p for p, n in names.items()} | {f"ema/{n}": t for n, t in ema.shadow.items()}
-        tensors |= optimizer_tensors(optimizer, names)
-        save_state(path, tensors, {"step": step, "seconds": done_s, "size_px": size_px})
-
-    begin = saved = last = time.monotonic()
-    squares: dict[int, list[float]] = {}
-    while not out_of_time(begin, minutes):
-        clips = training_batch(step, rank, batch_scale, size_px).to(device)
-        for group in optimizer.param_groups:
-            group["lr"] = _rate(done_s / plan_s, peak_rate)
+    groups = [{"params": list(codec.parameters()), "weight_decay": 1e-4}]
+    run = Run(codec, groups, work / "codec.safetensors", minutes=minutes, ema_decay=0.999)
+    if decoder_only:
+        run.ema.copy_to(codec)
+        codec.encoder.requires_grad_(False)
+        codec.quant_conv.requires_grad_(False)
+    plan_s = 60 * total_minutes if total_minutes else run.seconds + 60 * minutes
+    while run.goes_on():
+        clips = training_batch(run.step, run.rank, batch_scale, size_px).to(device)
         with torch.autocast(device, dtype=torch.bfloat16):
             loss, square = codec_loss(codec, clips)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(codec)
-        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        optimizer.step()
-        ema.update(codec, step)
-        step += 1
-        now = time.monotonic()
-        done_s, last = done_s + now - last, now
-        squares.setdefault(clips.shape[2], []).append(square.item())
-        if step % 100 == 0 and rank == 0:
-            decibels = {n: round(-10 * math.log10(sum(v) / len(v)), 1) for n, v in sorted(squares.items())}
-            print(f"codec step {step} {done_s / 60:.1f} min  PSNR by frames {decibels}", flush=True)
-            squares.clear()
-        if now - saved > 120 and rank == 0:
-            save()
-            saved = now
-    if rank == 0:
-        save()
+        run.update(loss, _rate(run.seconds / plan_s, peak_rate), {f"PSNR {clips.shape[2]:2d}": square.item()})
+        run.log(show=lambda mean: -10 * math.log10(mean))

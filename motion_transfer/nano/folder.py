@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import nn
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from motion_transfer.nano.codec import SIZE_PX, Z_DIM
@@ -52,7 +53,7 @@ def build_text_encoder(vocab_size: int) -> UMT5EncoderModel:
 
 def build_transformer() -> WanTransformer3DModel:
     """An untrained Wan transformer with 8 blocks of width 256."""
-    return WanTransformer3DModel(
+    transformer = WanTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=8,
         attention_head_dim=32,
@@ -66,6 +67,22 @@ def build_transformer() -> WanTransformer3DModel:
         qk_norm="rms_norm_across_heads",
         rope_max_seq_len=64,
     )
+    _start_as_identity(transformer)
+    return transformer
+
+
+@torch.no_grad()
+def _start_as_identity(transformer: WanTransformer3DModel) -> None:
+    """Initial weights of DiT (arXiv 2212.09748, section 3.2, adaLN-Zero): blocks pass their input, output is zero."""
+    for module in transformer.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+    nn.init.xavier_uniform_(transformer.patch_embedding.weight.flatten(1))
+    for zero in (transformer.condition_embedder.time_proj, transformer.proj_out):
+        nn.init.zeros_(zero.weight)
+    for table in [transformer.scale_shift_table, *(block.scale_shift_table for block in transformer.blocks)]:
+        nn.init.zeros_(table)
 
 
 def save_folder(
@@ -74,7 +91,7 @@ def save_folder(
     """Writes the whole pipeline in 16 bit, with `native.json`; replaces the folder's old weights at the end."""
     pipeline = WanPipeline(
         tokenizer=build_tokenizer(),
-        text_encoder=text_encoder.to(torch.bfloat16),
+        text_encoder=text_encoder.to(torch.float16),
         vae=codec.to(torch.float16),
         scheduler=UniPCMultistepScheduler(
             prediction_type="flow_prediction",
@@ -82,16 +99,13 @@ def save_folder(
             num_train_timesteps=1000,
             flow_shift=FLOW_SHIFT,
         ),
-        transformer=transformer.to(torch.bfloat16),
+        transformer=transformer.to(torch.float16),
     )
     fresh = folder.with_name(folder.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
     pipeline.save_pretrained(fresh, max_shard_size=SHARD)
     native = {"height": SIZE_PX, "width": SIZE_PX, "num_frames": NUM_FRAMES, "fps": FPS}
     (fresh / "native.json").write_text(json.dumps(native, indent=2) + "\n")
-    for kept in ("README.md",):
-        if (folder / kept).exists():
-            shutil.copy(folder / kept, fresh / kept)
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
 

@@ -121,9 +121,7 @@ def _crowding(path: list[Point], others: list[list[Point]], reach: float) -> flo
     return near / ((len(path) + 3) // 4)
 
 
-def _placed(
-    rng: Random, camera: Camera, path: list[Point], size: float, others: list[list[Point]]
-) -> list[Point]:
+def _placed(rng: Random, camera: Camera, path: list[Point], size: float, others: list[list[Point]]) -> list[Point]:
     """Moves a path to where it stays in view and clear of the others: best of twenty random places."""
     xs, ys = [p[0] for p in path], [p[1] for p in path]
     extent = max(max(xs) - min(xs), max(ys) - min(ys), 1e-9)
@@ -141,9 +139,7 @@ def _placed(
     return rounded(best)
 
 
-def _placed_together(
-    rng: Random, camera: Camera, paths: list[list[Point]], size: float
-) -> list[list[Point]]:
+def _placed_together(rng: Random, camera: Camera, paths: list[list[Point]], size: float) -> list[list[Point]]:
     """Moves several paths by one common shift, keeping their relation."""
     xs, ys = [p[0] for path in paths for p in path], [p[1] for path in paths for p in path]
     extent = max(max(xs) - min(xs), max(ys) - min(ys), 1e-9)
@@ -163,7 +159,9 @@ def _placed_together(
 
 def _sample_moves(rng: Random, kind: str, num_frames: int) -> _Moves:
     if kind == "camera":
-        camera = sample_camera(rng, num_frames, rng.choice(("pan", "tilt", "zoom", "roll", "parallax", "shake", "combined")))
+        camera = sample_camera(
+            rng, num_frames, rng.choice(("pan", "tilt", "zoom", "roll", "parallax", "shake", "combined"))
+        )
     else:
         camera = sample_camera(rng, num_frames)
     if kind == "articulated":

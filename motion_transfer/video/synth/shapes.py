@@ -22,10 +22,7 @@ ATLAS_REACH = 1.5  # the atlas covers [-1.5, 1.5] in shape units
 
 
 def _ellipse(cx: float, cy: float, rx: float, ry: float, num: int = 48) -> Loop:
-    return [
-        (cx + rx * math.cos(2 * math.pi * i / num), cy + ry * math.sin(2 * math.pi * i / num))
-        for i in range(num)
-    ]
+    return [(cx + rx * math.cos(2 * math.pi * i / num), cy + ry * math.sin(2 * math.pi * i / num)) for i in range(num)]
 
 
 def _star(points: int, outer: float, inner: float) -> Loop:

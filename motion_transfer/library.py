@@ -1,0 +1,184 @@
+"""The workspace on disk: learned motions, renders, and copies of clips made for looking at them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from motion_transfer.errors import BadLora
+from motion_transfer.lora.files import RECIPE, save_lora
+from motion_transfer.types import Clip, Lora, RenderSpec
+from motion_transfer.video.atomic import replacing
+from motion_transfer.video.io import write_clip
+
+SHOWN_SIDE_PX = 384
+MAX_NAME_LETTERS = 80
+
+_MAX_STEM_LETTERS = 40
+_SHOWN_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """One learned motion: `key` names its file, `name` is what its maker called it, `made` is local time."""
+
+    key: str
+    path: Path
+    name: str
+    caption: str
+    base: str
+    made: str
+
+    @property
+    def reference(self) -> Path | None:
+        """The clip it was learned from, where that lies beside it."""
+        path = self.path.with_suffix(".mp4")
+        return path if path.is_file() else None
+
+
+def safe_stem(text: str, fallback: str) -> str:
+    """A short file name of plain letters, digits and hyphens; `fallback` where nothing is left of the text."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:_MAX_STEM_LETTERS].strip("-") or fallback
+
+
+def _claimed(folder: Path, stem: str, suffix: str) -> Path:
+    """Creates an empty file under the first free name, so that no other writer takes the same one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
+        with suppress(FileExistsError):
+            path.open("x").close()
+            return path
+        number += 1
+
+
+@contextmanager
+def _new_file(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+    """Yields a claimed path to write; it and its `.mp4` sibling are removed if the block fails."""
+    path = _claimed(folder, stem, suffix)
+    try:
+        yield path
+    except BaseException:
+        for left in (path, path.with_suffix(".mp4")):
+            left.unlink(missing_ok=True)
+        raise
+
+
+def _recipe(path: Path) -> dict[str, Any] | None:
+    """The recipe in a LoRA file's header, without reading its tensors; None if the file can't be used."""
+    try:
+        with safe_open(str(path), framework="np") as handle:
+            recipe = json.loads((handle.metadata() or {}).get(RECIPE, "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return None
+    return recipe if isinstance(recipe, dict) else None
+
+
+def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
+    made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
+    return Motion(
+        key=path.stem,
+        path=path,
+        name=str(recipe.get("name") or path.stem),
+        caption=str(recipe.get("caption", "")),
+        base=str(recipe.get("base", "")),
+        made=str(recipe.get("made") or made),
+    )
+
+
+class Library:
+    """Motions, renders and uploads of one workspace. Nothing that was saved is ever overwritten.
+
+    Args:
+        workspace: folder of all data; made when something is first written.
+    """
+
+    def __init__(self, workspace: Path) -> None:
+        root = Path(workspace).expanduser().resolve()
+        self.loras, self.renders, self.uploads = root / "loras", root / "renders", root / "uploads"
+
+    def save_motion(self, lora: Lora, name: str, reference: Clip, *, comment: str | None = None) -> Motion:
+        """Saves a learned motion, and the clip it was learned from beside it.
+
+        Args:
+            lora: the motion.
+            name: what its maker calls it; any text.
+            reference: the clip.
+            comment: the original file's comment tag, where the clip is the whole file.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        name = " ".join(name.split())[:MAX_NAME_LETTERS]
+        made = datetime.now().isoformat(" ", "seconds")
+        info = {**lora.info, "name": name, "made": made}
+        with _new_file(self.loras, safe_stem(name, "motion"), ".safetensors") as path:
+            write_clip(reference, path.with_suffix(".mp4"), comment=comment, min_side_px=SHOWN_SIDE_PX)
+            save_lora(replace(lora, info=info), path)
+        return _motion(path, info)
+
+    def motions(self) -> list[Motion]:
+        """All usable motions, newest first; files that are no LoRAs are left out."""
+        found = ((path, _recipe(path)) for path in self.loras.glob("*.safetensors"))
+        motions = [_motion(path, recipe) for path, recipe in found if recipe is not None]
+        return sorted(motions, key=lambda motion: (motion.made, motion.key), reverse=True)
+
+    def motion(self, key: str) -> Motion:
+        """One motion by its key.
+
+        Raises:
+            BadLora: there is none.
+        """
+        for motion in self.motions():
+            if motion.key == key:
+                return motion
+        raise BadLora(f"a motion of this library is expected, but there is none called {key!r:.60}; choose another.")
+
+    def save_render(self, clip: Clip, spec: RenderSpec, facts: Mapping[str, Any]) -> Path:
+        """Saves a render under its time, seed and prompt; its settings and `facts` go into the comment tag.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        stem = f"{datetime.now():%Y%m%d-%H%M%S}-{spec.seed}-{safe_stem(spec.prompt, 'no-prompt')}"
+        with _new_file(self.renders, stem, ".mp4") as path:
+            write_clip(clip, path, comment=json.dumps({"render": asdict(spec), **facts}))
+        return path
+
+    def show(self, clip: Clip) -> Path:
+        """A copy of a clip for looking at, enlarged if it is small; kept for about an hour."""
+        path = self._shown_path()
+        write_clip(clip, path, min_side_px=SHOWN_SIDE_PX)
+        return path
+
+    def show_file(self, source: Path) -> Path:
+        """A copy of a saved video for looking at; kept for about an hour."""
+        path = self._shown_path()
+        with replacing(path) as partial:
+            shutil.copyfile(source, partial)
+        return path
+
+    def _shown_path(self) -> Path:
+        """A fresh path for a copy; copies that have served are removed."""
+        folder = self.uploads / "shown"
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.mp4"):
+            with suppress(FileNotFoundError):
+                if time.time() - os.stat(old).st_mtime > _SHOWN_SECONDS:
+                    old.unlink()
+        return folder / f"{secrets.token_hex(8)}.mp4"

@@ -1,0 +1,64 @@
+"""What the page draws of its results: the loss curve, the table of scores, the list of words."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from motion_transfer.types import Measure, Progress, Report
+from motion_transfer.ui import words
+from motion_transfer.video.synth.palette import COLORS, FIGURES, PATTERNS, PLURALS, SHAPES
+
+MAX_POINTS = 300
+
+
+class Losses:
+    """The losses of all stages along one axis of steps."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, float, str]] = []
+
+    def add(self, steps: list[Progress]) -> None:
+        """Takes in the steps that have a loss."""
+        for step in steps:
+            if step.loss is not None:
+                self._rows.append((len(self._rows) + 1, step.loss, step.stage))
+
+    def table(self) -> pd.DataFrame:
+        """A few hundred points for the plot, each the mean of its neighbors."""
+        columns = [words.LOSS_STEP, words.LOSS_VALUE, words.LOSS_STAGE]
+        table = pd.DataFrame(self._rows, columns=columns)
+        width = -(-len(table) // MAX_POINTS) or 1
+        keys = [table[words.LOSS_STAGE], (table[words.LOSS_STEP] - 1) // width]
+        thin = table.groupby(keys, sort=False).agg({words.LOSS_STEP: "max", words.LOSS_VALUE: "mean"})
+        return thin.reset_index(level=0).reset_index(drop=True)[columns]
+
+
+def _cell(text: str) -> str:
+    """Text that stays inside its table cell."""
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _row(measure: Measure) -> str:
+    if measure.value is None:
+        value = words.MISSING.format(why=measure.why_missing)
+    else:
+        value = f"{measure.value:.3f} {measure.unit}".rstrip()
+    better = words.HIGHER if measure.higher_is_better else words.LOWER
+    name = words.MEASURES.get(measure.name, measure.name.replace("_", " "))
+    return f"| {_cell(name)} | {_cell(value)} | {better} |"
+
+
+def score_table(report: Report) -> str:
+    """A report as a Markdown table; what could not be measured says why."""
+    head = f"| {' | '.join(words.SCORES_HEAD)} |\n|---|---|---|\n"
+    return head + "\n".join(_row(measure) for measure in report.measures)
+
+
+def word_list(vocabulary: list[str]) -> str:
+    """The words of a small base by what they name, as Markdown."""
+    figures = {*SHAPES, *FIGURES, *PLURALS.values()}
+    groups: tuple[list[str], ...] = ([], [], [], [])
+    for word in vocabulary:
+        groups[0 if word in COLORS else 1 if word in figures else 2 if word in PATTERNS else 3].append(word)
+    named = zip(words.VOCABULARY_GROUPS, groups, strict=True)
+    return "\n\n".join(f"**{name}:** {', '.join(group)}" for name, group in named if group)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from motion_transfer.evaluate.appearance import leakage, reference_similarity
+from motion_transfer.evaluate.prompt import PromptContent, read_prompt
+from motion_transfer.evaluate.report import judge
+from tests.evaluate.worlds import as_clip, frames_of, scene_of
+
+REFERENCE = scene_of("test-report:1")
+RENDERED = scene_of("test-report:1", content="test-report:other")
+REFERENCE_CLIP = as_clip(frames_of(REFERENCE))
+RENDERED_CLIP = as_clip(frames_of(RENDERED))
+
+
+def _prompt_of(scene) -> str:
+    return f"a {scene.things[0].color} {scene.things[0].kind} on a {scene.background.color} background"
+
+
+def test_prompts_are_read():
+    content = read_prompt("A video of a red car, over a white dotted backdrop.")
+    assert content == PromptContent(
+        color="red", shape="car", background_color="white", pattern="dotted", unknown_words=()
+    )
+    assert read_prompt("two navy people") == PromptContent(color="navy", shape="person")
+    assert read_prompt("a green scene with a pink dog") == PromptContent(
+        color="pink", shape="dog", background_color="green"
+    )
+    assert read_prompt("a red and blue star").color == "red"
+    assert read_prompt("a circle and a blue square") == PromptContent(shape="circle")
+    assert read_prompt("an orange robot dancing") == PromptContent(unknown_words=("robot", "dancing"))
+    assert read_prompt("") == PromptContent()
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_captions_of_scenes_are_read(number):
+    scene = scene_of(f"test-caption:{number}")
+    content = read_prompt(scene.caption)
+    assert (content.color, content.shape) == (scene.things[0].color, scene.things[0].kind)
+    assert content.background_color in (None, scene.background.color)
+    assert not content.unknown_words
+
+
+def test_a_true_render_is_judged_well():
+    report = judge(REFERENCE_CLIP, RENDERED_CLIP, prompt=_prompt_of(RENDERED), scene=REFERENCE)
+    assert report.value("trajectory_agreement") > 0.9
+    assert report.value("motion_fidelity") > 0.85
+    assert (report.value("color_right"), report.value("shape_right"), report.value("object_present")) == (1, 1, 1)
+    assert report.value("leakage") == 0
+    assert report.value("reference_similarity") < 0.6
+
+
+def test_a_copy_of_the_reference_is_judged_a_leak():
+    report = judge(REFERENCE_CLIP, REFERENCE_CLIP, prompt=_prompt_of(RENDERED), scene=REFERENCE)
+    assert report.value("motion_fidelity") > 0.99
+    assert (report.value("color_right"), report.value("shape_right")) == (0, 0)
+    assert report.value("leakage") == 1
+    assert report.value("reference_similarity") == pytest.approx(1)
+
+
+def test_missing_measures_say_why():
+    report = judge(REFERENCE_CLIP, RENDERED_CLIP, prompt="a robot dancing in the rain")
+    why = {measure.name: measure.why_missing for measure in report.measures if measure.value is None}
+    assert set(why) == {"trajectory_agreement", "color_right", "shape_right", "object_present", "leakage"}
+    assert "true path" in why["trajectory_agreement"]
+    assert "'robot'" in why["color_right"] and "caption" in why["leakage"]
+
+
+def test_a_group_and_a_resting_object_have_no_agreement():
+    group = scene_of("test-report:group", kind="multiple")
+    still = next(s for s in map(scene_of, (f"test-still:{i}" for i in range(99)))
+                 if s.motion == "rest" and s.camera.kind == "static")  # fmt: skip
+    for scene, reason in ((group, "objects"), (still, "stays")):
+        report = judge(as_clip(frames_of(scene)[:8]), RENDERED_CLIP, prompt=_prompt_of(RENDERED), scene=scene)
+        measure = next(m for m in report.measures if m.name == "trajectory_agreement")
+        assert measure.value is None and reason in measure.why_missing
+
+
+def test_the_reference_can_be_known_from_its_caption():
+    captioned = as_clip(REFERENCE_CLIP.frames_THWC, caption=_prompt_of(REFERENCE))
+    assert judge(captioned, captioned, prompt=_prompt_of(RENDERED)).value("leakage") == 1
+
+
+def test_leakage_counts_frames_of_object_and_background():
+    look = {"reference_color": REFERENCE.things[0].color, "reference_shape": REFERENCE.things[0].kind}
+    asked = read_prompt(_prompt_of(RENDERED))
+    mixed_THWC = np.concatenate([frames_of(REFERENCE)[:10], frames_of(RENDERED)[:30]])
+    background = REFERENCE.background.color
+    same = read_prompt(_prompt_of(REFERENCE))
+    assert leakage(mixed_THWC, **look, reference_background=None, prompt=same) is None
+    only_background = PromptContent(background_color=asked.background_color)
+    share = leakage(mixed_THWC, **look, reference_background=background, prompt=only_background)
+    assert share == pytest.approx(10 / 40)
+
+
+def test_similarity_of_opposites_is_low():
+    black, white = (np.full((3, 64, 64, 3), level, dtype=np.uint8) for level in (0, 255))
+    assert reference_similarity(black, black) == 1
+    halves = black.copy()
+    halves[:, :, :32] = 255
+    assert reference_similarity(halves, 255 - halves) == pytest.approx(0.5, abs=0.02)  # same colors, other places
+    assert reference_similarity(black, white) == 0.5  # both of one color, so alike in structure alone

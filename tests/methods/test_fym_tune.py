@@ -1,0 +1,273 @@
+"""Two-stage tuning: what each stage may touch (U2), the motion loss (U6), sparse sampling, previews, repeatability."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from motion_transfer.errors import BadSpec
+from motion_transfer.lora.attach import LoraLayer, add_frozen, read_adapter, remove_adapters, solo
+from motion_transfer.lora.files import save_lora
+from motion_transfer.methods.fym_heads import map_heads
+from motion_transfer.methods.fym_tune import (
+    legal_sparse_latents,
+    motion_loss,
+    sparse_latents,
+    tune_spatial,
+    tune_temporal,
+)
+from motion_transfer.model.base import VideoBase
+from motion_transfer.pipeline import Studio, drive
+from motion_transfer.types import Clip, HeadMap, Latents, Lora, LowRank, RenderSpec, TuneSpec
+from tests.conftest import BLOCKS, HEAD_WIDTH, HEADS, Z_DIM
+
+SPEC = TuneSpec(caption="a red square", spatial_steps=3, temporal_steps=3, rank=2, spatial_batch=2, temporal_batch=2,
+                sparse_latents=3)  # fmt: skip
+SPATIAL_LN = torch.tensor([[True, False, True, False], [False, False, False, True]])
+
+
+def _heads(spatial_LN: Tensor = SPATIAL_LN) -> HeadMap:
+    return HeadMap(mass_LN2=torch.ones(BLOCKS, HEADS, 2), spatial_LN=spatial_LN, base="")
+
+
+def _full() -> Latents:
+    generator = torch.Generator().manual_seed(1)
+    return Latents(z_ZFYX=torch.randn(Z_DIM, 5, 4, 4, generator=generator), times_F=(0.0, 1.0, 2.0, 3.0, 4.0))
+
+
+def _frames() -> Tensor:
+    return torch.randn(6, Z_DIM, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+
+
+def _weights(base: VideoBase) -> dict[str, Tensor]:
+    """Copies of all base weights, under the names they have without adapters."""
+    named = base.transformer.state_dict().items()
+    return {n.replace(".base_layer", ""): t.clone() for n, t in named if ".lora_" not in n}
+
+
+def _velocity(base: VideoBase) -> Tensor:
+    with torch.no_grad():
+        return base.velocity(_full().z_ZFYX[None], torch.tensor([0.6]), base.text.encode(["a red square"]))
+
+
+def _touched(layers: dict[str, LowRank]) -> Tensor:
+    """Which heads a LoRA reads or writes, `(L, N)`; all four modules of a block must agree."""
+    touched = torch.zeros(BLOCKS, HEADS, dtype=torch.bool)
+    for path, x in layers.items():
+        block = int(path.split(".")[1])
+        channels = x.down_RI.ne(0).any(0) if path.endswith("to_out.0") else x.up_OR.ne(0).any(1)
+        heads_N = channels.view(HEADS, HEAD_WIDTH)
+        assert torch.equal(heads_N.any(1), heads_N.all(1)), path
+        assert not touched[block].any() or torch.equal(touched[block], heads_N.all(1)), path
+        touched[block] = heads_N.all(1)
+    return touched
+
+
+def test_each_stage_touches_its_own_heads_only(tiny_base: VideoBase) -> None:
+    """U2, bitwise: rows of up (q, k, v), columns of down (o), the other adapter, base weights and biases."""
+    before = _weights(tiny_base)
+    spatial = drive(tune_spatial(tiny_base, _frames(), _heads(), SPEC))
+    temporal = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), SPEC))
+    assert torch.equal(_touched(spatial), SPATIAL_LN)
+    assert torch.equal(_touched(temporal), ~SPATIAL_LN)
+    after = _weights(tiny_base)
+    assert set(before) == set(after)
+    assert all(torch.equal(before[n], after[n]) for n in before)
+    still = read_adapter(tiny_base.transformer, "spatial")
+    for path, x in spatial.items():
+        assert torch.equal(x.up_OR, still[path].up_OR)
+        assert torch.equal(x.down_RI, still[path].down_RI)
+
+
+def test_every_matrix_of_the_group_learns(tiny_base: VideoBase) -> None:
+    """Both factors move; a decay alone would only shrink `down`."""
+    start = TuneSpec(**{**SPEC.__dict__, "spatial_steps": 0})
+    first = drive(tune_spatial(tiny_base, _frames(), _heads(), start))
+    last = _retuned(tiny_base, SPEC)
+    for path, x in first.items():
+        moved = last[path].down_RI - x.down_RI
+        along = (moved * x.down_RI).sum() / x.down_RI.square().sum() * x.down_RI
+        assert (moved - along).norm() > 0.1 * moved.norm() > 0, path
+        assert last[path].up_OR.abs().max() > 0, path
+
+
+def _retuned(base: VideoBase, spec: TuneSpec) -> dict[str, LowRank]:
+    remove_adapters(base.transformer)
+    return drive(tune_spatial(base, _frames(), _heads(), spec))
+
+
+def test_zero_lora_is_the_base_bitwise(tiny_base: VideoBase) -> None:
+    bare = _velocity(tiny_base)
+    drive(tune_spatial(tiny_base, _frames(), _heads(), TuneSpec(**{**SPEC.__dict__, "spatial_steps": 0})))
+    assert any(isinstance(m, LoraLayer) for m in tiny_base.transformer.modules())
+    assert torch.equal(bare, _velocity(tiny_base))
+
+
+def test_a_few_steps_lower_the_loss_on_one_batch(tiny_base: VideoBase) -> None:
+    """Learning works at all: the temporal stage on a constant clip, at a high rate."""
+    spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 40, "temporal_rate": 0.02, "temporal_batch": 8, "rank": 8})
+    losses = [p.loss for p in tune_temporal(tiny_base, _full(), _full(), _heads(), spec)]
+    assert sum(losses[-8:]) < 0.97 * sum(losses[:8])
+
+
+def test_learning_under_4_bit(tiny_nf4: VideoBase) -> None:
+    """The same masks hold where the base is quantized."""
+    temporal = drive(tune_temporal(tiny_nf4, _full(), _full(), _heads(), SPEC))
+    assert torch.equal(_touched(temporal), ~SPATIAL_LN)
+
+
+def test_no_spatial_head_skips_the_spatial_stage(tiny_base: VideoBase) -> None:
+    none = _heads(torch.zeros(BLOCKS, HEADS, dtype=torch.bool))
+    assert drive(tune_spatial(tiny_base, _frames(), none, SPEC)) == {}
+
+
+def test_no_temporal_head_is_refused(tiny_base: VideoBase) -> None:
+    everything = _heads(torch.ones(BLOCKS, HEADS, dtype=torch.bool))
+    with pytest.raises(BadSpec, match="balanced"):
+        drive(tune_temporal(tiny_base, _full(), _full(), everything, SPEC))
+
+
+def _pair() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return tuple(torch.randn(2, 4, 5, 3, 3, generator=generator) for _ in range(2))  # type: ignore[return-value]
+
+
+def test_motion_loss_by_hand() -> None:
+    """Against loops over clips and frames."""
+    predicted, target = _pair()
+    terms = []
+    for b in range(2):
+        for i in range(1, 5):
+            d_hat = (predicted[b, :, i] - predicted[b, :, i - 1]).flatten().double()
+            d = (target[b, :, i] - target[b, :, i - 1]).flatten().double()
+            terms.append(1 - float(d_hat @ d) / float(d_hat.norm() * d.norm()))
+    assert motion_loss(predicted, target).item() == pytest.approx(sum(terms) / 8, abs=1e-6)
+
+
+@pytest.mark.parametrize(("factor", "loss"), [(1.0, 0.0), (3.7, 0.0), (0.01, 0.0), (-1.0, 2.0), (-5.0, 2.0)])
+def test_motion_loss_of_multiples(factor: float, loss: float) -> None:
+    """U6: 0 for any positive multiple of the target, 2 for any negative one."""
+    _, target = _pair()
+    assert motion_loss(factor * target, target).item() == pytest.approx(loss, abs=1e-5)
+
+
+def test_motion_loss_ignores_what_does_not_move() -> None:
+    """U6: a constant added to all frames of a clip changes nothing."""
+    predicted, target = _pair()
+    still = torch.randn(2, 4, 1, 3, 3, generator=torch.Generator().manual_seed(4))
+    assert motion_loss(predicted + still, target).item() == pytest.approx(motion_loss(predicted, target).item(), abs=1e-5)
+
+
+def test_motion_loss_of_a_still_target_is_finite() -> None:
+    predicted, _ = _pair()
+    predicted.requires_grad_(True)
+    motion_loss(predicted, torch.zeros_like(predicted)).backward()
+    assert torch.isfinite(predicted.grad).all()
+
+
+@pytest.mark.parametrize(("full", "legal"), [(5, (2, 3, 5)), (13, (2, 3, 4, 5, 7, 13)), (21, (2, 3, 5, 6, 11, 21))])
+def test_legal_sparse_lengths(full: int, legal: tuple[int, ...]) -> None:
+    """Spacing (F - 1) / (F_s - 1) is whole: of Wan's 21 latents 20, 10, 5, 4, 2 or 1 apart."""
+    assert legal_sparse_latents(full) == legal
+
+
+def test_sparse_latents_keep_their_frames_and_places() -> None:
+    sparse = sparse_latents(_full(), 3, offset=1)
+    assert sparse.times_F == (1.0, 3.0)
+    assert torch.equal(sparse.z_ZFYX, _full().z_ZFYX[:, [1, 3]])
+    assert sparse_latents(_full(), 3).times_F == (0.0, 2.0, 4.0)
+
+
+def test_solo_is_one_adapter_and_restores_everything(tiny_base: VideoBase) -> None:
+    """While open, the output is that of the temporal LoRA alone, `strength` times as strong."""
+    spatial = drive(tune_spatial(tiny_base, _frames(), _heads(), SPEC))
+    temporal = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), SPEC))
+    both, learning = _velocity(tiny_base), {n: p.requires_grad for n, p in tiny_base.transformer.named_parameters()}
+    assert {n for n, on in learning.items() if on} == {n for n in learning if ".temporal." in n}
+    with solo(tiny_base.transformer, "temporal", 0.7):
+        alone = _velocity(tiny_base)
+    assert torch.equal(both, _velocity(tiny_base))
+    assert learning == {n: p.requires_grad for n, p in tiny_base.transformer.named_parameters()}
+    _retuned(tiny_base, TuneSpec(**{**SPEC.__dict__, "spatial_steps": 0}))
+    add_frozen(
+        tiny_base.transformer,
+        "expected",
+        Lora(layers={p: LowRank(down_RI=x.down_RI, up_OR=0.7 * x.up_OR) for p, x in temporal.items()}),
+    )
+    assert (alone - _velocity(tiny_base)).abs().max() < 1e-5
+    assert (alone - both).abs().max() > 1e-4
+    assert spatial
+
+
+@pytest.fixture
+def studio(tiny_base: VideoBase) -> Studio:
+    studio = Studio(base="tiny")
+    studio.__dict__["base"] = tiny_base
+    return studio
+
+
+def _bare(base: VideoBase) -> bool:
+    return not any(isinstance(m, LoraLayer) for m in base.transformer.modules())
+
+
+def test_one_seed_one_file(studio: Studio, square_clip: Clip, tmp_path: Path) -> None:
+    """Two runs with one seed write the same bytes, also where one of them renders previews; another seed doesn't."""
+    files = {}
+    for name, seed, every in (("a", 1, 0), ("b", 1, 1), ("c", 2, 0)):
+        tuned = studio.tune(square_clip, TuneSpec(**{**SPEC.__dict__, "seed": seed, "strength": 0.7}),
+                            preview=RenderSpec(steps=1), preview_every=every)  # fmt: skip
+        save_lora(tuned.lora, tmp_path / name)
+        files[name] = (tmp_path / name).read_bytes()
+    assert files["a"] == files["b"] != files["c"]
+
+
+@pytest.mark.parametrize("sampling", ["pixel", "latent"])
+def test_tune_leaves_the_base_as_it_was(studio: Studio, square_clip: Clip, sampling: str) -> None:
+    before, bare = _weights(studio.base), _velocity(studio.base)
+    tuned = studio.tune(square_clip, TuneSpec(**{**SPEC.__dict__, "sampling": sampling}))
+    assert _bare(studio.base)
+    assert torch.equal(bare, _velocity(studio.base))
+    assert all(torch.equal(t, before[n]) for n, t in _weights(studio.base).items())
+    assert torch.equal(_touched(dict(tuned.lora.layers)), tuned.heads.temporal_LN)
+    assert not hasattr(studio.base.transformer, "peft_config")
+
+
+@pytest.mark.parametrize("stage", ["heads", "spatial", "temporal"])
+def test_a_closed_generator_leaves_the_base_as_it_was(studio: Studio, square_clip: Clip, stage: str) -> None:
+    bare = _velocity(studio.base)
+    work = studio.tune_work(square_clip, SPEC)
+    while next(work).stage != stage:
+        pass
+    work.close()
+    assert _bare(studio.base)
+    assert torch.equal(bare, _velocity(studio.base))
+
+
+def test_previews_show_the_motion_lora_alone(studio: Studio, square_clip: Clip) -> None:
+    """The last preview equals a render with the finished LoRA; the spatial LoRA has no part in it."""
+    preview = RenderSpec(prompt="a blue circle", steps=2, seed=4)
+    shown: list[Clip | None] = []
+    spec = TuneSpec(**{**SPEC.__dict__, "strength": 0.6, "temporal_rate": 0.05, "spatial_rate": 0.05})
+    tuned = studio.tune(square_clip, spec, preview=preview, preview_every=3,
+                        on_progress=lambda p: shown.append(p.preview) if p.stage == "temporal" else None)  # fmt: skip
+    assert [s is not None for s in shown] == [False, False, True]
+    render = studio.render(tuned.lora, preview)
+    difference = abs(shown[-1].frames_THWC.astype(int) - render.frames_THWC.astype(int))
+    assert difference.max() <= 1
+    bare = studio.render(None, preview).frames_THWC.astype(int)
+    assert abs(render.frames_THWC - bare).max() > 5
+
+
+def test_illegal_sparse_length_is_refused_before_any_work(studio: Studio, square_clip: Clip) -> None:
+    with pytest.raises(BadSpec, match="2, 3, 5"):
+        next(studio.tune_work(square_clip, TuneSpec(sparse_latents=4)))
+
+
+def test_heads_are_mapped_on_the_bare_base(studio: Studio, square_clip: Clip) -> None:
+    """Tuning labels the heads as `map_heads` on the whole clip does."""
+    latents = studio.base.codec.encode(studio.fit(square_clip))
+    alone = drive(map_heads(studio.base, latents, SPEC.caption))
+    assert torch.equal(alone.mass_LN2, studio.tune(square_clip, SPEC).heads.mass_LN2)
