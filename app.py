@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,64 @@ NUM_PORTS = 100
 
 
 def _parser() -> argparse.ArgumentParser:
-    from motion_transfer.types import PRECISIONS
-
+    """The options; a Space names its address in the environment."""
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     parser = argparse.ArgumentParser(description="Learn the motion of a clip and render it onto new content.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=7860, help="port, or the next free one (default: 7860)")
+    parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=7860, help="port, or the next free one (default: %(default)s)")
     parser.add_argument("--workspace", type=Path, help="folder of motions, renders and uploads")
     parser.add_argument("--base", default="nano", help="nano, or a Wan folder in diffusers layout")
-    parser.add_argument("--precision", default="nf4", choices=PRECISIONS, help="of the base's weights (default: nf4)")
+    parser.add_argument("--precision", default="nf4", help="nf4, int8, bf16 or fp32 (default: %(default)s)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
     return parser
+
+
+def free_port(host: str, first: int) -> int | None:
+    """The first free port from `first` on, among a hundred; None if there is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in range(first, min(first + NUM_PORTS, 65536)):
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    return None
+
+
+def _serve(options: argparse.Namespace, port: int) -> None:
+    """Opens the base, builds the page and serves it until interrupted."""
+    from motion_transfer.library import Library
+    from motion_transfer.pipeline import Studio, default_workspace
+
+    library = Library(options.workspace or default_workspace())
+    os.environ["GRADIO_TEMP_DIR"] = str(library.uploads)
+    from motion_transfer.ui.app import build_app, launch_options
+
+    print(f"opening the base {options.base} ({options.precision}) ...", flush=True)
+    page = build_app(Studio(base=options.base, precision=options.precision), library)
+    page.launch(server_name=options.host, server_port=port, inbrowser=not options.no_browser, **launch_options(library))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the page; exit status 2 with one line for a user's mistake."""
+    options = _parser().parse_args(arguments)
+    # The libraries read these when they are imported, so all imports of ours come later.
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+    from motion_transfer.errors import MotionTransferError
+
+    port = free_port(options.host, options.port)
+    if port is None:
+        print(f"error: no free port from {options.port} on at {options.host}; choose other ones.", file=sys.stderr)
+        return 2
+    try:
+        _serve(options, port)
+    except MotionTransferError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

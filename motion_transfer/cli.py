@@ -45,6 +45,7 @@ EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds.
 JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
 
 TUNE, RENDER = TuneSpec(), RenderSpec()
+INTERRUPTED = 130
 
 
 class Meter:
@@ -237,8 +238,8 @@ def bench(
     means = {arm: sum(row[arm] for row in rows) / count for arm in ("lora", "bare")}
     interval = paired_interval([row["lora"] - row["bare"] for row in rows])
     print(f"lora {means['lora']:.3f}  bare {means['bare']:.3f}  difference in {interval[0]:.3f} to {interval[1]:.3f}")
-    _write_json(results / "follow.json", {"base": studio.base.hash, "precision": precision, "seed": seed, "means": means,
-                                          "difference_95": interval, "clips": rows})  # fmt: skip
+    facts = {"base": studio.base.hash, "precision": precision, "seed": seed}
+    _write_json(results / "follow.json", {**facts, "means": means, "difference_95": interval, "clips": rows})
     save_png(contact_sheet(clips, columns_frames=9, scale=2), results / "follow.png")
 
 
@@ -249,11 +250,8 @@ def main(arguments: list[str] | None = None) -> int:
     except MotionTransferError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except typer.Exit as stop:
-        return stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        return 130
+        status = INTERRUPTED
     except typer.TyperException as error:
         if message := error.format_message():  # without any argument the help was shown instead
             print(f"error: {message}", file=sys.stderr)
@@ -261,4 +259,6 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error}; check the path and the free space.", file=sys.stderr)
         return 2
+    if status == INTERRUPTED:  # typer itself turns Ctrl-C into this status
+        print("interrupted", file=sys.stderr)
     return status if isinstance(status, int) else 0

@@ -19,7 +19,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from motion_transfer.errors import BadLora
-from motion_transfer.lora.files import RECIPE, save_lora
+from motion_transfer.lora.files import RECIPE, load_lora, save_lora
 from motion_transfer.types import Clip, Lora, RenderSpec
 from motion_transfer.video.atomic import replacing
 from motion_transfer.video.io import write_clip
@@ -148,6 +148,14 @@ class Library:
             if motion.key == key:
                 return motion
         raise BadLora(f"a motion of this library is expected, but there is none called {key!r:.60}; choose another.")
+
+    def load(self, motion: Motion) -> Lora:
+        """A motion's weights.
+
+        Raises:
+            BadLora: the file is broken.
+        """
+        return load_lora(motion.path)
 
     def save_render(self, clip: Clip, spec: RenderSpec, facts: Mapping[str, Any]) -> Path:
         """Saves a render under its time, seed and prompt; its settings and `facts` go into the comment tag.

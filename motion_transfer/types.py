@@ -41,11 +41,15 @@ class _Checked:
         for knob_field in dataclasses.fields(self):  # type: ignore[arg-type]
             value, meta = getattr(self, knob_field.name), knob_field.metadata
             name = knob_field.name.replace("_", " ")
+            if isinstance(knob_field.default, str) and not isinstance(value, str):
+                raise BadSpec(f"{name} must be text, but is {value!r}; write some or leave it out.")
             if meta.get("choices") and value not in meta["choices"]:
                 raise BadSpec(f"{name} must be one of {', '.join(meta['choices'])}, but is {value!r}; choose one.")
             low, high = meta.get("low"), meta.get("high")
             if low is None and high is None:
                 continue
+            if isinstance(knob_field.default, int) and (not isinstance(value, int) or isinstance(value, bool)):
+                raise BadSpec(f"{name} must be a whole number, but is {value!r}; pick one between {low} and {high}.")
             if not isinstance(value, (int, float)) or not low <= value <= high:
                 raise BadSpec(f"{name} must lie between {low} and {high}, but is {value!r}; pick a value in between.")
 

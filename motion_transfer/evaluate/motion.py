@@ -170,7 +170,7 @@ def _best_match(asked: _Steps, others: _Steps, *, moving: bool) -> float | None:
     if not rows.any():
         return None
     known, still = asked.known_PS[rows], asked.still_PS[rows]
-    alike_PQ = asked.unit_PS2[rows].reshape(len(known), -1) @ others.unit_PS2.reshape(len(others.known_PS), -1).T
+    alike_PQ = np.einsum("psd,qsd->pq", asked.unit_PS2[rows], others.unit_PS2, optimize=True)
     shared_PQ, resting_PQ = known @ others.known_PS.T, still @ others.still_PS.T
     total_PQ = shared_PQ - resting_PQ if moving else shared_PQ
     comparable = (shared_PQ >= MIN_LIFE * known.shape[1]) & (total_PQ > 0)

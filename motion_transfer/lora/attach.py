@@ -105,7 +105,9 @@ def _check_fits(transformer: nn.Module, lora: Lora) -> None:
             raise BadLora(f"the LoRA changes {path}, which this base does not have; it was made for another base.")
         want, got = (module.out_features, module.in_features), (layer.up_OR.shape[0], layer.down_RI.shape[1])
         if want != got:
-            raise BadLora(f"{path} is {want[0]}x{want[1]} in this base but {got[0]}x{got[1]} in the LoRA; use its own base.")
+            raise BadLora(
+                f"{path} is {want[0]}x{want[1]} in this base but {got[0]}x{got[1]} in the LoRA; use its own base."
+            )
 
 
 def add_frozen(transformer: nn.Module, name: str, lora: Lora) -> None:

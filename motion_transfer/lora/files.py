@@ -26,7 +26,10 @@ _COMFY = {"self_attn.q": "attn1.to_q", "self_attn.k": "attn1.to_k", "self_attn.v
           "self_attn.o": "attn1.to_out.0", "cross_attn.q": "attn2.to_q", "cross_attn.k": "attn2.to_k",
           "cross_attn.v": "attn2.to_v", "cross_attn.o": "attn2.to_out.0", "ffn.0": "ffn.net.0.proj",
           "ffn.2": "ffn.net.2"}  # fmt: skip
-_KEY = re.compile(r"^(?:transformer\.|diffusion_model\.)?(blocks\.\d+\.[\w.]+?)\.(lora_A|lora_B|lora_down|lora_up|alpha)(?:\.weight)?$")
+_KEY = re.compile(
+    r"^(?:transformer\.|diffusion_model\.)?(blocks\.\d+\.[\w.]+?)"
+    r"\.(lora_A|lora_B|lora_down|lora_up|alpha)(?:\.weight)?$"
+)
 
 
 def file_hash(path: Path) -> str:
@@ -74,6 +77,10 @@ def _collect(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     return parts, recipe
 
 
+def _unpaired(name: str, path: Path) -> BadLora:
+    return BadLora(f"{name} in {path.name} has no matching pair of matrices; export the LoRA again.")
+
+
 def load_lora(path: Path) -> Lora:
     """Reads a LoRA file; `alpha` is folded into `up`.
 
@@ -85,13 +92,16 @@ def load_lora(path: Path) -> Lora:
     try:
         parts, recipe = _collect(path)
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise BadLora(f"expected a safetensors LoRA, but {path.name} can't be read ({error}); export it again.") from error
+        raise BadLora(
+            f"expected a safetensors LoRA, but {path.name} can't be read ({error}); export it again."
+        ) from error
     layers = {}
     for name, found in parts.items():
         down, up = found.get("lora_A"), found.get("lora_B")
-        pair = down is not None and up is not None and down.ndim == up.ndim == 2
-        if not pair or down.shape[0] != up.shape[1] or 0 in down.shape + up.shape:
-            raise BadLora(f"{name} in {path.name} has no matching pair of matrices; export the LoRA again.")
+        if down is None or up is None or down.ndim != 2 or up.ndim != 2:
+            raise _unpaired(name, path)
+        if down.shape[0] != up.shape[1] or 0 in (*down.shape, *up.shape):
+            raise _unpaired(name, path)
         alpha = found.get("alpha", torch.tensor(float(down.shape[0]))).reshape(-1)
         if not all(torch.isfinite(x).all() for x in (down, up, alpha)) or len(alpha) != 1:
             raise BadLora(f"{name} in {path.name} holds infinite or undefined numbers; the file is broken, tune again.")

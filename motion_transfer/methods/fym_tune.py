@@ -175,4 +175,3 @@ def tune_temporal(
 def legal_sparse_latents(num_latents: int) -> tuple[int, ...]:
     """Lengths whose evenly spaced frames fall on whole latent frames of the full clip."""
     return tuple(n for n in range(2, num_latents + 1) if (num_latents - 1) % (n - 1) == 0)
-

@@ -52,7 +52,7 @@ def _int8(linear: nn.Linear) -> nn.Module:
     )
     quantized.weight = bnb.nn.Int8Params(linear.weight.data.half(), requires_grad=False, has_fp16_weights=False)
     quantized.bias = linear.bias
-    return quantized
+    return quantized.train()  # in eval mode on the CPU, bitsandbytes rounds the inputs to 8 bit too, and is slow
 
 
 def quantize(transformer: WanTransformer3DModel, precision: str, device: torch.device, dtype: torch.dtype) -> None:
@@ -162,10 +162,8 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
     disable_progress_bar()
     try:
         safe = {"use_safetensors": True}  # never falls back to pickled weights, which can run code
-        full = {"torch_dtype": torch.float32, **safe}
-        transformer = WanTransformer3DModel.from_pretrained(
-            spec.folder, subfolder="transformer", torch_dtype=dtype, **safe
-        )
+        full = {"dtype": torch.float32, **safe}
+        transformer = WanTransformer3DModel.from_pretrained(spec.folder, subfolder="transformer", dtype=dtype, **safe)
         vae = AutoencoderKLWan.from_pretrained(spec.folder, subfolder="vae", **full)
         encoder = UMT5EncoderModel.from_pretrained(spec.folder, subfolder="text_encoder", **full)
         tokenizer = AutoTokenizer.from_pretrained(spec.folder / "tokenizer")

@@ -35,8 +35,8 @@ def find_base(name: str) -> BaseSpec:
     folder = ASSETS / name if name in ("nano",) else Path(name).expanduser()
     if not (folder / "model_index.json").is_file():
         raise MissingWeights(
-            f"expected a base called nano or a folder in diffusers' Wan layout, but found no model_index.json in {name}; "
-            "check the name."
+            "expected a base called nano or a folder in diffusers' Wan layout, "
+            f"but found no model_index.json in {name}; check the name."
         )
     native_path = folder / "native.json"
     try:
@@ -44,7 +44,9 @@ def find_base(name: str) -> BaseSpec:
         return BaseSpec(name=name if name == "nano" else folder.name, folder=folder, **native)
     except (ValueError, TypeError) as error:
         keys = ", ".join(WAN_NATIVE)
-        raise MissingWeights(f"native.json in {folder} must hold {keys}, but does not; fetch the folder again.") from error
+        raise MissingWeights(
+            f"native.json in {folder} must hold {keys}, but does not; fetch the folder again."
+        ) from error
 
 
 def weights_hash(folder: Path) -> str:

@@ -43,9 +43,7 @@ def fold_padding(states_BMD: Tensor, mask_BM: Tensor, padded_tokens: int | Tenso
     zero_B1D = states.new_zeros(states.shape[0], 1, states.shape[2])
     pad_bias_B = torch.where(pads_B > 0, pads_B.clamp_min(1).float().log(), torch.tensor(HIDDEN))
     bias_BM = torch.where(mask_BM > 0, 0.0, HIDDEN)
-    return TextStates(
-        states_BMD=torch.cat([states, zero_B1D], 1), bias_BM=torch.cat([bias_BM, pad_bias_B[:, None]], 1)
-    )
+    return TextStates(states_BMD=torch.cat([states, zero_B1D], 1), bias_BM=torch.cat([bias_BM, pad_bias_B[:, None]], 1))
 
 
 class TextEncoder:
@@ -59,7 +57,9 @@ class TextEncoder:
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], *, min_tokens: int = 24) -> TextStates:
         """States of prompts, padded together; an empty string is the unconditional."""
-        batch = self.tokenizer(list(prompts), padding=True, truncation=True, max_length=PADDED_TOKENS, return_tensors="pt")
+        batch = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=PADDED_TOKENS, return_tensors="pt"
+        )
         missing = min_tokens - batch.input_ids.shape[1]
         ids = torch.nn.functional.pad(batch.input_ids, (0, max(0, missing)), value=self.tokenizer.pad_token_id)
         mask = torch.nn.functional.pad(batch.attention_mask, (0, max(0, missing)))
@@ -74,4 +74,3 @@ class TextEncoder:
             return []
         words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
         return [w for w in words if tokenizer.unk_token_id in tokenizer(w).input_ids]
-

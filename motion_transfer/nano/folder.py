@@ -112,4 +112,4 @@ def save_folder(
 
 def load_codec(folder: Path) -> AutoencoderKLWan:
     """The trained codec of a nano folder, float32."""
-    return AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval().requires_grad_(False)
+    return AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32).eval().requires_grad_(False)

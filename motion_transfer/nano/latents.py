@@ -7,6 +7,7 @@ time goes into new ones.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,17 @@ class LatentStore:
         self.shape = (codec.config.z_dim, num_latents, size_px // 8, size_px // 8)
         self.data_path, self.text_path = folder / f"{name}.bin", folder / f"{name}.txt"
         self.captions: list[str] = []
-        if self.text_path.exists():
-            self.captions = [json.loads(line) for line in self.text_path.read_text().splitlines()]
-        whole = self.data_path.stat().st_size // (2 * int(np.prod(self.shape))) if self.data_path.exists() else 0
-        self.captions = self.captions[:whole]
+        if self.data_path.exists() and self.text_path.exists():
+            self._keep_whole_items()
+
+    def _keep_whole_items(self) -> None:
+        """Drops what a killed run left half written."""
+        item_bytes = 2 * int(np.prod(self.shape))
+        lines = self.text_path.read_text().splitlines(keepends=True)
+        whole = min(self.data_path.stat().st_size // item_bytes, sum(line.endswith("\n") for line in lines))
+        os.truncate(self.data_path, whole * item_bytes)
+        self.text_path.write_text("".join(lines[:whole]))
+        self.captions = [json.loads(line) for line in lines[:whole]]
 
     def __len__(self) -> int:
         return len(self.captions)

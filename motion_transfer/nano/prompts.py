@@ -60,7 +60,7 @@ def render_stock(pipeline: WanPipeline, prompt: str, seed: int, native: dict) ->
 def check_prompts(folder: Path, count: int, results: Path) -> dict[str, float]:
     """Renders and checks `count` prompts; writes `prompts.json` and `prompts.png` into `results`."""
     native = json.loads((folder / "native.json").read_text())
-    pipeline = WanPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline = WanPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     checked, pictures = [], []
     for i, (prompt, color, shape) in enumerate(prompt_list(count)):

@@ -20,9 +20,10 @@ MAX_UPLOAD = "500mb"
 CACHE_SECONDS = (3600, 24 * 3600)  # how often to look for old uploads, and how old they may get
 
 CSS = """
-.job progress { width: 100%; height: 0.6rem; accent-color: var(--color-accent); }
+.job progress { width: 100%; height: 0.6rem; accent-color: #2563eb; }
 .job p { margin: 0.25rem 0 0; overflow-wrap: anywhere; }
 .problem { border-left: 4px solid #d55e00; padding-left: 0.75rem; }
+#random { align-self: end; }
 .marked strong { color: #d55e00; }
 #scores table { width: 100%; display: table; }
 #scores td { overflow-wrap: anywhere; }
@@ -45,12 +46,22 @@ def build_app(studio: Studio, library: Library) -> gr.Blocks:
                 learned = build_learn_tab(studio, library, desk, example_clips(EXAMPLES))
             with gr.Tab(words.RENDER_TAB, id="render") as render_tab:
                 renders = build_render_tab(studio, library, desk)
+        app.load(lambda: renders.refresh(None), None, renders.motion, **QUIET)
         render_tab.select(renders.refresh, renders.motion, renders.motion, **QUIET)
         learned.ended.then(
-            lambda saved, chosen: renders.refresh(saved or chosen), [learned.saved, renders.motion], renders.motion, **QUIET
+            lambda saved, chosen: renders.refresh(saved or chosen),
+            [learned.saved, renders.motion],
+            renders.motion,
+            **QUIET,
         )
         learned.go_render.click(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
     return app
+
+
+def _theme() -> gr.Theme:
+    """The stock look with the system's own font, and small print that is dark enough to read."""
+    theme = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    return theme.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")
 
 
 def launch_options(library: Library) -> dict[str, Any]:
@@ -58,10 +69,11 @@ def launch_options(library: Library) -> dict[str, Any]:
     return {
         "show_error": False,
         "run_history": False,
+        "ssr_mode": False,
         "footer_links": [],
         "max_file_size": MAX_UPLOAD,
         "allowed_paths": [str(library.renders), str(EXAMPLES)],
         "blocked_paths": [str(library.loras)],
-        "theme": gr.themes.Soft(primary_hue="blue"),
+        "theme": _theme(),
         "css": CSS,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -106,6 +107,16 @@ def clock(seconds: float) -> str:
     """Seconds as `42 s` or `3 min 05 s`."""
     whole = round(seconds)
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+class Fault(MotionTransferError):
+    """A mistake of the program itself, in words for its user."""
+
+
+def logged(error: Exception) -> Fault:
+    """Writes an unforeseen error to the terminal, with its traceback, and returns what the page says of it."""
+    logging.getLogger(__name__).error("unforeseen error", exc_info=error)
+    return Fault(words.FAULT.format(kind=type(error).__name__))
 
 
 def status(text: str, *, done: float | None = None) -> str:

@@ -48,7 +48,7 @@ def _number(field: dataclasses.Field, shared: dict[str, Any]) -> Component:
     wide = high - low > _MOST_SLIDER_WHOLES if whole else low > 0 and high / low > _MOST_SLIDER_RATIO
     if wide:
         return gr.Number(minimum=low, maximum=high, precision=0 if whole else None, **shared)
-    step = 1 if whole else slider_step(low, high, field.default)
+    step = 1 if whole else slider_step(low, high, shared["value"])
     return gr.Slider(minimum=low, maximum=high, step=step, **shared)
 
 

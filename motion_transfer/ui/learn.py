@@ -17,7 +17,7 @@ from motion_transfer.library import Library, Motion
 from motion_transfer.pipeline import Studio, Tuned
 from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec, Work
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, Meter, problem, status
+from motion_transfer.ui.desk import Desk, Meter, logged, problem, status
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import Losses
 from motion_transfer.video.io import MAX_SECONDS, clip_comment, probe, read_clip
@@ -133,12 +133,12 @@ def _views(desk: Desk, library: Library, work: Work[Tuned]) -> Generator[LearnVi
             yield LearnView(status=status(words.SAVING), losses=losses.table())
             return end.value
         losses.add(steps)
-        plot = time.monotonic() - plotted_s >= SECONDS_BETWEEN_PLOTS
-        plotted_s = time.monotonic() if plot else plotted_s
+        table = losses.table() if time.monotonic() - plotted_s >= SECONDS_BETWEEN_PLOTS else None
+        plotted_s = time.monotonic() if table is not None else plotted_s
         preview = next((step.preview for step in reversed(steps) if step.preview is not None), None)
         yield LearnView(
             status=meter.line(steps[-1]),
-            losses=losses.table() if plot else None,
+            losses=table,
             preview=library.show(preview) if preview is not None else None,
         )
 
@@ -151,15 +151,13 @@ def _learn(studio: Studio, library: Library, desk: Desk, order: LearnOrder) -> I
     caption = order.caption.strip()
     clip = read_clip(path, start_s=order.start_s or 0.0, end_s=order.end_s, caption=caption)
     tuned = yield from _views(desk, library, _work(studio, clip, order))
-    saved = library.save_motion(
-        tuned.lora, order.name or path.stem, tuned.clip, comment=_whole_comment(path, order)
-    )
+    saved = library.save_motion(tuned.lora, order.name or path.stem, clip, comment=_whole_comment(path, order))
     done = words.SAVED.format(name=saved.name, seconds=sum(tuned.seconds.values()))
     yield LearnView(status=status(done), heads=head_map_picture(tuned.heads), saved=saved)
 
 
 def learn(studio: Studio, library: Library, desk: Desk, order: LearnOrder, owner: str) -> Iterator[LearnView]:
-    """Learns a clip's motion and saves it. What the user can mend ends it with one sentence; nothing is raised."""
+    """Learns a clip's motion and saves it; whatever goes wrong ends it with one sentence."""
     try:
         with desk.taken(owner):
             yield from _learn(studio, library, desk, order)
@@ -167,3 +165,6 @@ def learn(studio: Studio, library: Library, desk: Desk, order: LearnOrder, owner
         yield LearnView(status=status(str(stop)))
     except MotionTransferError as error:
         yield LearnView(status=problem(error), error=error)
+    except Exception as error:
+        fault = logged(error)
+        yield LearnView(status=problem(fault), error=fault)

@@ -9,6 +9,8 @@ from motion_transfer.ui import words
 from motion_transfer.video.synth.palette import COLORS, FIGURES, PATTERNS, PLURALS, SHAPES
 
 MAX_POINTS = 300
+# The plot gives no line to a stage that its first values lack, unless told; same colors as in the map of heads.
+STAGE_COLORS = {"spatial": "#0072b2", "temporal": "#d55e00"}
 
 
 class Losses:
@@ -23,11 +25,13 @@ class Losses:
             if step.loss is not None:
                 self._rows.append((len(self._rows) + 1, step.loss, step.stage))
 
-    def table(self) -> pd.DataFrame:
-        """A few hundred points for the plot, each the mean of its neighbors."""
+    def table(self) -> pd.DataFrame | None:
+        """A few hundred points for the plot, each the mean of its neighbors; None while there are none."""
+        if not self._rows:  # the plot would take an empty table's columns for text, for good
+            return None
         columns = [words.LOSS_STEP, words.LOSS_VALUE, words.LOSS_STAGE]
         table = pd.DataFrame(self._rows, columns=columns)
-        width = -(-len(table) // MAX_POINTS) or 1
+        width = -(-len(table) // MAX_POINTS)
         keys = [table[words.LOSS_STAGE], (table[words.LOSS_STEP] - 1) // width]
         thin = table.groupby(keys, sort=False).agg({words.LOSS_STEP: "max", words.LOSS_VALUE: "mean"})
         return thin.reset_index(level=0).reset_index(drop=True)[columns]

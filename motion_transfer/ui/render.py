@@ -11,11 +11,10 @@ from typing import Any
 
 from motion_transfer.errors import BadSpec, Cancelled, MotionTransferError
 from motion_transfer.library import Library, Motion
-from motion_transfer.lora.files import load_lora
 from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.types import Clip, RenderSpec, Work
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, Meter, problem, status
+from motion_transfer.ui.desk import Desk, Meter, logged, problem, status
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import score_table
 from motion_transfer.video.io import read_clip
@@ -109,7 +108,7 @@ def _render(studio: Studio, library: Library, desk: Desk, order: RenderOrder) ->
     motion = library.motion(order.motion) if order.motion else None
     reference = library.show_file(motion.reference) if motion and motion.reference else None
     yield RenderView(status=status(words.OPENING_MOTION), reference=reference)
-    lora = load_lora(motion.path) if motion else None
+    lora = library.load(motion) if motion else None
     clip = yield from _views(desk, studio.render_work(lora, spec))
     saved = library.save_render(clip, spec, {"motion": motion.key if motion else None})
     yield RenderView(status=status(words.JUDGING), result=library.show(clip), file=saved)
@@ -119,7 +118,7 @@ def _render(studio: Studio, library: Library, desk: Desk, order: RenderOrder) ->
 
 
 def render(studio: Studio, library: Library, desk: Desk, order: RenderOrder, owner: str) -> Iterator[RenderView]:
-    """Renders, saves and measures. What the user can mend ends it with one sentence; nothing is raised."""
+    """Renders, saves and measures; whatever goes wrong ends it with one sentence."""
     try:
         with desk.taken(owner):
             yield from _render(studio, library, desk, order)
@@ -127,3 +126,6 @@ def render(studio: Studio, library: Library, desk: Desk, order: RenderOrder, own
         yield RenderView(status=status(str(stop)))
     except MotionTransferError as error:
         yield RenderView(status=problem(error), error=error)
+    except Exception as error:
+        fault = logged(error)
+        yield RenderView(status=problem(fault), error=fault)

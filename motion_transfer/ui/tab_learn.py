@@ -18,7 +18,7 @@ from motion_transfer.ui import words
 from motion_transfer.ui.desk import Desk, sentence, status
 from motion_transfer.ui.knobs import controls, other_names
 from motion_transfer.ui.learn import LearnOrder, LearnView, choose_clip, learn, show_span, unknown_note
-from motion_transfer.ui.plots import word_list
+from motion_transfer.ui.plots import STAGE_COLORS, word_list
 
 COMMON_KNOBS = ("spatial_steps", "temporal_steps")
 BUTTONS = ("start", "stop", "go_render")
@@ -37,7 +37,7 @@ class LearnTab:
 
 
 def _clip_parts(examples: list[Path]) -> dict[str, Any]:
-    parts: dict[str, Any] = {"file": gr.File(label=words.UPLOAD, file_types=FILE_TYPES, height=110)}
+    parts: dict[str, Any] = {"file": gr.File(label=words.UPLOAD, file_types=FILE_TYPES, height=150)}
     parts["path"] = gr.State(None)
     if examples:
         parts["examples"] = gr.Dataset(
@@ -84,12 +84,20 @@ def _result_parts() -> dict[str, Any]:
         parts["stop"] = gr.Button(words.STOP, variant="stop", interactive=False, min_width=120, elem_id="learn-stop")
     parts["go_render"] = gr.Button(words.GO_RENDER, visible=False, elem_id="go-render")
     parts["losses"] = gr.LinePlot(
-        x=words.LOSS_STEP, y=words.LOSS_VALUE, color=words.LOSS_STAGE, label=words.LOSS, height=240, buttons=[]
+        x=words.LOSS_STEP,
+        y=words.LOSS_VALUE,
+        color=words.LOSS_STAGE,
+        color_map=STAGE_COLORS,
+        label=words.LOSS,
+        height=240,
+        buttons=[],
     )
     parts["preview"] = gr.Video(
         label=words.PREVIEW, interactive=False, autoplay=True, loop=True, buttons=[], height=300, elem_id="preview"
     )
-    parts["heads"] = gr.Image(label=words.HEADS, interactive=False, format="png", buttons=["fullscreen"])
+    parts["heads"] = gr.Image(
+        label=words.HEADS, interactive=False, format="png", buttons=["fullscreen"], elem_id="heads"
+    )
     return parts
 
 

@@ -48,9 +48,11 @@ def _order_parts(library: Library) -> dict[str, Any]:
     parts["facts"] = gr.Markdown(motion_facts(library, choices[0][1]))
     parts["prompt"] = gr.Textbox(label=words.PROMPT, placeholder=words.PROMPT_HINT)
     parts["unknown"] = gr.Markdown(elem_classes="marked")
-    with gr.Row(equal_height=True):
-        parts["seed"] = gr.Number(label=words.SEED, info=words.SEED_INFO, value=0, minimum=-1, precision=0, min_width=140)
-        parts["random"] = gr.Button(words.RANDOM, min_width=120, scale=0)
+    with gr.Row():
+        parts["seed"] = gr.Number(
+            label=words.SEED, info=words.SEED_INFO, value=0, minimum=-1, precision=0, min_width=140
+        )
+        parts["random"] = gr.Button(words.RANDOM, min_width=130, scale=0, elem_id="random")
     return parts
 
 

@@ -85,6 +85,7 @@ SAVING = "Saving …"
 STOPPING = "Stopping after the current step …"
 STOPPED = "Stopped; nothing was saved."
 BUSY = "the base works on one job at a time, but another one is running; wait until it ends."
+FAULT = "the program made a mistake of its own ({kind}); the terminal it runs in shows the details."
 NOTHING_TO_STOP = "Nothing is running on this page."
 
 # What is wrong with the input

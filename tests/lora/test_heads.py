@@ -30,9 +30,10 @@ def _angles() -> Tensor:
 
 def _turn(x_BSNK: Tensor) -> Tensor:
     """Rotary embedding as a product of complex numbers."""
-    turned = torch.view_as_complex(x_BSNK.unflatten(-1, (-1, 2)).contiguous()) * torch.polar(
-        torch.ones_like(_angles()), _angles()
-    )[None, :, None]
+    turned = (
+        torch.view_as_complex(x_BSNK.unflatten(-1, (-1, 2)).contiguous())
+        * torch.polar(torch.ones_like(_angles()), _angles())[None, :, None]
+    )
     return torch.view_as_real(turned).flatten(-2)
 
 
@@ -119,7 +120,10 @@ def test_sliced_equals_dual_branch(transformer: nn.Module) -> None:
 
 def test_dual_branch_without_lora_is_the_plain_attention(transformer: nn.Module) -> None:
     """The reference itself, against diffusers."""
-    zero = {group: {m.removeprefix("attn1."): torch.zeros(WIDTH, WIDTH) for m in MODULES} for group in ("spatial", "temporal")}
+    zero = {
+        group: {m.removeprefix("attn1."): torch.zeros(WIDTH, WIDTH) for m in MODULES}
+        for group in ("spatial", "temporal")
+    }
     dual = _dual_branch(transformer.blocks[0].attn1, _input(), zero, TEMPORAL)
     assert (dual - _attend(transformer, _input())).abs().max() < 1e-12
 

@@ -158,7 +158,9 @@ def test_motion_loss_ignores_what_does_not_move() -> None:
     """U6: a constant added to all frames of a clip changes nothing."""
     predicted, target = _pair()
     still = torch.randn(2, 4, 1, 3, 3, generator=torch.Generator().manual_seed(4))
-    assert motion_loss(predicted + still, target).item() == pytest.approx(motion_loss(predicted, target).item(), abs=1e-5)
+    assert motion_loss(predicted + still, target).item() == pytest.approx(
+        motion_loss(predicted, target).item(), abs=1e-5
+    )
 
 
 def test_motion_loss_of_a_still_target_is_finite() -> None:

@@ -77,7 +77,9 @@ def _dequantized(base: VideoBase, tiny_base_folder: Path) -> VideoBase:
     return plain
 
 
-@pytest.mark.parametrize(("precision", "output", "gradient"), [("nf4", 0.15, 0.3), ("int8", 0.02, 0.04), ("bf16", 0.02, 0.05)])
+@pytest.mark.parametrize(
+    ("precision", "output", "gradient"), [("nf4", 0.15, 0.3), ("int8", 0.02, 0.04), ("bf16", 0.02, 0.05)]
+)
 def test_precisions_stay_near_float32(
     opened: Callable[[str], VideoBase], precision: str, output: float, gradient: float
 ) -> None:
@@ -105,6 +107,7 @@ def test_4_bit_gradients_are_those_of_its_weights(tiny_nf4: VideoBase, tiny_base
         assert _error(_velocity(tiny_nf4), _velocity(exact)) < 1e-5
     for ours, theirs in zip(_gradients(tiny_nf4), _gradients(exact), strict=True):
         assert _error(ours, theirs) < 1e-4
+    tiny_nf4.transformer.eval()
 
 
 def test_only_linear_layers_of_the_blocks_are_quantized(opened: Callable[[str], VideoBase]) -> None:
@@ -170,7 +173,9 @@ def test_a_lora_acts_beside_the_weights(opened: Callable[[str], VideoBase], prec
     weight = base.transformer.blocks[1].attn1.to_v.weight.data.clone()
     generator = torch.Generator().manual_seed(3)
     width = HEADS * HEAD_WIDTH
-    change = LowRank(down_RI=torch.randn(2, width, generator=generator), up_OR=torch.randn(width, 2, generator=generator))
+    change = LowRank(
+        down_RI=torch.randn(2, width, generator=generator), up_OR=torch.randn(width, 2, generator=generator)
+    )
     with torch.no_grad():
         bare = _velocity(base)
         with attached(base.transformer, Lora(layers={"blocks.1.attn1.to_v": change})):

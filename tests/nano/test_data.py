@@ -1,0 +1,69 @@
+"""What nano is trained on: batches from step numbers, and the growing store of latents."""
+
+from pathlib import Path
+from random import Random
+
+import torch
+
+from motion_transfer.nano.codec import build_codec, codec_loss, decode_unclamped, natural_clip, training_batch
+from motion_transfer.nano.latents import LatentStore
+from motion_transfer.video.synth.palette import vocabulary
+
+
+def test_batches_follow_from_step_and_process() -> None:
+    first, again, other = (training_batch(3, rank, 1, 16) for rank in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert first.shape == other.shape and not torch.equal(first, other)
+    assert first.min() >= -1 and first.max() <= 1
+
+
+def test_natural_clips_move_and_stay_in_range() -> None:
+    clip = natural_clip(Random(0), 5, 32)
+    assert clip.shape == (3, 5, 32, 32) and clip.min() >= 0 and clip.max() <= 1
+    assert not torch.equal(clip[:, 0], clip[:, 4])
+
+
+def test_training_decoder_equals_the_codec_inside_its_range() -> None:
+    torch.manual_seed(0)
+    codec = build_codec().eval()
+    z = 0.1 * torch.randn(1, 16, 2, 4, 4)
+    with torch.no_grad():
+        ours = decode_unclamped(codec, z)
+        assert torch.allclose(ours.clamp(-1, 1), codec.decode(z).sample, atol=1e-5)
+    loss, square = codec_loss(codec, torch.zeros(1, 3, 5, 32, 32))
+    assert torch.isfinite(loss) and square >= 0
+
+
+def test_the_codec_starts_as_a_picture_codec() -> None:
+    torch.manual_seed(0)
+    codec = build_codec().eval()
+    picture = torch.rand(1, 3, 1, 32, 32) * 2 - 1
+    with torch.no_grad():
+        z = codec.encode(picture.expand(-1, -1, 9, -1, -1)).latent_dist.mode()
+    assert z.std() > 0.1
+    assert torch.allclose(z[:, :, 1], z[:, :, 2], atol=1e-4)
+
+
+def test_the_store_grows_and_is_found_again(tmp_path: Path) -> None:
+    codec = build_codec().eval()
+    store = LatentStore(tmp_path, "pictures", 1, codec, 32)
+    store.grow(3, key="a")
+    store.grow(2, key="a")
+    found = LatentStore(tmp_path, "pictures", 1, codec, 32)
+    assert len(found) == 5 and found.captions == store.captions
+    z, captions = found.sample(4, torch.Generator().manual_seed(0))
+    assert z.shape == (4, 16, 1, 4, 4) and len(captions) == 4
+    assert {w for c in captions for w in c.replace(",", " , ").split()} <= set(vocabulary())
+    mean, std = found.statistics()
+    assert mean.shape == std.shape == (16,)
+
+
+def test_a_store_cut_off_in_the_middle_keeps_whole_items(tmp_path: Path) -> None:
+    codec = build_codec().eval()
+    LatentStore(tmp_path, "pictures", 1, codec, 32).grow(3, key="a")
+    data = tmp_path / "pictures.bin"
+    data.write_bytes(data.read_bytes()[:-10])
+    store = LatentStore(tmp_path, "pictures", 1, codec, 32)
+    assert len(store) == 2
+    store.grow(1, key="a")
+    assert data.stat().st_size == 3 * 2 * 16 * 16 and len(LatentStore(tmp_path, "pictures", 1, codec, 32)) == 3

@@ -1,0 +1,73 @@
+"""A training run resumes where it was: same bytes as without a stop."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from motion_transfer.nano.checkpoint import load_state, save_state
+from motion_transfer.nano.training import Run
+
+
+def _module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 3))
+
+
+def _train(path: Path, steps: int) -> nn.Module:
+    module = _module()
+    run = Run(module, [{"params": list(module.parameters()), "weight_decay": 0.01}], path, minutes=1, ema_decay=0.9)
+    for _ in range(steps):
+        x = torch.randn(5, 4, generator=torch.Generator().manual_seed(run.step))
+        run.update(module(x).square().mean(), 1e-2, {"loss": 1.0})
+    run.save()
+    return module
+
+
+def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    _train(tmp_path / "whole.safetensors", 6)
+    _train(tmp_path / "parts.safetensors", 2)
+    _train(tmp_path / "parts.safetensors", 4)
+    whole, facts = load_state(tmp_path / "whole.safetensors")
+    parts, facts_parts = load_state(tmp_path / "parts.safetensors")
+    assert facts["step"] == facts_parts["step"] == 6
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_the_average_alone_is_enough_to_go_on(tmp_path: Path) -> None:
+    _train(tmp_path / "run.safetensors", 3)
+    tensors, facts = load_state(tmp_path / "run.safetensors")
+    average = {n: t for n, t in tensors.items() if n.startswith("ema/")}
+    save_state(tmp_path / "run.safetensors", average, facts)
+    module = _module()
+    run = Run(module, [{"params": list(module.parameters())}], tmp_path / "run.safetensors", minutes=1, ema_decay=0.9)
+    assert run.step == 3
+    assert all(torch.equal(p, average[f"ema/{n}"]) for n, p in module.named_parameters())
+
+
+def test_frozen_weights_stay_bit_for_bit(tmp_path: Path) -> None:
+    module = _module()
+    module[0].requires_grad_(False)
+    before = module[0].weight.clone()
+    run = Run(module, [{"params": list(module.parameters())}], tmp_path / "r.safetensors", minutes=1, ema_decay=0.9)
+    for _ in range(3):
+        run.update(module(torch.ones(2, 4)).square().mean(), 1e-2, {})
+    assert torch.equal(module[0].weight, before)
+    assert torch.equal(run.ema.shadow["0.weight"], before)
+    assert not torch.equal(run.ema.shadow["2.weight"], _module()[2].weight)
+
+
+def test_a_torn_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.safetensors"
+    save_state(path, {"a": torch.ones(2)}, {"step": 1})
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("motion_transfer.nano.checkpoint.os.replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        save_state(path, {"a": torch.zeros(2)}, {"step": 2})
+    tensors, facts = load_state(path)
+    assert facts == {"step": 1} and torch.equal(tensors["a"], torch.ones(2))

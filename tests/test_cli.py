@@ -1,0 +1,202 @@
+"""The command line's contract: exit status, one line for a mistake, files and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from inspect import signature
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from motion_transfer import cli
+from motion_transfer.cli import main
+from motion_transfer.lora.files import load_lora, save_lora
+from motion_transfer.types import Clip, Lora, LowRank, RenderSpec, TuneSpec
+from motion_transfer.video.io import read_clip, write_clip
+from tests.conftest import NUM_FRAMES, SIZE_PX
+
+SHORT = ["--spatial-steps", "2", "--temporal-steps", "2", "--sparse-latents", "3"]
+
+
+@pytest.fixture
+def clip_path(square_clip: Clip, tmp_path: Path) -> str:
+    write_clip(square_clip, tmp_path / "square.mp4")
+    return str(tmp_path / "square.mp4")
+
+
+@pytest.fixture
+def base(tiny_base_folder: Path) -> list[str]:
+    return ["--base", str(tiny_base_folder)]
+
+
+def _one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line of standard error; standard output is empty."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_transfer(clip_path: str, base: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, json_path = tmp_path / "new" / "out.mp4", tmp_path / "other" / "out.json"
+    arguments = ["transfer", clip_path, "--prompt", "a blue circle", "--caption", "a red square", *base, *SHORT]
+    assert main([*arguments, "--steps", "2", "--seed", "5", "--out", str(out), "--json", str(json_path)]) == 0
+    results = json.loads(json_path.read_text())
+    assert set(results) == {"seconds", "peak_memory_mb", "report", "lora", "video", "spec"}
+    assert results["peak_memory_mb"] > 50
+    assert {"heads", "spatial", "temporal", "render"} <= set(results["seconds"])
+    assert results["spec"]["tune"]["spatial_steps"] == 2
+    assert results["spec"]["tune"]["seed"] == results["spec"]["render"]["seed"] == 5
+    assert results["spec"]["precision"] == "nf4"
+    assert Path(results["video"]) == out
+    assert read_clip(out).frames_THWC.shape == (NUM_FRAMES, SIZE_PX, SIZE_PX, 3)
+    assert load_lora(Path(results["lora"])).info["caption"] == "a red square"
+    captured = capsys.readouterr()
+    assert "motion_fidelity:" in captured.out
+    for stage in ("heads 6/6", "spatial 2/2", "temporal 2/2", "render 2/2"):
+        assert stage in captured.err
+
+
+def test_tune_then_render(clip_path: str, base: list[str], tmp_path: Path) -> None:
+    lora, video, json_path = (tmp_path / n for n in ("m.safetensors", "r.mp4", "t.json"))
+    assert main(["tune", clip_path, "--out", str(lora), "--json", str(json_path), *base, *SHORT]) == 0
+    assert set(json.loads(json_path.read_text())) == {"seconds", "peak_memory_mb", "lora", "spec"}
+    arguments = ["render", "--prompt", "a blue circle", "--steps", "2", *base]
+    assert main([*arguments, "--lora", str(lora), "--strength", "-0.5", "--out", str(video)]) == 0
+    assert read_clip(video).num_frames == NUM_FRAMES
+
+
+def test_heads_draws_a_picture(clip_path: str, base: list[str], tmp_path: Path) -> None:
+    assert main(["heads", clip_path, "--out", str(tmp_path / "new" / "heads.png"), *base]) == 0
+    assert cv2.imread(str(tmp_path / "new" / "heads.png")) is not None
+
+
+def test_flags_have_the_specs_defaults() -> None:
+    """A setting left out is the spec's own."""
+    settings = asdict(TuneSpec()) | asdict(RenderSpec())
+    shared = {name: p.default for name, p in signature(cli.transfer).parameters.items() if name in settings}
+    shared.pop("prompt")  # must be given
+    assert len(shared) >= 8
+    assert shared == {name: settings[name] for name in shared}
+
+
+MISTAKES = {
+    "no such clip": (["transfer", "nowhere.mp4", "--prompt", "x"], "nowhere.mp4"),
+    "a text file": (["transfer", "{text}", "--prompt", "x"], "notes.mp4"),
+    "a folder": (["transfer", "{folder}", "--prompt", "x"], "expected"),
+    "steps out of range": (["transfer", "{clip}", "--prompt", "x", "--temporal-steps", "0"], "temporal steps"),
+    "negative steps": (["render", "--prompt", "x", "--out", "{out}", "--steps", "-3"], "steps"),
+    "steps no number": (["transfer", "{clip}", "--prompt", "x", "--steps", "many"], "--steps"),
+    "strength out of range": (["render", "--prompt", "x", "--out", "{out}", "--strength", "9"], "strength"),
+    "strength undefined": (["render", "--prompt", "x", "--out", "{out}", "--strength", "nan"], "strength"),
+    "no prompt": (["transfer", "{clip}"], "prompt"),
+    "no clip": (["tune", "--out", "{out}"], "clip"),
+    "unknown option": (["transfer", "{clip}", "--prompt", "x", "--colour", "red"], "--colour"),
+    "unknown command": (["transmogrify"], "transmogrify"),
+    "unknown base": (["tune", "{clip}", "--out", "{out}", "--base", "huge"], "huge"),
+    "unknown precision": (["tune", "{clip}", "--out", "{out}", "--precision", "fp4"], "nf4, int8, bf16, fp32"),
+    "no such lora": (["render", "--prompt", "x", "--out", "{out}", "--lora", "gone.safetensors"], "gone.safetensors"),
+    "a lora of text": (["render", "--prompt", "x", "--out", "{out}", "--lora", "{text}"], "notes.mp4"),
+    "span outside the clip": (["tune", "{clip}", "--out", "{out}", "--start", "50"], "span"),
+    "out is a folder": (["tune", "{clip}", "--out", "{folder}"], "folder"),
+    "out is below a file": (["tune", "{clip}", "--out", "{text}/x"], "notes.mp4"),
+    "illegal sparse length": (["tune", "{clip}", "--out", "{out}", "{base}", "--sparse-latents", "4"], "2, 3, 5"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line(
+    case: str, clip_path: str, tiny_base_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, words = MISTAKES[case]
+    (tmp_path / "notes.mp4").write_text("milk, bread\n")
+    (tmp_path / "folder").mkdir()
+    places = {"{clip}": clip_path, "{text}": "notes.mp4", "{folder}": "folder", "{out}": "out.file"}
+    filled = []
+    for argument in arguments:
+        if argument == "{base}":
+            filled += ["--base", str(tiny_base_folder)]
+            continue
+        for name, value in places.items():
+            argument = argument.replace(name, str(tmp_path / value))
+        filled.append(argument)
+    assert main(filled) == 2
+    assert words in _one_line(capsys)
+    assert not (tmp_path / "out.file").exists()
+
+
+@pytest.fixture
+def foreign_lora(tmp_path: Path) -> str:
+    layers = {"blocks.0.attn1.to_q": LowRank(down_RI=torch.ones(2, 64), up_OR=torch.ones(64, 2))}
+    save_lora(Lora(layers=layers, info={"base": "nano", "base_hash": "f" * 64}), tmp_path / "foreign")
+    return str(tmp_path / "foreign")
+
+
+def test_a_lora_of_another_base(
+    foreign_lora: str, base: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["render", "--prompt", "x", "--out", str(tmp_path / "r.mp4"), "--lora", foreign_lora, *base]) == 2
+    assert "was made for the base nano" in _one_line(capsys)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["transfer", "--help"]])
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert "transfer" in captured.out + captured.err
+
+
+@pytest.mark.parametrize("stage", ["heads", "spatial", "temporal", "render"])
+def test_interrupted(
+    stage: str, clip_path: str, base: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Ctrl-C in any stage: 130, a word about it, no traceback, no half-written file."""
+
+    class Interrupting(cli.Meter):
+        def __call__(self, progress: object) -> None:
+            if progress.stage == stage:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "Meter", Interrupting)
+    arguments = ["transfer", clip_path, "--prompt", "x", "--steps", "2", *base, *SHORT]
+    assert main([*arguments, "--out", str(tmp_path / "out.mp4"), "--json", str(tmp_path / "out.json")]) == 130
+    assert capsys.readouterr().err.strip().endswith("interrupted")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["square.mp4"]
+
+
+def test_a_full_disk_is_one_line(
+    clip_path: str, base: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli, "save_lora", full)
+    assert main(["tune", clip_path, "--out", str(tmp_path / "m"), *base, *SHORT]) == 2
+    assert "No space left" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_process_of_its_own_says_no_more(foreign_lora: str, base: list[str], tmp_path: Path) -> None:
+    """Libraries speak at import and while they load weights; a mistake is one line all the same."""
+    arguments = ["render", "--prompt", "x", "--out", str(tmp_path / "r.mp4"), "--lora", foreign_lora, *base]
+    run = subprocess.run(
+        [sys.executable, "-m", "motion_transfer", *arguments],
+        capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr.startswith("error: this LoRA was made for the base nano ffffffff")
+    assert run.stderr.count("\n") == 1

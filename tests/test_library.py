@@ -1,0 +1,114 @@
+"""Names from anyone make safe files; nothing is overwritten; broken files are passed over."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from motion_transfer import library as library_module
+from motion_transfer.errors import BadLora
+from motion_transfer.library import Library, safe_stem
+from motion_transfer.lora.files import load_lora
+from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
+from motion_transfer.video.io import clip_comment, probe
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    return Library(tmp_path / "work")
+
+
+@pytest.fixture
+def lora() -> Lora:
+    layer = LowRank(down_RI=torch.ones(1, 4), up_OR=torch.ones(4, 1))
+    return Lora(layers={"blocks.0.attn1.to_q": layer}, info={"base": "tiny", "caption": "a red square"})
+
+
+@pytest.mark.parametrize(
+    ("text", "stem"),
+    [
+        ("A Red  Square!", "a-red-square"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("Hélène's jump", "helene-s-jump"),
+        ("танец", "motion"),
+        ("", "motion"),
+        ("\0\n.", "motion"),
+        ("x" * 500, "x" * 40),
+    ],
+)
+def test_names_become_plain_file_names(text: str, stem: str) -> None:
+    assert safe_stem(text, "motion") == stem
+
+
+def test_a_workspace_appears_only_when_written_to(tmp_path: Path) -> None:
+    library = Library(tmp_path / "work")
+    assert library.motions() == []
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_motion_is_saved_with_its_reference_and_found_again(library: Library, lora: Lora, square_clip: Clip) -> None:
+    saved = library.save_motion(lora, " Dance \n of <b>squares</b> ", square_clip, comment='{"scene": 1}')
+    assert saved.path.parent == library.loras
+    assert library.motions() == [saved] == [library.motion(saved.key)]
+    assert (saved.name, saved.caption, saved.base) == ("Dance of <b>squares</b>", "a red square", "tiny")
+    assert load_lora(saved.path).info["made"] == saved.made
+    assert saved.reference is not None and clip_comment(saved.reference) == '{"scene": 1}'
+    assert min(probe(saved.reference).width, probe(saved.reference).height) >= library_module.SHOWN_SIDE_PX
+
+
+def test_equal_names_get_different_files(library: Library, lora: Lora, square_clip: Clip) -> None:
+    keys = {library.save_motion(lora, "same", square_clip).key for _ in range(3)}
+    assert keys == {"same", "same-2", "same-3"}
+    assert len(library.motions()) == 3
+
+
+def test_a_failed_save_leaves_nothing(library: Library, lora: Lora) -> None:
+    bad = Clip(frames_THWC=np.zeros((2, 8, 8, 3), np.uint8), fps=1e9)
+    with pytest.raises(Exception, match="rate"):
+        library.save_motion(lora, "dance", bad)
+    assert list(library.loras.iterdir()) == []
+
+
+def test_files_that_are_no_loras_are_passed_over(library: Library, lora: Lora, square_clip: Clip) -> None:
+    saved = library.save_motion(lora, "good", square_clip)
+    (library.loras / "empty.safetensors").touch()
+    (library.loras / "text.safetensors").write_text("not a header at all")
+    assert library.motions() == [saved]
+
+
+def test_a_foreign_lora_is_listed_by_its_file_name(library: Library, lora: Lora, square_clip: Clip) -> None:
+    saved = library.save_motion(lora, "good", square_clip)
+    os.replace(saved.path, library.loras / "From Elsewhere.safetensors")
+    assert library.motion("From Elsewhere").reference is None
+
+
+@pytest.mark.parametrize("key", ["missing", "../good", ""])
+def test_an_unknown_key_is_an_error(library: Library, key: str) -> None:
+    with pytest.raises(BadLora, match="none called"):
+        library.motion(key)
+
+
+def test_renders_never_overwrite_and_carry_their_settings(library: Library, square_clip: Clip) -> None:
+    spec = RenderSpec(prompt="a red / square", seed=7)
+    paths = {library.save_render(square_clip, spec, {"motion": "good"}) for _ in range(3)}
+    assert len(paths) == 3
+    for path in paths:
+        assert path.parent == library.renders and "-7-a-red-square" in path.name
+        comment = json.loads(clip_comment(path) or "")
+        assert comment["render"]["seed"] == 7 and comment["motion"] == "good"
+
+
+def test_copies_for_looking_at_are_enlarged_and_do_not_pile_up(library: Library, square_clip: Clip) -> None:
+    first = library.show(square_clip)
+    assert probe(first).height >= library_module.SHOWN_SIDE_PX
+    second = library.show_file(first)
+    assert second.read_bytes() == first.read_bytes() and first != second
+    for path in (first, second):
+        os.utime(path, (0, 0))
+    library.show(square_clip)
+    assert not first.exists() and not second.exists()
