@@ -16,7 +16,7 @@ from motion_transfer.model.catalog import ASSETS
 from motion_transfer.nano.base import train_base
 from motion_transfer.nano.clips import write_examples
 from motion_transfer.nano.codec import train_codec
-from motion_transfer.nano.export import export_base, export_codec
+from motion_transfer.nano.export import export_base, export_codec, export_refined_codec, start_from_folder
 from motion_transfer.nano.prompts import check_prompts
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -35,11 +35,12 @@ def codec(
     work: WorkOpt = WORK,
     batch_scale: ScaleOpt = 1,
 ) -> None:
-    """Trains the codec, then writes it into assets/nano with its latent statistics."""
+    """Trains the codec, then writes it into assets/nano; unless --decoder-only, that asks for a new base."""
+    start_from_folder(work, ASSETS / "nano", "codec")
     if minutes > 0:
         train_codec(work, minutes=minutes, total_minutes=total_minutes, device=DEVICE, batch_scale=batch_scale,
                     decoder_only=decoder_only)  # fmt: skip
-    export_codec(work, ASSETS / "nano")
+    (export_refined_codec if decoder_only else export_codec)(work, ASSETS / "nano")
 
 
 @app.command()
@@ -51,6 +52,7 @@ def base(
     batch_scale: ScaleOpt = 1,
 ) -> None:
     """Trains the base, then writes its averaged weights into assets/nano."""
+    start_from_folder(work, ASSETS / "nano", "base")
     if minutes > 0:
         train_base(work, ASSETS / "nano", minutes=minutes, picture_minutes=picture_minutes,
                    fade_minutes=fade_minutes, device=DEVICE, batch_scale=batch_scale)  # fmt: skip

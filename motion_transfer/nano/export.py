@@ -1,70 +1,121 @@
-"""From checkpoints to the shipped folder `assets/nano`."""
+"""Between checkpoints and the shipped folder `assets/nano`, both ways."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from torch import nn
+from transformers import UMT5EncoderModel
 
 from motion_transfer.nano.base import Nano
-from motion_transfer.nano.checkpoint import load_state
+from motion_transfer.nano.checkpoint import load_state, save_state
 from motion_transfer.nano.codec import SIZE_PX, build_codec
 from motion_transfer.nano.folder import load_codec, save_folder
 from motion_transfer.nano.latents import LatentStore
-from motion_transfer.nano.processes import process_rank
+from motion_transfer.nano.processes import process_rank, wait_for_all
 
 STATISTICS_CLIPS = 192
+FACTS = "training.json"  # {"codec": {"step", "seconds"}, "base": the same or null}
 
 
-def _trained_codec(work: Path) -> AutoencoderKLWan:
-    tensors, _ = load_state(work / "codec.safetensors")
-    codec = build_codec()
-    average = {n.removeprefix("ema/"): t for n, t in tensors.items() if n.startswith("ema/")}
-    codec.load_state_dict(average, strict=False)
-    return codec.eval().requires_grad_(False)
+def read_facts(folder: Path) -> dict[str, Any]:
+    """How far the folder's parts are trained; null for a part that is not."""
+    path = folder / FACTS
+    return json.loads(path.read_text()) if path.exists() else {"codec": None, "base": None}
 
 
-def export_codec(work: Path, folder: Path) -> None:
-    """Writes the averaged codec with the mean and deviation of its latents over fresh clips.
+def _averaged(path: Path, module: nn.Module) -> dict[str, Any]:
+    """Loads the checkpoint's averaged weights into a module; returns its facts."""
+    tensors, facts = load_state(path)
+    average = {n.removeprefix("ema/"): t.float() for n, t in tensors.items() if n.startswith("ema/")}
+    module.load_state_dict(average, strict=False)
+    module.eval().requires_grad_(False)
+    return {"step": facts["step"], "seconds": round(facts["seconds"])}
 
-    The transformer and text encoder beside it are untrained until `export_base`.
-    """
-    if process_rank() != 0:
-        return
-    codec = _trained_codec(work)
+
+def _with_statistics(codec: AutoencoderKLWan) -> AutoencoderKLWan:
+    """Sets mean and deviation of the codec's latents over fresh clips."""
     with tempfile.TemporaryDirectory() as scratch:
         store = LatentStore(Path(scratch), "clips", 13, codec, SIZE_PX)
         while len(store) < STATISTICS_CLIPS:
             store.grow(8, key="statistics")
         mean, std = store.statistics()
     codec.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
+    return codec
+
+
+def export_codec(work: Path, folder: Path) -> None:
+    """Writes the averaged codec, with fresh latent statistics, beside an untrained base."""
+    if process_rank() != 0:
+        return
+    codec = build_codec()
+    facts = _averaged(work / "codec.safetensors", codec)
     torch.manual_seed(1)
     nano = Nano()
-    save_folder(folder, nano.transformer, nano.text_encoder, codec)
+    _write(folder, nano, _with_statistics(codec), {"codec": facts, "base": None})
+
+
+def export_refined_codec(work: Path, folder: Path) -> None:
+    """Writes a codec whose decoder alone was trained on; the base and the latent statistics stay."""
+    if process_rank() != 0:
+        return
+    before, codec = load_codec(folder), build_codec()
+    facts = _averaged(work / "codec.safetensors", codec)
+    codec.register_to_config(latents_mean=before.config.latents_mean, latents_std=before.config.latents_std)
+    _write(folder, _shipped_base(folder), codec, read_facts(folder) | {"codec": facts})
 
 
 def export_base(work: Path, folder: Path) -> None:
     """Writes the averaged text encoder and transformer beside the codec that is there."""
     if process_rank() != 0:
         return
-    tensors, facts = load_state(work / "base.safetensors")
     nano = Nano()
-    average = {n.removeprefix("ema/"): t.float() for n, t in tensors.items() if n.startswith("ema/")}
-    nano.load_state_dict(average, strict=False)
-    save_folder(folder, nano.transformer, nano.text_encoder, load_codec(folder))
-    codec_path = work / "codec.safetensors"
-    codec_facts = load_state(codec_path)[1] if codec_path.exists() else None
-    (folder / "README.md").write_text(_card(facts, codec_facts))
+    facts = _averaged(work / "base.safetensors", nano)
+    _write(folder, nano, load_codec(folder), read_facts(folder) | {"base": facts})
 
 
-def _card(base: dict[str, Any], codec: dict[str, Any] | None) -> str:
+def _write(folder: Path, nano: Nano, codec: AutoencoderKLWan, facts: dict[str, Any]) -> None:
+    save_folder(folder, nano.transformer, nano.text_encoder, codec)
+    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / "README.md").write_text(_card(facts))
+
+
+def _shipped_base(folder: Path) -> Nano:
+    """Text encoder and transformer of a nano folder, float32."""
+    nano = Nano()
+    encoder = UMT5EncoderModel.from_pretrained(folder, subfolder="text_encoder", dtype=torch.float32)
+    transformer = WanTransformer3DModel.from_pretrained(folder, subfolder="transformer")
+    nano.text_encoder.load_state_dict(encoder.state_dict())
+    nano.transformer.load_state_dict({n: t.float() for n, t in transformer.state_dict().items()})
+    return nano
+
+
+def start_from_folder(work: Path, folder: Path, part: str) -> None:
+    """Makes a checkpoint of the shipped 16-bit weights where there is none, so that training goes on from them.
+
+    Args:
+        work: folder of the checkpoints.
+        folder: the nano folder.
+        part: "codec" or "base".
+    """
+    path, facts = work / f"{part}.safetensors", read_facts(folder)[part]
+    if process_rank() == 0 and facts is not None and not path.exists():
+        module = load_codec(folder) if part == "codec" else _shipped_base(folder)
+        save_state(path, {f"ema/{n}": p.float() for n, p in module.named_parameters()}, facts)
+    wait_for_all()
+
+
+def _progress(facts: dict[str, Any] | None) -> str:
+    return f"{facts['step']} steps, {facts['seconds'] / 3600:.2f} hours" if facts else "not yet trained"
+
+
+def _card(facts: dict[str, Any]) -> str:
     """The weights' card: what they are, how far they are trained, what they can't do."""
-    trained_codec = (
-        f"{codec['step']} steps, {codec['seconds'] / 3600:.2f} hours" if codec else "see the folder's history"
-    )
     return f"""---
 license: apache-2.0
 library_name: diffusers
@@ -79,9 +130,9 @@ WanTransformer3DModel) and opens with `WanPipeline.from_pretrained`. It knows no
 
 | part | trained so far | command | seeds |
 |---|---|---|---|
-| codec | {trained_codec} | `python -m motion_transfer.nano codec` | weights 0, data by step |
-| text encoder and transformer | {base["step"]} steps, {base["seconds"] / 3600:.2f} hours | `python -m motion_transfer.nano base` | weights 1, data by step |
+| codec | {_progress(facts["codec"])} | `python -m motion_transfer.nano codec` | weights 0, data by step |
+| text encoder, transformer | {_progress(facts["base"])} | `python -m motion_transfer.nano base` | weights 1, data by step |
 
 Trained on two CPU cores, two processes of one thread, bf16 autocast; the averaged weights are shipped in 16 bit. All
-training clips are drawn by `motion_transfer/video/synth`; no outside data. Figures: `docs/results/prompts.json`.
+training clips are drawn by `motion_transfer/video/synth`; no outside data. Figures: `docs/results`.
 """

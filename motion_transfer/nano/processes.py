@@ -34,6 +34,12 @@ def average_gradients(module: nn.Module) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
+def wait_for_all() -> None:
+    """Returns once every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def out_of_time(begin: float, minutes: float) -> bool:
     """True, for all processes at once, when the first one's time is up."""
     over = torch.tensor(float(time.monotonic() - begin > 60 * minutes))

@@ -66,8 +66,13 @@ def check_prompts(folder: Path, count: int, results: Path) -> dict[str, float]:
     for i, (prompt, color, shape) in enumerate(prompt_list(count)):
         clip = render_stock(pipeline, prompt, i, native)
         verdict = check_clip(clip.frames_THWC, color=color, shape=shape)
-        checked.append(PromptResult(prompt=prompt, color_right=bool(verdict.color_right),
-                                    shape_right=bool(verdict.shape_right), present=float(verdict.present_share)))  # fmt: skip
+        result = PromptResult(
+            prompt=prompt,
+            color_right=bool(verdict.color_right),
+            shape_right=bool(verdict.shape_right),
+            present=float(verdict.present_share),
+        )
+        checked.append(result)
         pictures.append(clip.frames_THWC[len(clip.frames_THWC) // 2])
         print(f"{i + 1}/{count} {prompt}: read {verdict.read_color} {verdict.read_shape}", flush=True)
     summary = {
