@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from motion_transfer.errors import BadSpec, MotionTransferError
-from motion_transfer.evaluate.benchmark import following, following_cases, paired_interval
+from motion_transfer.evaluate.benchmark import following, following_cases, paired_interval, shape_right
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, scene_of
-from motion_transfer.types import Progress, RenderSpec, TuneSpec
+from motion_transfer.types import Progress, RenderSpec, Report, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
@@ -41,7 +41,7 @@ SpatialOpt = Annotated[int, typer.Option(help="Steps of the spatial stage.")]
 TemporalOpt = Annotated[int, typer.Option(help="Steps of the temporal stage.")]
 StartOpt = Annotated[float, typer.Option(help="Start of the span, in seconds.")]
 SparseOpt = Annotated[int, typer.Option(help="Latent frames of the sparsely sampled clip.")]
-EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds.")]
+EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds; at most 8 s are used.")]
 JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
 
 TUNE, RENDER = TuneSpec(), RenderSpec()
@@ -71,8 +71,12 @@ class Meter:
         print(("\r\033[K" if sys.stderr.isatty() else "") + line, end=end, file=sys.stderr, flush=True)
 
 
-def _prepare(*outputs: Path | None) -> None:
+def _prepare(*outputs: Path | None, video: Path | None = None, reference: Path | None = None) -> None:
     """Makes the folders of output files, so that a bad path shows before the work and not after it."""
+    if video is not None and video.suffix.lower() != ".mp4":
+        raise BadSpec(f"the video is written as mp4, but its name is {video.name}; end it in .mp4.")
+    if video is not None and reference is not None and video.resolve() == reference.resolve():
+        raise BadSpec(f"the render would overwrite the reference {reference.name}; choose another name.")
     for path in outputs:
         if path is not None and path.is_dir():
             raise BadSpec(f"a file name is expected for the output, but {path} is a folder; add a name.")
@@ -85,9 +89,13 @@ def _write_json(path: Path | None, values: dict[str, Any]) -> None:
         path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
-def _print_report(values: dict[str, float | None]) -> None:
-    for name, value in values.items():
-        print(f"{name}: {'-' if value is None else f'{value:.3f}'}")
+def _print_report(report: Report) -> None:
+    for m in report.measures:
+        print(f"{m.name}: {f'- ({m.why_missing})' if m.value is None else f'{m.value:.3f}'}")
+
+
+def _why_missing(report: Report) -> dict[str, str]:
+    return {m.name: m.why_missing for m in report.measures if m.value is None}
 
 
 @app.command()
@@ -106,29 +114,33 @@ def transfer(
     guidance: GuidanceOpt = RENDER.guidance,
     start: StartOpt = 0.0,
     end: EndOpt = None,
-    out: Annotated[Path, typer.Option(help="The rendered video.")] = Path("transfer.mp4"),
+    out: Annotated[Path, typer.Option(help="The rendered video (mp4); the LoRA goes beside it.")] = Path(
+        "transfer.mp4"
+    ),
     json_path: JsonOpt = None,
 ) -> None:
     """The whole job: clip in, motion learned, new video out."""
-    _prepare(out, json_path)
+    _prepare(out, json_path, video=out, reference=clip)
     tune_spec = TuneSpec(caption=caption, seed=seed, spatial_steps=spatial_steps, temporal_steps=temporal_steps,
                          sparse_latents=sparse_latents)  # fmt: skip
     render_spec = RenderSpec(prompt=prompt, seed=seed, strength=strength, steps=steps, guidance=guidance)
     reference = read_clip(clip, start_s=start, end_s=end, caption=caption)
     scene = scene_of(clip) if start == 0.0 and end is None else None
-    result = Studio(base=base, precision=precision).transfer(
-        reference, tune_spec, render_spec, scene=scene, on_progress=Meter()
-    )
     lora_path = out.with_suffix(".safetensors")
-    save_lora(result.tuned.lora, lora_path)
+    result = Studio(base=base, precision=precision).transfer(
+        reference, tune_spec, render_spec, scene=scene, on_progress=Meter(),
+        on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
+    )  # fmt: skip
     write_clip(result.render, out, comment=json.dumps({"render": asdict(render_spec)}))
-    _print_report(result.report.as_json())
+    print(f"video: {out}\nlora: {lora_path}")
+    _print_report(result.report)
     _write_json(
         json_path,
         {
             "seconds": result.seconds,
             "peak_memory_mb": peak_memory_mb(),
             "report": result.report.as_json(),
+            "why_missing": _why_missing(result.report),
             "lora": str(lora_path),
             "video": str(out),
             "spec": {"base": base, "precision": precision, "tune": asdict(tune_spec), "render": asdict(render_spec)},
@@ -192,9 +204,8 @@ def judge(
     """Measures a render against its reference."""
     _prepare(json_path)
     report = Studio().judge(read_clip(reference), read_clip(generated), prompt=prompt, scene=scene_of(reference))
-    _print_report(report.as_json())
-    missing = {m.name: m.why_missing for m in report.measures if m.value is None}
-    _write_json(json_path, {"report": report.as_json(), "why_missing": missing})
+    _print_report(report)
+    _write_json(json_path, {"report": report.as_json(), "why_missing": _why_missing(report)})
 
 
 @app.command()
@@ -215,7 +226,7 @@ def heads(
 
 @app.command()
 def bench(
-    count: Annotated[int, typer.Option(help="Number of generated clips.")] = 12,
+    count: Annotated[int, typer.Option(min=1, help="Number of generated clips.")] = 12,
     precision: PrecisionOpt = "nf4",
     seed: SeedOpt = 0,
     results: Annotated[Path, typer.Option(help="Folder of follow.json and follow.png.")] = Path("docs/results"),
@@ -229,7 +240,8 @@ def bench(
         tuned = studio.tune(reference, TuneSpec(caption=reference.caption, seed=seed), on_progress=Meter())
         ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
         row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt,
-               "lora": following(case, ours), "bare": following(case, bare), "seconds": tuned.seconds}  # fmt: skip
+               "lora": following(case, ours), "bare": following(case, bare),
+               "lora_shape_right": shape_right(case, ours), "seconds": tuned.seconds}  # fmt: skip
         print(
             f"{case.number + 1}/{count} {case.scene.motion}: lora {row['lora']:.3f}  bare {row['bare']:.3f}", flush=True
         )

@@ -168,7 +168,7 @@ class Studio:
             fitted = self.fit(clip)
             full = base.codec.encode(fitted)
             frames = base.codec.encode_frames(fitted)
-            sparse = self._sparse(fitted, spec.sparse_latents)
+            sparse = self._sparse(fitted, spec.sparse_latents) if spec.sampling == "pixel" else full
         try:
             with watch.timing("heads"):
                 heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
@@ -202,6 +202,7 @@ class Studio:
             "clip": clip.source,
             "clip_fps": fitted.fps,
             "heads": labels,
+            "head_facts": dict(heads.facts),
             "spec": asdict(spec),
         }
 
@@ -228,14 +229,22 @@ class Studio:
 
     def judge(self, reference: Clip, generated: Clip, *, prompt: str = "", scene: Scene | None = None) -> Report:
         """Measures a render against its reference; `scene` is the reference's truth, where it is known."""
-        return judge(self.fit(reference), generated, prompt=prompt, scene=scene)
+        num_frames, height, width = generated.frames_THWC.shape[:3]
+        fitted = fit_clip(reference, num_frames=num_frames, height=height, width=width)
+        return judge(replace(fitted, caption=reference.caption), generated, prompt=prompt, scene=scene)
 
     def transfer_work(
-        self, clip: Clip, tune: TuneSpec, render: RenderSpec, *, scene: Scene | None = None
-    ) -> Work[Transferred]:
-        """The whole job: learn the clip's motion, render it onto a prompt, report."""
+        self, clip: Clip, tune: TuneSpec, render: RenderSpec, *, scene: Scene | None = None,
+        on_tuned: Callable[[Tuned], None] | None = None,
+    ) -> Work[Transferred]:  # fmt: skip
+        """The whole job: learn the clip's motion, render it onto a prompt, report.
+
+        `on_tuned` gets the learned motion before the render begins, so that it can be kept whatever follows.
+        """
         watch = Stopwatch()
         tuned = yield from self.tune_work(clip, tune)
+        if on_tuned is not None:
+            on_tuned(tuned)
         with watch.timing("render"):
             video = yield from self.render_work(tuned.lora, render)
         with watch.timing("judge"):
@@ -244,7 +253,7 @@ class Studio:
 
     def transfer(
         self, clip: Clip, tune: TuneSpec, render: RenderSpec, *, scene: Scene | None = None,
-        on_progress: OnProgress | None = None,
+        on_tuned: Callable[[Tuned], None] | None = None, on_progress: OnProgress | None = None,
     ) -> Transferred:  # fmt: skip
         """`transfer_work`, driven to the end."""
-        return drive(self.transfer_work(clip, tune, render, scene=scene), on_progress)
+        return drive(self.transfer_work(clip, tune, render, scene=scene, on_tuned=on_tuned), on_progress)

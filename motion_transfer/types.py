@@ -149,7 +149,7 @@ class TuneSpec(_Checked):
     """Settings of learning one clip's motion (Follow-Your-Motion, arXiv 2506.05207)."""
 
     caption: str = knob("", help="What the reference clip shows; leave empty if unsure.")
-    seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of every random draw of the tuning.")
+    seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the LoRA's start, frames and noise.")
     spatial_steps: int = knob(
         150, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames."
     )
@@ -189,7 +189,7 @@ class RenderSpec(_Checked):
     steps: int = knob(20, low=1, high=200, unit="steps", help="Denoising steps.")
     guidance: float = knob(5.0, low=1.0, high=20.0, help="Classifier-free guidance scale; 1 turns it off.")
     flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the noise levels toward noise.")
-    strength: float = knob(1.0, low=-4.0, high=4.0, help="Motion strength; 1 is the reference's own motion.")
+    strength: float = knob(1.0, low=-2.0, high=2.0, help="Motion strength; 1 is the reference's own motion.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,12 +71,19 @@ def following_cases(count: int) -> list[Case]:
 
 
 def following(case: Case, render: Clip) -> float:
-    """Mean cosine of displacements over a quarter second; frames without the asked object count 0."""
+    """Mean cosine of displacements over a quarter second; frames without an object of the asked color count 0.
+
+    Whether the shape is right as well is another question, which `shape_right` answers per clip.
+    """
     verdict = check_clip(render.frames_THWC, color=case.color, shape=case.shape)
-    found = verdict.path_T2 if verdict.color_right else np.full_like(verdict.path_T2, np.nan)
-    agreement = trajectory_agreement(np.array(case.scene.track(0)), found, FPS)
+    agreement = trajectory_agreement(np.array(case.scene.track(0)), verdict.path_T2, FPS)
     assert agreement is not None, "cases always move"
     return agreement
+
+
+def shape_right(case: Case, render: Clip) -> bool:
+    """Whether the asked shape is seen."""
+    return bool(check_clip(render.frames_THWC, color=case.color, shape=case.shape).shape_right)
 
 
 def paired_interval(differences: list[float], *, resamples: int = 10000, level: float = 0.95) -> tuple[float, float]:

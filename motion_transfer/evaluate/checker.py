@@ -187,8 +187,8 @@ def count_objects(frames_THWC: np.ndarray, color: str | None = None) -> int:
 def check_clip(frames_THWC: np.ndarray, *, color: str, shape: str) -> Verdict:
     """Checks a clip against what was asked for.
 
-    The color is right if it is the main object's; where several objects are of like size (each at least half
-    as large as the largest), any of them may have it. The shape is read off the object of the asked color or,
+    The color is right if it is the main object's; where several objects are of like size (each at least 0.4
+    times as large as the largest), any of them may have it. The shape is read off the object of the asked color or,
     if there is none, off the main object.
 
     Raises:

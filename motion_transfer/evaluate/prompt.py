@@ -34,7 +34,7 @@ def read_prompt(prompt: str) -> PromptContent:
     found: dict[str, str] = {}
     color: str | None = None
     pattern: str | None = None
-    words = re.findall(r"[^\W_]+|,", prompt.lower())
+    words = re.findall(r"[^\W_]+|,", prompt.lower().replace("grey", "gray"))
     for word in words:
         if word in COLORS:
             color = color or word

@@ -108,4 +108,7 @@ def load_lora(path: Path) -> Lora:
         layers[name] = LowRank(down_RI=down, up_OR=up * (float(alpha) / down.shape[0]))
     if not layers:
         raise BadLora(f"expected LoRA weights, but {path.name} holds none; choose another file.")
+    fps = recipe.get("clip_fps", 1.0)
+    if not isinstance(fps, int | float) or not 0 < fps <= 1000:
+        raise BadLora(f"expected a frame rate in the recipe of {path.name}, but got {fps!r}; tune the clip again.")
     return Lora(layers=layers, info=recipe)

@@ -145,8 +145,8 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
 
     Args:
         name: "nano", or a folder that stock diffusers opens as `WanPipeline`.
-        precision: "nf4", "int8", "bf16" or "fp32"; the weights of the blocks only, the rest computes in
-            float32 on the CPU and bfloat16 on a GPU.
+        precision: "nf4" and "int8" store the blocks' weights so and compute in float32 on the CPU, in bfloat16 on
+            a GPU; "bf16" and "fp32" store and compute alike.
         device: default the first GPU, else the CPU.
 
     Raises:

@@ -54,7 +54,7 @@ def weights_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):
         size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder)}:{size}".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}:{size}".encode())
         with open(path, "rb") as handle:
             if size <= WHOLE_HASH_BYTES:
                 digest.update(handle.read())

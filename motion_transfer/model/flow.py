@@ -25,11 +25,6 @@ def mix(z: Tensor, noise: Tensor, sigma_B: Tensor) -> Tensor:
     return (1 - sigma) * z + sigma * noise
 
 
-def clean_estimate(x: Tensor, velocity: Tensor, sigma_B: Tensor) -> Tensor:
-    """The clean latents that a velocity points to: `x - sigma * velocity`."""
-    return x - sigma_B.view(-1, *[1] * (x.ndim - 1)) * velocity
-
-
 def keyed_generator(*key: object) -> torch.Generator:
     """A CPU generator that depends on its key alone, so that a resumed run draws the same numbers."""
     digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()

@@ -16,7 +16,14 @@ from motion_transfer.model.catalog import ASSETS
 from motion_transfer.nano.base import train_base
 from motion_transfer.nano.clips import write_examples
 from motion_transfer.nano.codec import train_codec
-from motion_transfer.nano.export import export_base, export_codec, export_refined_codec, start_from_folder
+from motion_transfer.nano.codec_check import check_codec as measure_codec
+from motion_transfer.nano.export import (
+    check_replaceable,
+    export_base,
+    export_codec,
+    export_refined_codec,
+    start_from_folder,
+)
 from motion_transfer.nano.prompts import check_prompts
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -24,7 +31,10 @@ MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
 WorkOpt = Annotated[Path, typer.Option(help="Folder of checkpoints and encoded clips.")]
 ScaleOpt = Annotated[int, typer.Option(help="Factor on the batch sizes, for GPUs.")]
 WORK = Path.home() / ".cache" / "motion_transfer" / "nano"
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @app.command()
@@ -32,13 +42,16 @@ def codec(
     minutes: MinutesOpt,
     total_minutes: float | None = None,
     decoder_only: bool = False,
+    replace_base: bool = False,
     work: WorkOpt = WORK,
     batch_scale: ScaleOpt = 1,
 ) -> None:
     """Trains the codec, then writes it into assets/nano; unless --decoder-only, that asks for a new base."""
+    if not (decoder_only or replace_base):
+        check_replaceable(ASSETS / "nano")
     start_from_folder(work, ASSETS / "nano", "codec")
     if minutes > 0:
-        train_codec(work, minutes=minutes, total_minutes=total_minutes, device=DEVICE, batch_scale=batch_scale,
+        train_codec(work, minutes=minutes, total_minutes=total_minutes, device=_device(), batch_scale=batch_scale,
                     decoder_only=decoder_only)  # fmt: skip
     (export_refined_codec if decoder_only else export_codec)(work, ASSETS / "nano")
 
@@ -55,8 +68,15 @@ def base(
     start_from_folder(work, ASSETS / "nano", "base")
     if minutes > 0:
         train_base(work, ASSETS / "nano", minutes=minutes, picture_minutes=picture_minutes,
-                   fade_minutes=fade_minutes, device=DEVICE, batch_scale=batch_scale)  # fmt: skip
+                   fade_minutes=fade_minutes, device=_device(), batch_scale=batch_scale)  # fmt: skip
     export_base(work, ASSETS / "nano")
+
+
+@app.command()
+def check_codec(count: Annotated[int, typer.Option(min=1)] = 48, results: Path = Path("docs/results")) -> None:
+    """Passes unseen scenes through the shipped codec: PSNR per frame, object masks and centroids."""
+    for name, value in measure_codec(ASSETS / "nano", count, results).items():
+        print(f"{name}: {value:.3f}")
 
 
 @app.command()
@@ -66,7 +86,7 @@ def clips() -> None:
 
 
 @app.command()
-def prompts(count: int = 64, results: Path = Path("docs/results")) -> None:
+def prompts(count: Annotated[int, typer.Option(min=1)] = 64, results: Path = Path("docs/results")) -> None:
     """Renders prompts with stock diffusers at its defaults and checks color, shape and presence."""
     for name, value in check_prompts(ASSETS / "nano", count, results).items():
         print(f"{name}: {value:.3f}")

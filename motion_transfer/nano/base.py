@@ -1,8 +1,9 @@
 """Trains nano's base: text encoder and Wan transformer together, by flow matching on drawn clips.
 
 Rectified-flow loss (arXiv 2209.03003) on latents of the frozen codec; the text is the scene's caption, dropped
-to the empty string for one clip in ten so that guidance works (arXiv 2207.12598). Prompts are padded as stock
-`WanPipeline` pads them, to a random length up to 512.
+to the empty string for one clip in ten so that guidance works (arXiv 2207.12598). Prompts are zero-padded, six in ten
+to the 512 tokens of stock `WanPipeline`, the rest to any length up to that: padding costs nothing here, because it is
+folded into one token.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import time
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
 from motion_transfer.model.attention import WeightedTextProcessor, small_attention, weigh_text
-from motion_transfer.model.catalog import weights_hash
 from motion_transfer.model.flow import TIMESTEPS, keyed_generator, mix, shifted
 from motion_transfer.model.text import PADDED_TOKENS, fold_padding
-from motion_transfer.nano.codec import SIZE_PX
+from motion_transfer.nano.codec import SIZE_PX, encoder_hash
 from motion_transfer.nano.folder import build_text_encoder, build_tokenizer, build_transformer, load_codec
 from motion_transfer.nano.latents import LatentStore
 from motion_transfer.nano.training import Run
@@ -97,11 +98,10 @@ def _draw_length(step: int, minutes_done: float, picture_minutes: float) -> int:
 class _Data:
     """Encoded pictures and clips, growing while they are used."""
 
-    def __init__(self, work: Path, codec_folder: Path, device: str, run: Run) -> None:
-        codec = load_codec(codec_folder).to(device)
+    def __init__(self, work: Path, codec: AutoencoderKLWan, run: Run) -> None:
         shape = (1, -1, 1, 1, 1)
         self.mean, self.std = (torch.tensor(codec.config[f"latents_{n}"]).view(shape) for n in ("mean", "std"))
-        folder = work / f"latents-{weights_hash(codec_folder / 'vae')[:8]}-{run.rank}"
+        folder = work / f"latents-{encoder_hash(codec)[:8]}-{run.rank}"
         self.stores = {n: LatentStore(folder, kind, n, codec, SIZE_PX) for n, kind in KINDS.items()}
         self.run, self.encoding_s = run, 0.0
 
@@ -147,8 +147,10 @@ def train_base(
     """
     torch.manual_seed(1)
     nano = Nano().to(device)
-    run = Run(nano, _groups(nano), work / "base.safetensors", minutes=minutes, ema_decay=ema_decay)
-    data = _Data(work, codec_folder, device, run)
+    codec = load_codec(codec_folder).to(device)
+    run = Run(nano, _groups(nano), work / "base.safetensors", minutes=minutes, ema_decay=ema_decay,
+              made_for=encoder_hash(codec))  # fmt: skip
+    data = _Data(work, codec, run)
     while run.goes_on():
         generator = keyed_generator("base", run.step, run.rank)
         num_latents = _draw_length(run.step, run.seconds / 60, picture_minutes)

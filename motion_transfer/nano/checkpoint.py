@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -25,8 +26,6 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Reads what `save_state` wrote."""
-    from safetensors import safe_open
-
     with safe_open(str(path), framework="pt") as handle:
         facts = json.loads(handle.metadata()["facts"])
     return load_file(str(path)), facts

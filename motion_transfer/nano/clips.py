@@ -11,7 +11,7 @@ from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import FPS, sample_scene
 
 SIDE_PX = 256
-# file name: scene name, kind. The names were picked by eye among the first forty of each kind.
+# file name: scene name, kind
 EXAMPLES = {
     "camera-pan": ("clips/camera/30", "camera"),
     "camera-zoom": ("clips/camera/6", "camera"),

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import nn
 from transformers import UMT5EncoderModel
 
+from motion_transfer.errors import BadSpec, MissingWeights
 from motion_transfer.nano.base import Nano
 from motion_transfer.nano.checkpoint import load_state, save_state
 from motion_transfer.nano.codec import SIZE_PX, build_codec
@@ -26,16 +27,22 @@ FACTS = "training.json"  # {"codec": {"step", "seconds"}, "base": the same or nu
 def read_facts(folder: Path) -> dict[str, Any]:
     """How far the folder's parts are trained; null for a part that is not."""
     path = folder / FACTS
-    return json.loads(path.read_text()) if path.exists() else {"codec": None, "base": None}
+    if path.exists():
+        return json.loads(path.read_text())
+    if folder.exists():
+        raise MissingWeights(f"expected {FACTS} beside the weights in {folder}, but there is none; restore the folder.")
+    return {"codec": None, "base": None}
 
 
 def _averaged(path: Path, module: nn.Module) -> dict[str, Any]:
     """Loads the checkpoint's averaged weights into a module; returns its facts."""
     tensors, facts = load_state(path)
     average = {n.removeprefix("ema/"): t.float() for n, t in tensors.items() if n.startswith("ema/")}
+    missing = {n for n, _ in module.named_parameters()} - average.keys()
+    assert not missing, missing
     module.load_state_dict(average, strict=False)
     module.eval().requires_grad_(False)
-    return {"step": facts["step"], "seconds": round(facts["seconds"])}
+    return {k: facts[k] for k in ("step", "made_for") if k in facts} | {"seconds": round(facts["seconds"])}
 
 
 def _with_statistics(codec: AutoencoderKLWan) -> AutoencoderKLWan:
@@ -47,6 +54,17 @@ def _with_statistics(codec: AutoencoderKLWan) -> AutoencoderKLWan:
         mean, std = store.statistics()
     codec.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
     return codec
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuses to train a codec whose latents a trained base hangs on.
+
+    Raises:
+        BadSpec: the folder's base is trained.
+    """
+    if read_facts(folder)["base"] is not None:
+        raise BadSpec(f"expected an untrained base in {folder}, but it is trained on this codec's latents; "
+                      "pass --decoder-only to refine the codec, or --replace-base to give the base up.")  # fmt: skip
 
 
 def export_codec(work: Path, folder: Path) -> None:
@@ -80,9 +98,8 @@ def export_base(work: Path, folder: Path) -> None:
 
 
 def _write(folder: Path, nano: Nano, codec: AutoencoderKLWan, facts: dict[str, Any]) -> None:
-    save_folder(folder, nano.transformer, nano.text_encoder, codec)
-    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
-    (folder / "README.md").write_text(_card(facts))
+    texts = {FACTS: json.dumps(facts, indent=2) + "\n", "README.md": _card(facts)}
+    save_folder(folder, nano.transformer, nano.text_encoder, codec, texts)
 
 
 def _shipped_base(folder: Path) -> Nano:
@@ -131,8 +148,8 @@ WanTransformer3DModel) and opens with `WanPipeline.from_pretrained`. It knows no
 | part | trained so far | command | seeds |
 |---|---|---|---|
 | codec | {_progress(facts["codec"])} | `python -m motion_transfer.nano codec` | weights 0, data by step |
-| text encoder, transformer | {_progress(facts["base"])} | `python -m motion_transfer.nano base` | weights 1, data by step |
+| the rest | {_progress(facts["base"])} | `python -m motion_transfer.nano base` | weights 1, noise by step |
 
-Trained on two CPU cores, two processes of one thread, bf16 autocast; the averaged weights are shipped in 16 bit. All
+Trained on two CPU cores, as two processes of one thread, bf16 autocast; the averaged weights ship in 16 bit. All
 training clips are drawn by `motion_transfer/video/synth`; no outside data. Figures: `docs/results`.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
@@ -25,7 +25,13 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer over the world's vocabulary; `</s>` ends every prompt."""
     words = ["<pad>", "</s>", "<unk>", *vocabulary()]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace("grey", "gray")])
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace("grey", "gray"),
+            normalizers.Replace(Regex("[^a-z0-9, ]"), " "),  # other punctuation would become an unknown word
+        ]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
@@ -86,9 +92,13 @@ def _start_as_identity(transformer: WanTransformer3DModel) -> None:
 
 
 def save_folder(
-    folder: Path, transformer: WanTransformer3DModel, text_encoder: UMT5EncoderModel, codec: AutoencoderKLWan
+    folder: Path,
+    transformer: WanTransformer3DModel,
+    text_encoder: UMT5EncoderModel,
+    codec: AutoencoderKLWan,
+    texts: dict[str, str],
 ) -> None:
-    """Writes the whole pipeline in 16 bit, with `native.json`; replaces the folder's old weights at the end."""
+    """Writes the whole pipeline in 16 bit with `native.json` and further text files, then swaps it in whole."""
     pipeline = WanPipeline(
         tokenizer=build_tokenizer(),
         text_encoder=text_encoder.to(torch.float16),
@@ -105,9 +115,14 @@ def save_folder(
     shutil.rmtree(fresh, ignore_errors=True)
     pipeline.save_pretrained(fresh, max_shard_size=SHARD)
     native = {"height": SIZE_PX, "width": SIZE_PX, "num_frames": NUM_FRAMES, "fps": FPS}
-    (fresh / "native.json").write_text(json.dumps(native, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
+    for name, text in ({"native.json": json.dumps(native, indent=2) + "\n"} | texts).items():
+        (fresh / name).write_text(text)
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
     fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_codec(folder: Path) -> AutoencoderKLWan:

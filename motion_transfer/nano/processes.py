@@ -6,7 +6,6 @@ Start with `torchrun --nproc-per-node 2 -m motion_transfer.nano ...`; alone, eve
 from __future__ import annotations
 
 import os
-import time
 
 import torch
 import torch.distributed as dist
@@ -18,7 +17,9 @@ def process_rank() -> int:
     if "RANK" not in os.environ:
         return 0
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank()
 
 
@@ -40,9 +41,10 @@ def wait_for_all() -> None:
         dist.barrier()
 
 
-def out_of_time(begin: float, minutes: float) -> bool:
-    """True, for all processes at once, when the first one's time is up."""
-    over = torch.tensor(float(time.monotonic() - begin > 60 * minutes))
-    if dist.is_initialized():
-        dist.broadcast(over, 0)
-    return bool(over)
+def first_ones(value: float) -> float:
+    """The first process's value, in all processes: clocks differ, decisions must not."""
+    if not dist.is_initialized():
+        return value
+    shared = torch.tensor(value, dtype=torch.float64)
+    dist.broadcast(shared, 0)
+    return shared.item()

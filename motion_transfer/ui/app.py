@@ -24,6 +24,7 @@ CSS = """
 .job p { margin: 0.25rem 0 0; overflow-wrap: anywhere; }
 .problem { border-left: 4px solid #d55e00; padding-left: 0.75rem; }
 #random { align-self: end; }
+#heads, #span, #preview, #reference, #result { padding-top: 1.9rem; }
 .marked strong { color: #d55e00; }
 #scores table { width: 100%; display: table; }
 #scores td { overflow-wrap: anywhere; }

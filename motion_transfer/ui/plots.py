@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from motion_transfer.types import Measure, Progress, Report
@@ -9,7 +11,7 @@ from motion_transfer.ui import words
 from motion_transfer.video.synth.palette import COLORS, FIGURES, PATTERNS, PLURALS, SHAPES
 
 MAX_POINTS = 300
-# The plot gives no line to a stage that its first values lack, unless told; same colors as in the map of heads.
+# The same colors as in the picture of the heads.
 STAGE_COLORS = {"spatial": "#0072b2", "temporal": "#d55e00"}
 
 
@@ -34,7 +36,9 @@ class Losses:
         width = -(-len(table) // MAX_POINTS)
         keys = [table[words.LOSS_STAGE], (table[words.LOSS_STEP] - 1) // width]
         thin = table.groupby(keys, sort=False).agg({words.LOSS_STEP: "max", words.LOSS_VALUE: "mean"})
-        return thin.reset_index(level=0).reset_index(drop=True)[columns]
+        # The plot gives no line to a stage that was not in its first values, so each stage begins with an empty one.
+        first = pd.DataFrame([(1, math.nan, stage) for stage in STAGE_COLORS], columns=columns)
+        return pd.concat([first, thin.reset_index(level=0)], ignore_index=True)[columns]
 
 
 def _cell(text: str) -> str:

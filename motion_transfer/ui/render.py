@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,13 @@ def kept_motion(library: Library, key: str | None) -> str:
 
 
 def motion_facts(library: Library, key: str | None) -> str:
-    """A line on where a motion comes from; empty for the bare base."""
+    """A line on where a motion comes from, as HTML; empty for the bare base."""
     if not key:
         return ""
     motion = library.motion(key)
-    return words.MOTION_FACTS.format(caption=motion.caption or words.NO_CAPTION, base=motion.base or "?")
+    caption = motion.caption or words.NO_CAPTION
+    facts = words.MOTION_FACTS.format(caption=caption, base=motion.base or "?", made=motion.made)
+    return f"<p>{escape(facts)}</p>"  # its words come from a file, which may be anybody's
 
 
 def used_seed(seed: float | None) -> int:

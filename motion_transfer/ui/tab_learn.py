@@ -89,7 +89,7 @@ def _result_parts() -> dict[str, Any]:
         color=words.LOSS_STAGE,
         color_map=STAGE_COLORS,
         label=words.LOSS,
-        height=240,
+        height=280,
         buttons=[],
     )
     parts["preview"] = gr.Video(

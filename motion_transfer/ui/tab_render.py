@@ -14,7 +14,7 @@ from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import RenderSpec
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, sentence, status
+from motion_transfer.ui.desk import Desk, problem, sentence, status
 from motion_transfer.ui.knobs import control, controls, other_names
 from motion_transfer.ui.learn import unknown_note
 from motion_transfer.ui.render import (
@@ -45,7 +45,7 @@ def _order_parts(library: Library) -> dict[str, Any]:
     parts: dict[str, Any] = {
         "motion": gr.Dropdown(choices=choices, value=choices[0][1], label=words.MOTION, elem_id="motion")
     }
-    parts["facts"] = gr.Markdown(motion_facts(library, choices[0][1]))
+    parts["facts"] = gr.HTML(motion_facts(library, choices[0][1]))
     parts["prompt"] = gr.Textbox(label=words.PROMPT, placeholder=words.PROMPT_HINT)
     parts["unknown"] = gr.Markdown(elem_classes="marked")
     with gr.Row():
@@ -95,7 +95,7 @@ class _RenderPage:
         try:
             return motion_facts(self._library, key)
         except MotionTransferError as error:
-            return sentence(error)
+            return problem(error)
 
     def unknown(self, text: str) -> str:
         """Words to mark below the prompt."""

@@ -1,4 +1,4 @@
-"""LoRA files (U3): stock diffusers reads what we write, every layout reads back, broken files are refused."""
+"""LoRA files: stock diffusers reads what we write, every layout reads back, broken files are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sliced head-group LoRA against the paper's two-branch attention, written out in plain torch (U1)."""
+"""The sliced head-group LoRA against the paper's two-branch attention, written out in plain torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Head classification (U5): bands, masses, labels, and a probe that changes nothing."""
+"""Head classification: bands, masses, labels, and a probe that changes nothing."""
 
 from __future__ import annotations
 

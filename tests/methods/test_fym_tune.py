@@ -1,4 +1,4 @@
-"""Two-stage tuning: what each stage may touch (U2), the motion loss (U6), sparse sampling, previews, repeatability."""
+"""Two-stage tuning: what each stage may touch, the motion loss, sparse sampling, previews, repeatability."""
 
 from __future__ import annotations
 

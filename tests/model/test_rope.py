@@ -1,4 +1,4 @@
-"""Rotary positions (U4): stock tables at whole places, shift invariance, sparse places of the full clip."""
+"""Rotary positions: stock tables at whole places, shift invariance, sparse places of the full clip."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync")  # fmt: skip
-START_S, JOB_MS = 180, 180_000
+START_S, WAIT_MS, JOB_MS = 300, 60_000, 240_000
 
 
 def _free_port() -> int:
@@ -69,6 +69,7 @@ def browser() -> Iterator[sync_api.Browser]:
 @pytest.fixture
 def page(browser: sync_api.Browser, address: str) -> Iterator[sync_api.Page]:
     page = browser.new_page()
+    page.set_default_timeout(WAIT_MS)
     page.goto(address)
     page.wait_for_selector("#start")
     yield page

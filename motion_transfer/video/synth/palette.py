@@ -5,7 +5,7 @@ Frozen: the text encoder's vocabulary and every shipped weight hang on these tab
 
 from __future__ import annotations
 
-# Linear 0..1 RGB. Far enough apart that a nearest-color rule reads them back through mild shading.
+# Display RGB in 0..1. Far enough apart that a nearest-color rule reads them back through mild shading.
 COLORS: dict[str, tuple[float, float, float]] = {
     "red": (0.90, 0.10, 0.12),
     "green": (0.12, 0.66, 0.22),

@@ -24,6 +24,7 @@ from motion_transfer.video.synth.palette import (
     held_out,
 )
 from motion_transfer.video.synth.paths import (
+    INTERACTIONS,
     Point,
     partner_paths,
     random_path,
@@ -195,7 +196,7 @@ def _articulated_moves(rng: Random, camera: Camera, num_frames: int) -> _Moves:
 def _group_moves(rng: Random, camera: Camera, num_frames: int) -> _Moves:
     count = rng.choices((2, 3), (70, 30))[0]
     size = round(rng.uniform(0.25, 0.34 if count == 2 else 0.29), 6)
-    label = rng.choices(("independent", "chase", "orbit", "cross", "collide"), (48, 14, 12, 13, 13))[0]
+    label = rng.choices(INTERACTIONS, (48, 14, 12, 13, 13))[0]
     if label == "independent":
         paths: list[list[Point]] = []
         for _ in range(count):

@@ -1,0 +1,61 @@
+"""The following benchmark, on renders whose answer is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from motion_transfer.evaluate.benchmark import Case, following, following_cases, paired_interval, shape_right
+from motion_transfer.types import Clip
+from motion_transfer.video.synth.draw import draw
+from motion_transfer.video.synth.palette import held_out
+from motion_transfer.video.synth.scene import FPS, Scene
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[Case]:
+    return following_cases(4)
+
+
+def _shown(scene: Scene, case: Case, *, color: str, shape: str) -> Clip:
+    """The case's motion with other content, as a perfect render would show it."""
+    background = replace(scene.background, color=case.prompt.split()[-2], pattern="plain")
+    things = (replace(scene.things[0], color=color, kind=shape, shading="flat"),)
+    return Clip(frames_THWC=draw([replace(scene, things=things, background=background)], 64)[0].numpy(), fps=FPS)
+
+
+def test_cases_ask_for_something_else(cases: list[Case]) -> None:
+    for case in cases:
+        thing = case.scene.things[0]
+        assert case.scene.camera.kind == "static" and not held_out(case.shape, case.color)
+        assert case.color != thing.color and case.shape != thing.kind
+        assert case.color in case.prompt and case.shape in case.prompt
+        assert case.reference().num_frames == 49
+    assert [c.prompt for c in following_cases(4)] == [c.prompt for c in cases]
+
+
+def test_a_perfect_render_follows(cases: list[Case]) -> None:
+    for case in cases:
+        render = _shown(case.scene, case, color=case.color, shape=case.shape)
+        assert following(case, render) > 0.9
+        assert shape_right(case, render)
+
+
+def test_a_frozen_or_backward_render_does_not(cases: list[Case]) -> None:
+    for case in cases:
+        frames = _shown(case.scene, case, color=case.color, shape=case.shape).frames_THWC
+        frozen = Clip(frames_THWC=np.repeat(frames[:1], 49, 0), fps=FPS)
+        assert abs(following(case, frozen)) < 0.05
+        assert following(case, Clip(frames_THWC=frames[::-1].copy(), fps=FPS)) < 0.5
+
+
+def test_the_reference_itself_is_not_the_asked_object(cases: list[Case]) -> None:
+    for case in cases:
+        assert following(case, case.reference()) < 0.3
+
+
+def test_the_interval_holds_the_mean_and_shrinks() -> None:
+    low, high = paired_interval([0.1, 0.3, 0.2, 0.4])
+    assert 0.1 <= low < 0.25 < high <= 0.4
+    narrow = paired_interval([0.1, 0.3, 0.2, 0.4] * 25)
+    assert narrow[1] - narrow[0] < high - low

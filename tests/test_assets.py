@@ -1,0 +1,80 @@
+"""What ships in `assets`: sizes, formats, and that stock diffusers needs nothing of ours."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import WanPipeline
+from safetensors import safe_open
+
+from motion_transfer.model.catalog import ASSETS
+from motion_transfer.pipeline import Studio, scene_of
+from motion_transfer.types import RenderSpec
+from motion_transfer.video.io import read_clip
+from motion_transfer.video.synth.palette import vocabulary
+
+NANO = ASSETS / "nano"
+STOCK = """
+import sys, torch
+from diffusers import WanPipeline
+pipeline = WanPipeline.from_pretrained(sys.argv[1])
+video = pipeline("a red star on a navy background", height=64, width=64, num_frames=49, num_inference_steps=1,
+                 generator=torch.Generator().manual_seed(0), output_type="np").frames
+assert video.shape == (1, 49, 64, 64, 3), video.shape
+assert "motion_transfer" not in sys.modules
+"""
+
+
+def test_sizes() -> None:
+    files = [p for p in ASSETS.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) < 60 * 2**20
+    assert all(p.stat().st_size < 15 * 2**20 for p in NANO.rglob("*.safetensors"))
+
+
+def test_weights_are_16_bit_and_finite() -> None:
+    for path in NANO.rglob("*.safetensors"):
+        with safe_open(str(path), framework="pt") as handle:
+            for key in handle.keys():  # noqa: SIM118 - safe_open is no mapping
+                tensor = handle.get_tensor(key)
+                assert tensor.dtype == torch.float16, (path, key)
+                assert torch.isfinite(tensor).all(), (path, key)
+
+
+def test_native_format() -> None:
+    assert json.loads((NANO / "native.json").read_text()) == {"height": 64, "width": 64, "num_frames": 49, "fps": 12.0}
+
+
+def test_stock_diffusers_alone_opens_nano(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-c", STOCK, str(NANO)], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+def test_our_render_is_the_stock_render() -> None:
+    prompt = "a yellow car on a purple striped background"
+    pipeline = WanPipeline.from_pretrained(NANO)
+    pipeline.text_encoder.float()
+    pipeline.set_progress_bar_config(disable=True)
+    stock = pipeline(prompt, height=64, width=64, num_frames=49, num_inference_steps=3,
+                     generator=torch.Generator().manual_seed(5), output_type="np").frames[0]  # fmt: skip
+    ours = Studio(precision="fp32").render(None, RenderSpec(prompt=prompt, seed=5, steps=3))
+    difference = np.abs(ours.frames_THWC.astype(float) - stock * 255)
+    assert difference.max() <= 2 and difference.mean() < 0.5
+
+
+def test_the_tokenizer_knows_the_vocabulary_and_marks_the_rest() -> None:
+    studio = Studio(precision="fp32")
+    assert studio.unknown_words(" ".join(vocabulary())) == []
+    assert studio.unknown_words("a red Tyrannosaurus on a Grey background") == ["tyrannosaurus"]
+
+
+def test_examples_know_their_scene() -> None:
+    clips = sorted((ASSETS / "clips").glob("*.mp4"))
+    assert len(clips) >= 8
+    assert {path.name.split("-")[0] for path in clips} == {"camera", "single", "multiple", "articulated"}
+    for path in clips:
+        scene = scene_of(path)
+        assert scene is not None and len(scene.track(0)) == 49
+        assert read_clip(path).num_frames == 49
