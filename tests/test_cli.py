@@ -50,7 +50,8 @@ def test_transfer(clip_path: str, base: list[str], tmp_path: Path, capsys: pytes
     arguments = ["transfer", clip_path, "--prompt", "a blue circle", "--caption", "a red square", *base, *SHORT]
     assert main([*arguments, "--steps", "2", "--seed", "5", "--out", str(out), "--json", str(json_path)]) == 0
     results = json.loads(json_path.read_text())
-    assert set(results) == {"seconds", "peak_memory_mb", "report", "lora", "video", "spec"}
+    assert set(results) == {"seconds", "peak_memory_mb", "report", "why_missing", "lora", "video", "spec"}
+    assert set(results["why_missing"]) == {name for name, value in results["report"].items() if value is None}
     assert results["peak_memory_mb"] > 50
     assert {"heads", "spatial", "temporal", "render"} <= set(results["seconds"])
     assert results["spec"]["tune"]["spatial_steps"] == 2
@@ -164,7 +165,7 @@ def test_interrupted(
     stage: str, clip_path: str, base: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """Ctrl-C in any stage: 130, a word about it, no traceback, no half-written file."""
+    """Ctrl-C in any stage: 130, a word about it, no traceback, no half-written file; a learned motion is kept."""
 
     class Interrupting(cli.Meter):
         def __call__(self, progress: object) -> None:
@@ -175,7 +176,8 @@ def test_interrupted(
     arguments = ["transfer", clip_path, "--prompt", "x", "--steps", "2", *base, *SHORT]
     assert main([*arguments, "--out", str(tmp_path / "out.mp4"), "--json", str(tmp_path / "out.json")]) == 130
     assert capsys.readouterr().err.strip().endswith("interrupted")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["square.mp4"]
+    kept = ["out.safetensors"] if stage == "render" else []
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*kept, "square.mp4"]
 
 
 def test_a_full_disk_is_one_line(
