@@ -153,10 +153,9 @@ class _LearnPage:
         """The job is over: the buttons."""
         return gr.Button(interactive=True), gr.Button(interactive=False), gr.Button(visible=key is not None)
 
-    def stop(self, request: gr.Request) -> str:
-        """Stop was pressed."""
-        stopping = self._desk.stop(request.session_hash or "")
-        return status(words.STOPPING if stopping else words.NOTHING_TO_STOP)
+    def stop(self, request: gr.Request) -> None:
+        """Stop was pressed. The status line stays the job's own: an answer here could arrive after its last word."""
+        gr.Info(words.STOPPING if self._desk.stop(request.session_hash or "") else words.NOTHING_TO_STOP)
 
     def bind_clip(self, parts: dict[str, Any]) -> None:
         """Choosing a clip, and moving its span."""
@@ -176,7 +175,7 @@ class _LearnPage:
         self._orders = {name: parts[name] for name in LearnOrder.__dataclass_fields__ if name != "knobs"}
         self._knobs = knobs
         buttons, results = [parts[n] for n in BUTTONS], [parts[n] for n in RESULTS]
-        parts["stop"].click(self.stop, None, parts["status"], queue=False, **QUIET)
+        parts["stop"].click(self.stop, None, None, queue=False, **QUIET)
         begun = parts["start"].click(self.begin, None, [*buttons, *results], queue=False, **QUIET)
         inputs = {*self._orders.values(), *knobs.values()}
         run = begun.then(self.run, inputs, [parts["status"], *results], concurrency_limit=None, **QUIET)

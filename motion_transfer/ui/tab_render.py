@@ -117,10 +117,9 @@ class _RenderPage:
         """The job is over: the buttons."""
         return gr.Button(interactive=True), gr.Button(interactive=False)
 
-    def stop(self, request: gr.Request) -> str:
-        """Stop was pressed."""
-        stopping = self._desk.stop(request.session_hash or "")
-        return status(words.STOPPING if stopping else words.NOTHING_TO_STOP)
+    def stop(self, request: gr.Request) -> None:
+        """Stop was pressed. The status line stays the job's own: an answer here could arrive after its last word."""
+        gr.Info(words.STOPPING if self._desk.stop(request.session_hash or "") else words.NOTHING_TO_STOP)
 
     def bind(self, parts: dict[str, Any], knobs: dict[str, Component]) -> None:
         """Connects every part."""
@@ -130,7 +129,7 @@ class _RenderPage:
         parts["motion"].change(self.facts, parts["motion"], parts["facts"], **QUIET)
         parts["prompt"].change(self.unknown, parts["prompt"], parts["unknown"], trigger_mode="always_last", **QUIET)
         parts["random"].click(lambda: RANDOM_SEED, None, parts["seed"], queue=False, **QUIET)
-        parts["stop"].click(self.stop, None, parts["status"], queue=False, **QUIET)
+        parts["stop"].click(self.stop, None, None, queue=False, **QUIET)
         begun = parts["render"].click(self.begin, None, [*buttons, *results], queue=False, **QUIET)
         inputs = {*self._orders.values(), *knobs.values()}
         run = begun.then(self.run, inputs, [parts["status"], *results], concurrency_limit=None, **QUIET)
