@@ -7,6 +7,7 @@ INTRO = "Learn the motion of a short clip, then render it onto new content."
 NANO_NOTE = (
     "**What to expect.** This page runs **nano**, a small model for teaching and testing. It knows only a toy world "
     "of colored shapes on colored backgrounds. Real footage needs Wan2.1 and a GPU."
+    " **Its base is not trained yet, so renders are noise for now.**"
 )
 BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
 
