@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +16,10 @@ import typer
 
 from motion_transfer.errors import BadSpec, MotionTransferError
 from motion_transfer.evaluate.benchmark import following, following_cases, paired_interval, shape_right
+from motion_transfer.flags import with_settings
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.memory import peak_memory_mb
-from motion_transfer.pipeline import Studio, scene_of
+from motion_transfer.pipeline import Studio, prompt_of, scene_of
 from motion_transfer.types import Progress, RenderSpec, Report, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip, write_clip
@@ -31,20 +32,10 @@ app = typer.Typer(
 ClipArg = Annotated[Path, typer.Argument(help="Reference video: mp4, gif, webm, mov or avi.")]
 BaseOpt = Annotated[str, typer.Option(help="nano, or a Wan folder in diffusers layout.")]
 PrecisionOpt = Annotated[str, typer.Option(help="nf4, int8, bf16 or fp32.")]
-CaptionOpt = Annotated[str, typer.Option(help="What the reference shows.")]
-PromptOpt = Annotated[str, typer.Option(help="What the new video shows.")]
-SeedOpt = Annotated[int, typer.Option(help="Seed of every random draw.")]
-StrengthOpt = Annotated[float, typer.Option(help="Motion strength; 1 is the reference's own motion.")]
-StepsOpt = Annotated[int, typer.Option(help="Denoising steps.")]
-GuidanceOpt = Annotated[float, typer.Option(help="Guidance scale.")]
-SpatialOpt = Annotated[int, typer.Option(help="Steps of the spatial stage.")]
-TemporalOpt = Annotated[int, typer.Option(help="Steps of the temporal stage.")]
 StartOpt = Annotated[float, typer.Option(help="Start of the span, in seconds.")]
-SparseOpt = Annotated[int, typer.Option(help="Latent frames of the sparsely sampled clip.")]
 EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds; at most 8 s are used.")]
 JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
 
-TUNE, RENDER = TuneSpec(), RenderSpec()
 INTERRUPTED = 130
 
 
@@ -99,19 +90,13 @@ def _why_missing(report: Report) -> dict[str, str]:
 
 
 @app.command()
+@with_settings(tune=TuneSpec, render=RenderSpec, required=("prompt",))
 def transfer(
     clip: ClipArg,
-    prompt: PromptOpt,
-    caption: CaptionOpt = "",
+    tune: TuneSpec,
+    render: RenderSpec,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
-    strength: StrengthOpt = RENDER.strength,
-    spatial_steps: SpatialOpt = TUNE.spatial_steps,
-    temporal_steps: TemporalOpt = TUNE.temporal_steps,
-    sparse_latents: SparseOpt = TUNE.sparse_latents,
-    seed: SeedOpt = 0,
-    steps: StepsOpt = RENDER.steps,
-    guidance: GuidanceOpt = RENDER.guidance,
     start: StartOpt = 0.0,
     end: EndOpt = None,
     out: Annotated[Path, typer.Option(help="The rendered video (mp4); the LoRA goes beside it.")] = Path(
@@ -121,17 +106,14 @@ def transfer(
 ) -> None:
     """The whole job: clip in, motion learned, new video out."""
     _prepare(out, json_path, video=out, reference=clip)
-    tune_spec = TuneSpec(caption=caption, seed=seed, spatial_steps=spatial_steps, temporal_steps=temporal_steps,
-                         sparse_latents=sparse_latents)  # fmt: skip
-    render_spec = RenderSpec(prompt=prompt, seed=seed, strength=strength, steps=steps, guidance=guidance)
-    reference = read_clip(clip, start_s=start, end_s=end, caption=caption)
+    reference = read_clip(clip, start_s=start, end_s=end, caption=tune.caption)
     scene = scene_of(clip) if start == 0.0 and end is None else None
     lora_path = out.with_suffix(".safetensors")
     result = Studio(base=base, precision=precision).transfer(
-        reference, tune_spec, render_spec, scene=scene, on_progress=Meter(),
+        reference, tune, render, scene=scene, on_progress=Meter(),
         on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
     )  # fmt: skip
-    write_clip(result.render, out, comment=json.dumps({"render": asdict(render_spec)}))
+    write_clip(result.render, out, comment=json.dumps({"render": asdict(render)}))
     print(f"video: {out}\nlora: {lora_path}")
     _print_report(result.report)
     _write_json(
@@ -143,52 +125,43 @@ def transfer(
             "why_missing": _why_missing(result.report),
             "lora": str(lora_path),
             "video": str(out),
-            "spec": {"base": base, "precision": precision, "tune": asdict(tune_spec), "render": asdict(render_spec)},
+            "spec": {"base": base, "precision": precision, "tune": asdict(tune), "render": asdict(render)},
         },
     )
 
 
-@app.command()
-def tune(
+@app.command("tune")
+@with_settings(spec=TuneSpec)
+def tune_clip(
     clip: ClipArg,
     out: Annotated[Path, typer.Option(help="The LoRA file to write.")],
-    caption: CaptionOpt = "",
+    spec: TuneSpec,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
-    spatial_steps: SpatialOpt = TUNE.spatial_steps,
-    temporal_steps: TemporalOpt = TUNE.temporal_steps,
-    sparse_latents: SparseOpt = TUNE.sparse_latents,
-    seed: SeedOpt = 0,
     start: StartOpt = 0.0,
     end: EndOpt = None,
     json_path: JsonOpt = None,
 ) -> None:
     """Learns a clip's motion as a LoRA file."""
     _prepare(out, json_path)
-    spec = TuneSpec(caption=caption, seed=seed, spatial_steps=spatial_steps, temporal_steps=temporal_steps,
-                    sparse_latents=sparse_latents)  # fmt: skip
-    reference = read_clip(clip, start_s=start, end_s=end, caption=caption)
+    reference = read_clip(clip, start_s=start, end_s=end, caption=spec.caption)
     tuned = Studio(base=base, precision=precision).tune(reference, spec, on_progress=Meter())
     save_lora(tuned.lora, out)
     _write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
                             "spec": {"base": base, "precision": precision, "tune": asdict(spec)}})  # fmt: skip
 
 
-@app.command()
-def render(
-    prompt: PromptOpt,
+@app.command("render")
+@with_settings(spec=RenderSpec, required=("prompt",))
+def render_prompt(
     out: Annotated[Path, typer.Option(help="The video file to write.")],
+    spec: RenderSpec,
     lora: Annotated[Path | None, typer.Option(help="The motion; none renders the bare base.")] = None,
-    strength: StrengthOpt = RENDER.strength,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
-    seed: SeedOpt = 0,
-    steps: StepsOpt = RENDER.steps,
-    guidance: GuidanceOpt = RENDER.guidance,
 ) -> None:
     """Renders a prompt with a learned motion."""
     _prepare(out)
-    spec = RenderSpec(prompt=prompt, seed=seed, strength=strength, steps=steps, guidance=guidance)
     motion = load_lora(lora) if lora is not None else None
     clip = Studio(base=base, precision=precision).render(motion, spec, on_progress=Meter())
     write_clip(clip, out, comment=json.dumps({"render": asdict(spec)}))
@@ -198,12 +171,14 @@ def render(
 def judge(
     reference: ClipArg,
     generated: Annotated[Path, typer.Argument(help="The render.")],
-    prompt: PromptOpt = "",
+    prompt: Annotated[str, typer.Option(help="What the render shows; left out, what the file itself says.")] = "",
+    caption: Annotated[str, typer.Option(help="What the reference shows.")] = "",
     json_path: JsonOpt = None,
 ) -> None:
     """Measures a render against its reference."""
     _prepare(json_path)
-    report = Studio().judge(read_clip(reference), read_clip(generated), prompt=prompt, scene=scene_of(reference))
+    report = Studio().judge(read_clip(reference, caption=caption), read_clip(generated),
+                            prompt=prompt or prompt_of(generated), scene=scene_of(reference))  # fmt: skip
     _print_report(report)
     _write_json(json_path, {"report": report.as_json(), "why_missing": _why_missing(report)})
 
@@ -212,7 +187,7 @@ def judge(
 def heads(
     clip: ClipArg,
     out: Annotated[Path, typer.Option(help="The picture to write (PNG).")],
-    caption: CaptionOpt = "",
+    caption: Annotated[str, typer.Option(help="What the clip shows.")] = "",
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
 ) -> None:
@@ -225,10 +200,12 @@ def heads(
 
 
 @app.command()
+@with_settings(tune=TuneSpec, render=RenderSpec, left_out=("caption", "prompt"))
 def bench(
+    tune: TuneSpec,
+    render: RenderSpec,
     count: Annotated[int, typer.Option(min=1, help="Number of generated clips.")] = 12,
     precision: PrecisionOpt = "nf4",
-    seed: SeedOpt = 0,
     results: Annotated[Path, typer.Option(help="Folder of follow.json and follow.png.")] = Path("docs/results"),
 ) -> None:
     """Does the motion arrive? True paths against renders with the LoRA and without, same seeds."""
@@ -236,8 +213,8 @@ def bench(
     studio = Studio(precision=precision)
     rows, clips = [], []
     for case in following_cases(count):
-        reference, spec = case.reference(), RenderSpec(prompt=case.prompt, seed=seed)
-        tuned = studio.tune(reference, TuneSpec(caption=reference.caption, seed=seed), on_progress=Meter())
+        reference, spec = case.reference(), replace(render, prompt=case.prompt)
+        tuned = studio.tune(reference, replace(tune, caption=reference.caption), on_progress=Meter())
         ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
         row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt,
                "lora": following(case, ours), "bare": following(case, bare),
@@ -250,7 +227,7 @@ def bench(
     means = {arm: sum(row[arm] for row in rows) / count for arm in ("lora", "bare")}
     interval = paired_interval([row["lora"] - row["bare"] for row in rows])
     print(f"lora {means['lora']:.3f}  bare {means['bare']:.3f}  difference in {interval[0]:.3f} to {interval[1]:.3f}")
-    facts = {"base": studio.base.hash, "precision": precision, "seed": seed}
+    facts = {"base": studio.base.hash, "precision": precision, "tune": asdict(tune), "render": asdict(render)}
     _write_json(results / "follow.json", {**facts, "means": means, "difference_95": interval, "clips": rows})
     save_png(contact_sheet(clips, columns_frames=9, scale=2), results / "follow.png")
 

@@ -21,14 +21,19 @@ from motion_transfer.evaluate.report import judge
 from motion_transfer.lora.algebra import scaled
 from motion_transfer.lora.attach import attached, remove_adapters
 from motion_transfer.methods.fym_heads import map_heads
-from motion_transfer.methods.fym_tune import legal_sparse_latents, tune_spatial, tune_temporal
+from motion_transfer.methods.fym_tune import (
+    default_sparse_latents,
+    legal_sparse_latents,
+    tune_spatial,
+    tune_temporal,
+)
 from motion_transfer.model.base import VideoBase, open_base
 from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.sampling import denoise
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, Progress, RenderSpec, Report, TuneSpec, Work
 from motion_transfer.video.frames import fit_clip, sparse_indices
 from motion_transfer.video.io import clip_comment
-from motion_transfer.video.synth.scene import Scene, sample_scene
+from motion_transfer.video.synth.scene import KINDS, Scene, sample_scene
 
 T = TypeVar("T")
 MAX_LISTED_WORDS = 2000
@@ -92,9 +97,19 @@ def scene_of(path: Path) -> Scene | None:
     """The true scene of a clip that the procedural world rendered; None for any other clip."""
     try:
         facts = json.loads(clip_comment(path) or "")["scene"]
+        if facts["kind"] not in KINDS:
+            return None
         return sample_scene(facts["name"], kind=facts["kind"], effects=0.0)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def prompt_of(path: Path) -> str:
+    """The prompt of a clip that this program rendered; empty for any other clip."""
+    try:
+        return str(json.loads(clip_comment(path) or "")["render"]["prompt"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 class Studio:
@@ -144,11 +159,16 @@ class Studio:
         thin = Clip(frames_THWC=clip.frames_THWC[list(indices)], fps=clip.fps)
         return replace(codec.encode(thin), times_F=sparse_positions(self.base.num_latents, num_sparse))
 
-    def _check(self, spec: TuneSpec) -> None:
-        legal = legal_sparse_latents(self.base.num_latents)
+    def _settled(self, spec: TuneSpec) -> TuneSpec:
+        """The spec with what was left to the base filled in."""
+        num_latents = self.base.num_latents
+        if spec.sparse_latents == 0:
+            return replace(spec, sparse_latents=default_sparse_latents(num_latents))
+        legal = legal_sparse_latents(num_latents)
         if spec.sparse_latents not in legal:
-            raise BadSpec(f"sparse latents must be one of {', '.join(map(str, legal))} for this base, "
+            raise BadSpec(f"sparse latents must be 0 or one of {', '.join(map(str, legal))} for this base, "
                           f"but is {spec.sparse_latents}; pick one of them.")  # fmt: skip
+        return spec
 
     def tune_work(
         self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0
@@ -162,7 +182,7 @@ class Studio:
             preview_every: steps between previews; 0 for none.
         """
         base, watch = self.base, Stopwatch()
-        self._check(spec)
+        spec = self._settled(spec)
         remove_adapters(base.transformer)
         with watch.timing("encode"):
             fitted = self.fit(clip)
@@ -180,7 +200,7 @@ class Studio:
         finally:
             remove_adapters(base.transformer)
         info = self._recipe(clip, fitted, heads, spec)
-        lora = scaled(Lora(layers=layers, info=info), spec.strength)
+        lora = scaled(Lora(layers=layers, info=info), spec.inference_weight)
         return Tuned(lora=lora, heads=heads, clip=fitted, seconds=watch.seconds)
 
     def tune(

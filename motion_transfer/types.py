@@ -174,9 +174,11 @@ class TuneSpec(_Checked):
         choices=("pixel", "latent"),
         help="Thin the clip before encoding (the paper) or after (in-distribution).",
     )
-    sparse_latents: int = knob(7, low=2, high=81, unit="frames", help="Latent frames of the sparsely sampled clip.")
-    flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
-    strength: float = knob(1.0, low=0.05, high=4.0, help="Inference weight folded into the saved LoRA.")
+    sparse_latents: int = knob(
+        0, low=0, high=81, unit="frames", help="Latent frames of the sparsely sampled clip; 0 lets the base choose."
+    )
+    noise_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
+    inference_weight: float = knob(1.0, low=0.05, high=4.0, help="Factor folded into the saved LoRA.")
 
 
 @dataclass(frozen=True, kw_only=True)

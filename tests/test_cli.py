@@ -80,13 +80,38 @@ def test_heads_draws_a_picture(clip_path: str, base: list[str], tmp_path: Path) 
     assert cv2.imread(str(tmp_path / "new" / "heads.png")) is not None
 
 
-def test_flags_have_the_specs_defaults() -> None:
-    """A setting left out is the spec's own."""
-    settings = asdict(TuneSpec()) | asdict(RenderSpec())
-    shared = {name: p.default for name, p in signature(cli.transfer).parameters.items() if name in settings}
-    shared.pop("prompt")  # must be given
-    assert len(shared) >= 8
-    assert shared == {name: settings[name] for name in shared}
+@pytest.mark.parametrize(
+    ("command", "specs"), [("transfer", (TuneSpec, RenderSpec)), ("tune", (TuneSpec,)), ("render", (RenderSpec,))]
+)
+def test_every_setting_is_a_flag_with_the_specs_default(command: str, specs: tuple[type, ...]) -> None:
+    callback = next(c.callback for c in cli.app.registered_commands if (c.name or c.callback.__name__) == command)
+    flags = {name: getattr(p.default, "default", p.default) for name, p in signature(callback).parameters.items()}
+    for spec in specs:
+        settings = asdict(spec())
+        settings.pop("prompt", None)  # must be given
+        assert settings.items() <= flags.items()
+
+
+def test_settings_arrive(clip_path: str, base: list[str], tmp_path: Path) -> None:
+    json_path = tmp_path / "t.json"
+    more = ["--rank", "3", "--temporal-rate", "0.004", "--head-rule", "paper", "--sampling", "pixel", "--seed", "4"]
+    arguments = ["tune", clip_path, "--out", str(tmp_path / "m"), "--json", str(json_path), *base, *SHORT, *more]
+    assert main(arguments) == 0
+    tune = json.loads(json_path.read_text())["spec"]["tune"]
+    expected = TuneSpec(spatial_steps=2, temporal_steps=2, sparse_latents=3, rank=3, temporal_rate=0.004,
+                        head_rule="paper", sampling="pixel", seed=4)  # fmt: skip
+    assert tune == asdict(expected)
+
+
+def test_judge_takes_the_prompt_from_the_render(
+    clip_path: str, base: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = str(tmp_path / "r.mp4")
+    assert main(["render", "--prompt", "a blue circle", "--steps", "1", "--out", video, *base]) == 0
+    assert main(["judge", clip_path, video, "--json", str(tmp_path / "a.json")]) == 0
+    assert main(["judge", clip_path, video, "--prompt", "a blue circle", "--json", str(tmp_path / "b.json")]) == 0
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
+    assert json.loads((tmp_path / "a.json").read_text())["report"]["color_right"] is not None
 
 
 MISTAKES = {

@@ -68,7 +68,7 @@ def _step_loss(base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, 
     rows = batch.z_BZFYX.shape[0]
     generator = keyed_generator(spec.seed, stage.name, step, "noise")
     uniform = (torch.arange(rows) + torch.rand(rows, generator=generator)) / rows
-    sigma_B = shifted(uniform, spec.flow_shift)
+    sigma_B = shifted(uniform, spec.noise_shift)
     noise = torch.randn(batch.z_BZFYX.shape, generator=generator)
     target = (noise - batch.z_BZFYX).to(base.device)
     predicted = base.velocity(mix(batch.z_BZFYX, noise, sigma_B), sigma_B, text, batch.times_F)
@@ -166,7 +166,7 @@ def tune_temporal(
     for step, loss in _train(base, stage, parameters, spec):
         shown = None
         if preview is not None and preview_every and step % preview_every == 0:
-            with solo(base.transformer, "temporal", spec.strength):
+            with solo(base.transformer, "temporal", spec.inference_weight):
                 shown = preview()
         yield Progress(stage="temporal", step=step, total=stage.steps, loss=loss, preview=shown)
     return read_adapter(base.transformer, "temporal")
@@ -175,3 +175,8 @@ def tune_temporal(
 def legal_sparse_latents(num_latents: int) -> tuple[int, ...]:
     """Lengths whose evenly spaced frames fall on whole latent frames of the full clip."""
     return tuple(n for n in range(2, num_latents + 1) if (num_latents - 1) % (n - 1) == 0)
+
+
+def default_sparse_latents(num_latents: int) -> int:
+    """The shortest legal length of at least five: 17 of Wan's 81 frames (arXiv 2506.05207, section 3.3)."""
+    return next(n for n in legal_sparse_latents(num_latents) if n >= min(5, num_latents))

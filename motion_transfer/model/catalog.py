@@ -7,6 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from safetensors import safe_open
+
 from motion_transfer.errors import MissingWeights
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -50,11 +53,18 @@ def find_base(name: str) -> BaseSpec:
 
 
 def weights_hash(folder: Path) -> str:
-    """SHA-256 over all weight files of a folder; of giant files, their heads, tails and sizes only."""
+    """SHA-256 over the weights that a LoRA hangs on; of giant files, their heads, tails and sizes only.
+
+    The codec's decoder is left out: it turns latents into pixels, and may be refined without any LoRA noticing.
+    """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):
         size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}:{size}".encode())
+        name = path.relative_to(folder)
+        if size <= WHOLE_HASH_BYTES and name.parts[0] == "vae":
+            _add_encoder(digest, path)
+            continue
+        digest.update(f"{name.as_posix()}:{size}".encode())
         with open(path, "rb") as handle:
             if size <= WHOLE_HASH_BYTES:
                 digest.update(handle.read())
@@ -63,3 +73,13 @@ def weights_hash(folder: Path) -> str:
                 handle.seek(-(2**20), 2)
                 digest.update(handle.read())
     return digest.hexdigest()
+
+
+def _add_encoder(digest: hashlib._Hash, path: Path) -> None:
+    """Adds the tensors of a codec file that latents depend on."""
+    with safe_open(path, framework="pt") as handle:
+        for name in sorted(handle.keys()):
+            if name.startswith(("encoder.", "quant_conv.")):
+                tensor = handle.get_tensor(name)
+                digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())

@@ -13,6 +13,7 @@ from motion_transfer.lora.attach import LoraLayer, add_frozen, read_adapter, rem
 from motion_transfer.lora.files import save_lora
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
+    default_sparse_latents,
     legal_sparse_latents,
     motion_loss,
     sparse_latents,
@@ -176,6 +177,12 @@ def test_legal_sparse_lengths(full: int, legal: tuple[int, ...]) -> None:
     assert legal_sparse_latents(full) == legal
 
 
+@pytest.mark.parametrize(("full", "chosen"), [(2, 2), (4, 4), (5, 5), (12, 12), (13, 5), (21, 5)])
+def test_default_sparse_length(full: int, chosen: int) -> None:
+    """17 of Wan's 81 frames, and never a length that does not fit."""
+    assert default_sparse_latents(full) == chosen
+
+
 def test_sparse_latents_keep_their_frames_and_places() -> None:
     sparse = sparse_latents(_full(), 3, offset=1)
     assert sparse.times_F == (1.0, 3.0)
@@ -219,7 +226,7 @@ def test_one_seed_one_file(studio: Studio, square_clip: Clip, tmp_path: Path) ->
     """Two runs with one seed write the same bytes, also where one of them renders previews; another seed doesn't."""
     files = {}
     for name, seed, every in (("a", 1, 0), ("b", 1, 1), ("c", 2, 0)):
-        tuned = studio.tune(square_clip, TuneSpec(**{**SPEC.__dict__, "seed": seed, "strength": 0.7}),
+        tuned = studio.tune(square_clip, TuneSpec(**{**SPEC.__dict__, "seed": seed, "inference_weight": 0.7}),
                             preview=RenderSpec(steps=1), preview_every=every)  # fmt: skip
         save_lora(tuned.lora, tmp_path / name)
         files[name] = (tmp_path / name).read_bytes()
@@ -252,7 +259,7 @@ def test_previews_show_the_motion_lora_alone(studio: Studio, square_clip: Clip) 
     """The last preview equals a render with the finished LoRA; the spatial LoRA has no part in it."""
     preview = RenderSpec(prompt="a blue circle", steps=2, seed=4)
     shown: list[Clip | None] = []
-    spec = TuneSpec(**{**SPEC.__dict__, "strength": 0.6, "temporal_rate": 0.05, "spatial_rate": 0.05})
+    spec = TuneSpec(**{**SPEC.__dict__, "inference_weight": 0.6, "temporal_rate": 0.05, "spatial_rate": 0.05})
     tuned = studio.tune(square_clip, spec, preview=preview, preview_every=3,
                         on_progress=lambda p: shown.append(p.preview) if p.stage == "temporal" else None)  # fmt: skip
     assert [s is not None for s in shown] == [False, False, True]

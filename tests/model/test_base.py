@@ -11,12 +11,14 @@ import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit
 from peft.tuners.lora.bnb import Linear4bit, Linear8bitLt
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from motion_transfer.errors import BadSpec, MissingWeights
 from motion_transfer.lora.attach import LoraLayer, add_group_adapter, attached, remove_adapters
 from motion_transfer.lora.heads import group_masks
 from motion_transfer.model.base import VideoBase, open_base
+from motion_transfer.model.catalog import weights_hash
 from motion_transfer.types import Lora, LowRank
 from tests.conftest import BLOCKS, HEAD_WIDTH, HEADS, Z_DIM
 
@@ -268,3 +270,14 @@ def test_other_weights_have_another_hash(damaged: Path, tiny_base: VideoBase) ->
     content[-1] ^= 1
     weights.write_bytes(content)
     assert open_base(str(damaged), precision="fp32").hash != tiny_base.hash
+
+
+def test_a_refined_decoder_keeps_the_hash(tiny_base_folder: Path, tmp_path: Path) -> None:
+    """LoRAs hang on the transformer and on latents, not on how latents are turned into pixels."""
+    copy = shutil.copytree(tiny_base_folder, tmp_path / "copy")
+    (path,) = (copy / "vae").glob("*.safetensors")
+    before, tensors = weights_hash(copy), load_file(path)
+    assert before == weights_hash(tiny_base_folder)
+    for name, same in (("decoder.conv_in.weight", True), ("encoder.conv_in.weight", False)):
+        save_file(tensors | {name: tensors[name] + 1}, path)
+        assert (weights_hash(copy) == before) is same

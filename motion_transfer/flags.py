@@ -1,0 +1,68 @@
+"""Command line flags made from the settings of a spec, so that each setting is declared once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+
+def _help(field: dataclasses.Field) -> str:
+    """The setting's explanation with its choices or range, and its unit."""
+    meta = field.metadata
+    if meta["choices"]:
+        return f"{meta['help']} One of {', '.join(meta['choices'])}."
+    if meta["low"] is None:
+        return meta["help"]
+    unit = f" {meta['unit']}" if meta["unit"] else ""
+    return f"{meta['help']} From {meta['low']:g} to {meta['high']:g}{unit}."
+
+
+def _flag(field: dataclasses.Field, required: bool) -> inspect.Parameter:
+    """One setting as an option of its own type; its range is checked by the spec, in the spec's words."""
+    default = ... if required else field.default
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=typer.Option(default, help=_help(field), show_default=not isinstance(field.default, str)),
+        annotation=type(field.default),
+    )
+
+
+def with_settings(
+    required: tuple[str, ...] = (), left_out: tuple[str, ...] = (), **spec_classes: type
+) -> Callable[[Callable], Callable]:
+    """Gives a command one flag for every setting of some specs, and hands it the specs.
+
+    A setting that two specs share (the seed) is one flag, given to both.
+
+    Args:
+        required: settings that must be given.
+        left_out: settings without a flag, which keep their default.
+        **spec_classes: the command's parameter for each spec.
+    """
+    all_fields = [field for spec in spec_classes.values() for field in dataclasses.fields(spec)]
+    fields = {field.name: field for field in all_fields if field.name not in left_out}
+
+    def decorate(command: Callable) -> Callable:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in spec_classes]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            given = {name: values.pop(name) for name in fields}
+            for name, spec_class in spec_classes.items():
+                settings = {f.name: given[f.name] for f in dataclasses.fields(spec_class) if f.name in given}
+                values[name] = spec_class(**settings)
+            command(**values)
+
+        flags = [_flag(field, name in required) for name, field in fields.items()]
+        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        run.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*own, *flags]}
+        return run
+
+    return decorate
