@@ -63,12 +63,14 @@ def base(
     fade_minutes: float = 0.0,
     work: WorkOpt = WORK,
     batch_scale: ScaleOpt = 1,
+    compiled: Annotated[bool, typer.Option(help="Compile the blocks; needs a C++ compiler.")] = False,
 ) -> None:
     """Trains the base, then writes its averaged weights into assets/nano."""
     start_from_folder(work, ASSETS / "nano", "base")
     if minutes > 0:
         train_base(work, ASSETS / "nano", minutes=minutes, picture_minutes=picture_minutes,
-                   fade_minutes=fade_minutes, device=_device(), batch_scale=batch_scale)  # fmt: skip
+                   fade_minutes=fade_minutes, device=_device(), batch_scale=batch_scale,
+                   compiled=compiled)  # fmt: skip
     export_base(work, ASSETS / "nano")
 
 

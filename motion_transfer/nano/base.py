@@ -27,10 +27,10 @@ TEXT_DROP = 0.1
 CLIP_SHIFT, PICTURE_SHIFT = 3.0, 1.5
 NUM_LATENTS = 13
 KINDS = {1: "pictures", NUM_LATENTS: "clips"}
-BATCH = {1: 64, NUM_LATENTS: 8}  # per process
+BATCH = {1: 96, NUM_LATENTS: 12}  # per process
 GROW = {1: 64, NUM_LATENTS: 4}
 MIN_ITEMS = 128
-ENCODING_SHARE = 0.3  # of the time
+ENCODING_SHARE = 0.12  # of the time
 
 
 class Nano(nn.Module):
@@ -131,6 +131,7 @@ def train_base(
     batch_scale: int = 1,
     peak_rate: float = 1e-3,
     ema_decay: float = 0.9993,
+    compiled: bool = False,
 ) -> None:
     """Trains for `minutes`, resuming from `work/base.safetensors`; a file with only the average also resumes.
 
@@ -144,9 +145,12 @@ def train_base(
         batch_scale: factor on the batch sizes.
         peak_rate: level learning rate.
         ema_decay: of the averaged weights.
+        compiled: compile the blocks, which needs a C++ compiler on the CPU and a minute at the start.
     """
     torch.manual_seed(1)
     nano = Nano().to(device)
+    if compiled:
+        nano.transformer.compile_repeated_blocks(dynamic=True)
     codec = load_codec(codec_folder).to(device)
     run = Run(nano, _groups(nano), work / "base.safetensors", minutes=minutes, ema_decay=ema_decay,
               made_for=encoder_hash(codec))  # fmt: skip

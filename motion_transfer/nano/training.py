@@ -48,7 +48,7 @@ class Run:
         self.module, self.path, self.minutes, self.made_for = module, path, minutes, made_for
         self.rank = process_rank()
         self.names = {p: n for n, p in module.named_parameters()}
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
         self.ema = Ema(module, ema_decay)
         self.step, self.seconds = 0, 0.0
         if path.exists():
