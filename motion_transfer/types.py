@@ -168,6 +168,13 @@ class TuneSpec(_Checked):
         choices=("code", "paper", "balanced"),
         help="Which heads count as temporal (section 3.2 of the paper).",
     )
+    decoupled: bool = knob(True, help="Look and motion in separate heads; off, every head learns both.")
+    motion_loss: str = knob(
+        "frame",
+        choices=("frame", "vmc", "debiased", "off"),
+        help="What is compared beside the velocities: changes from frame to frame, their sizes over time, "
+        "or differences from a random frame.",
+    )
     motion_weight: float = knob(1.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
     sampling: str = knob(
         "latent",

@@ -26,14 +26,38 @@ Preview = Callable[[], Clip]
 MAX_GRADIENT_NORM = 1.0
 
 
-def motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
+def frame_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
     """Mean over frames of 1 - cos between frame-to-frame differences of the velocities.
 
     Signed and per frame, as the paper's formula reads (arXiv 2506.05207, eq. 8); the released code takes absolute
-    values and the cosine along time, which loses the direction.
+    values and the cosine along time, which loses the direction: `vmc_motion_loss`.
     """
     d_hat, d = (v.float().diff(dim=2).transpose(1, 2).flatten(2) for v in (predicted_BZFYX, target_BZFYX))
     return (1 - F.cosine_similarity(d_hat, d, dim=2, eps=eps)).mean()
+
+
+def vmc_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
+    """Mean over places of 1 - cos, along time, between the sizes of frame-to-frame differences (arXiv 2312.00845)."""
+    d_hat, d = (v.float().diff(dim=2).abs() for v in (predicted_BZFYX, target_BZFYX))
+    return (1 - F.cosine_similarity(d_hat, d, dim=2, eps=eps)).mean()
+
+
+def debiased_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, anchor: int) -> Tensor:
+    """MotionDirector's appearance-debiased loss with beta 1 (arXiv 2310.08465, section 4.2).
+
+    The mean squared error of `sqrt(2) v - v[anchor]`, which takes away much of what all frames share.
+    """
+    v_hat, v = (2**0.5 * v.float() - v.float()[:, :, anchor : anchor + 1] for v in (predicted_BZFYX, target_BZFYX))
+    return F.mse_loss(v_hat, v)
+
+
+def _motion_loss(kind: str, predicted: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+    if kind == "frame":
+        return frame_motion_loss(predicted, target)
+    if kind == "vmc":
+        return vmc_motion_loss(predicted, target)
+    anchor = int(torch.randint(target.shape[2], (1,), generator=generator))
+    return debiased_loss(predicted, target, anchor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +76,7 @@ class _Stage:
     steps: int
     rate: float
     decay: float
-    motion_weight: float
+    motion_loss: str
     draw: Callable[[torch.Generator], _Batch]
 
 
@@ -73,8 +97,8 @@ def _step_loss(base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, 
     target = (noise - batch.z_BZFYX).to(base.device)
     predicted = base.velocity(mix(batch.z_BZFYX, noise, sigma_B), sigma_B, text, batch.times_F)
     loss = F.mse_loss(predicted, target)
-    if stage.motion_weight and target.shape[2] > 1:
-        loss = loss + stage.motion_weight * motion_loss(predicted, target)
+    if stage.motion_loss != "off":
+        loss = loss + spec.motion_weight * _motion_loss(stage.motion_loss, predicted, target, generator)
     return loss
 
 
@@ -98,8 +122,16 @@ def _train(
         yield step + 1, loss.item()
 
 
+def _masks(base: VideoBase, group_LN: Tensor, spec: TuneSpec) -> dict[str, Tensor]:
+    """Channel masks of a head group, or of all heads without decoupling."""
+    return group_masks(group_LN if spec.decoupled else torch.ones_like(group_LN), base.head_width)
+
+
 def tune_spatial(base: VideoBase, frames_TZ1YX: Tensor, heads: HeadMap, spec: TuneSpec) -> Work[dict[str, LowRank]]:
     """Learns the clip's look on single frames, in the spatial heads; the adapter stays attached.
+
+    Without decoupling, and with all latent frames and the debiased loss, the two stages are MotionDirector's
+    (arXiv 2310.08465); without this stage and without a motion loss, a plain LoRA.
 
     Args:
         base: without adapters.
@@ -107,7 +139,7 @@ def tune_spatial(base: VideoBase, frames_TZ1YX: Tensor, heads: HeadMap, spec: Tu
         heads: labels of all heads.
         spec: settings.
     """
-    masks = group_masks(heads.spatial_LN, base.head_width)
+    masks = _masks(base, heads.spatial_LN, spec)
     init = keyed_generator(spec.seed, "spatial", "init")
     parameters = add_group_adapter(base.transformer, "spatial", masks, rank=spec.rank, generator=init)
 
@@ -116,7 +148,7 @@ def tune_spatial(base: VideoBase, frames_TZ1YX: Tensor, heads: HeadMap, spec: Tu
         return _Batch(z_BZFYX=frames_TZ1YX[picks], times_F=None)
 
     stage = _Stage(name="spatial", steps=spec.spatial_steps, rate=spec.spatial_rate, decay=spec.spatial_decay,
-                   motion_weight=0.0, draw=draw)  # fmt: skip
+                   motion_loss="off", draw=draw)  # fmt: skip
     for step, loss in _train(base, stage, parameters, spec):
         yield Progress(stage="spatial", step=step, total=stage.steps, loss=loss)
     return read_adapter(base.transformer, "spatial")
@@ -145,7 +177,7 @@ def tune_temporal(
     Raises:
         BadSpec: no head is temporal.
     """
-    masks = group_masks(heads.temporal_LN, base.head_width)
+    masks = _masks(base, heads.temporal_LN, spec)
     if not masks:
         raise BadSpec(f"motion is learned in temporal heads, but the head rule {spec.head_rule} finds none here; "
                       "choose the rule balanced.")  # fmt: skip
@@ -162,7 +194,7 @@ def tune_temporal(
         return _Batch(z_BZFYX=z, times_F=chosen.times_F)
 
     stage = _Stage(name="temporal", steps=spec.temporal_steps, rate=spec.temporal_rate, decay=spec.temporal_decay,
-                   motion_weight=spec.motion_weight, draw=draw)  # fmt: skip
+                   motion_loss=spec.motion_loss, draw=draw)  # fmt: skip
     for step, loss in _train(base, stage, parameters, spec):
         shown = None
         if preview is not None and preview_every and step % preview_every == 0:

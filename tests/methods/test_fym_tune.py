@@ -13,12 +13,14 @@ from motion_transfer.lora.attach import LoraLayer, add_frozen, read_adapter, rem
 from motion_transfer.lora.files import save_lora
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
+    debiased_loss,
     default_sparse_latents,
+    frame_motion_loss,
     legal_sparse_latents,
-    motion_loss,
     sparse_latents,
     tune_spatial,
     tune_temporal,
+    vmc_motion_loss,
 )
 from motion_transfer.model.base import VideoBase
 from motion_transfer.pipeline import Studio, drive
@@ -83,6 +85,27 @@ def test_each_stage_touches_its_own_heads_only(tiny_base: VideoBase) -> None:
         assert torch.equal(x.down_RI, still[path].down_RI)
 
 
+def test_without_decoupling_both_stages_touch_all_heads(tiny_base: VideoBase) -> None:
+    spec = TuneSpec(**{**SPEC.__dict__, "decoupled": False, "motion_loss": "debiased", "sparse_latents": 5})
+    assert _touched(drive(tune_spatial(tiny_base, _frames(), _heads(), spec))).all()
+    assert _touched(drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))).all()
+
+
+def test_every_motion_loss_learns_otherwise(tiny_base: VideoBase) -> None:
+    learned = {}
+    for kind in ("frame", "vmc", "debiased", "off"):
+        remove_adapters(tiny_base.transformer)
+        spec = TuneSpec(**{**SPEC.__dict__, "motion_loss": kind})
+        layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+        learned[kind] = torch.cat([x.up_OR.flatten() for x in layers.values()])
+    weightless = TuneSpec(**{**SPEC.__dict__, "motion_weight": 0.0})
+    remove_adapters(tiny_base.transformer)
+    layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), weightless))
+    assert torch.equal(torch.cat([x.up_OR.flatten() for x in layers.values()]), learned["off"])
+    kinds = list(learned)
+    assert not any(torch.equal(learned[a], learned[b]) for i, a in enumerate(kinds) for b in kinds[:i])
+
+
 def test_every_matrix_of_the_group_learns(tiny_base: VideoBase) -> None:
     """Both factors move; a decay alone would only shrink `down`."""
     start = TuneSpec(**{**SPEC.__dict__, "spatial_steps": 0})
@@ -145,29 +168,47 @@ def test_motion_loss_by_hand() -> None:
             d_hat = (predicted[b, :, i] - predicted[b, :, i - 1]).flatten().double()
             d = (target[b, :, i] - target[b, :, i - 1]).flatten().double()
             terms.append(1 - float(d_hat @ d) / float(d_hat.norm() * d.norm()))
-    assert motion_loss(predicted, target).item() == pytest.approx(sum(terms) / 8, abs=1e-6)
+    assert frame_motion_loss(predicted, target).item() == pytest.approx(sum(terms) / 8, abs=1e-6)
 
 
 @pytest.mark.parametrize(("factor", "loss"), [(1.0, 0.0), (3.7, 0.0), (0.01, 0.0), (-1.0, 2.0), (-5.0, 2.0)])
 def test_motion_loss_of_multiples(factor: float, loss: float) -> None:
     """U6: 0 for any positive multiple of the target, 2 for any negative one."""
     _, target = _pair()
-    assert motion_loss(factor * target, target).item() == pytest.approx(loss, abs=1e-5)
+    assert frame_motion_loss(factor * target, target).item() == pytest.approx(loss, abs=1e-5)
 
 
 def test_motion_loss_ignores_what_does_not_move() -> None:
     """U6: a constant added to all frames of a clip changes nothing."""
     predicted, target = _pair()
     still = torch.randn(2, 4, 1, 3, 3, generator=torch.Generator().manual_seed(4))
-    assert motion_loss(predicted + still, target).item() == pytest.approx(
-        motion_loss(predicted, target).item(), abs=1e-5
+    assert frame_motion_loss(predicted + still, target).item() == pytest.approx(
+        frame_motion_loss(predicted, target).item(), abs=1e-5
     )
+
+
+def test_vmc_motion_loss_is_blind_to_direction() -> None:
+    target = torch.randn(2, 3, 5, 4, 4, generator=torch.Generator().manual_seed(2))
+    assert vmc_motion_loss(-3 * target, target).item() == pytest.approx(0.0, abs=1e-5)
+    assert frame_motion_loss(-3 * target, target).item() == pytest.approx(2.0, abs=1e-5)
+    assert vmc_motion_loss(target.flip(2), target).item() > 0.05
+
+
+@pytest.mark.parametrize("anchor", [0, 3])
+def test_debiased_loss_by_hand(anchor: int) -> None:
+    """What all frames share counts (sqrt(2) - 1)^2, what the frames other than the anchor show counts 2."""
+    target = torch.randn(1, 2, 4, 3, 3, generator=torch.Generator().manual_seed(3))
+    assert debiased_loss(target, target, anchor).item() == 0.0
+    assert debiased_loss(target + 1, target, anchor).item() == pytest.approx((2**0.5 - 1) ** 2, rel=1e-4)
+    one_frame = torch.zeros_like(target)
+    one_frame[:, :, 1] = 1
+    assert debiased_loss(target + one_frame, target, anchor).item() == pytest.approx(2 / 4, rel=1e-4)
 
 
 def test_motion_loss_of_a_still_target_is_finite() -> None:
     predicted, _ = _pair()
     predicted.requires_grad_(True)
-    motion_loss(predicted, torch.zeros_like(predicted)).backward()
+    frame_motion_loss(predicted, torch.zeros_like(predicted)).backward()
     assert torch.isfinite(predicted.grad).all()
 
 
