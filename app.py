@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
 def free_port(host: str, first: int) -> int | None:
     """The first free port from `first` on, among a hundred; None if there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in range(first, min(first + NUM_PORTS, 65536)):
+    for port in range(max(first, 1), min(first + NUM_PORTS, 65536)):
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -45,6 +45,7 @@ def _serve(options: argparse.Namespace, port: int) -> None:
     from motion_transfer.pipeline import Studio, default_workspace
 
     library = Library(options.workspace or default_workspace())
+    library.prepare()
     os.environ["GRADIO_TEMP_DIR"] = str(library.uploads)
     from motion_transfer.ui.app import build_app, launch_options
 
@@ -62,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     port = free_port(options.host, options.port)
     if port is None:
-        print(f"error: no free port from {options.port} on at {options.host}; choose other ones.", file=sys.stderr)
+        print(f"error: no free port from {options.port} on at {options.host}; choose another port, or an address "
+              "of this machine.", file=sys.stderr)  # fmt: skip
         return 2
     try:
         _serve(options, port)

@@ -6,6 +6,7 @@ Exit status 0; 2 with one line on standard error for a user's mistake; 130 when 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, replace
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadSpec, MotionTransferError
 from motion_transfer.evaluate.benchmark import following, following_cases, paired_interval, shape_right
 from motion_transfer.flags import with_settings
@@ -62,22 +64,26 @@ class Meter:
         print(("\r\033[K" if sys.stderr.isatty() else "") + line, end=end, file=sys.stderr, flush=True)
 
 
-def _prepare(*outputs: Path | None, video: Path | None = None, reference: Path | None = None) -> None:
-    """Makes the folders of output files, so that a bad path shows before the work and not after it."""
+def _prepare(*outputs: Path | None, inputs: tuple[Path | None, ...] = (), video: Path | None = None) -> None:
+    """Checks the output files and makes their folders, so that a bad path shows before the work and not after it."""
     if video is not None and video.suffix.lower() != ".mp4":
         raise BadSpec(f"the video is written as mp4, but its name is {video.name}; end it in .mp4.")
-    if video is not None and reference is not None and video.resolve() == reference.resolve():
-        raise BadSpec(f"the render would overwrite the reference {reference.name}; choose another name.")
-    for path in outputs:
-        if path is not None and path.is_dir():
+    taken = {path.resolve() for path in inputs if path is not None}
+    for path in (p for p in outputs if p is not None):
+        if path.resolve() in taken:
+            raise BadSpec(f"every file needs a name of its own, but {path.name} is given twice; choose another one.")
+        taken.add(path.resolve())
+        if path.is_dir():
             raise BadSpec(f"a file name is expected for the output, but {path} is a folder; add a name.")
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise BadSpec(f"the output goes to {path.parent}, but that folder can't be written; choose another one.")
 
 
 def _write_json(path: Path | None, values: dict[str, Any]) -> None:
     if path is not None:
-        path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
 def _print_report(report: Report) -> None:
@@ -105,11 +111,12 @@ def transfer(
     json_path: JsonOpt = None,
 ) -> None:
     """The whole job: clip in, motion learned, new video out."""
-    _prepare(out, json_path, video=out, reference=clip)
-    reference = read_clip(clip, start_s=start, end_s=end, caption=tune.caption)
-    scene = scene_of(clip) if start == 0.0 and end is None else None
     lora_path = out.with_suffix(".safetensors")
-    result = Studio(base=base, precision=precision).transfer(
+    _prepare(out, lora_path, json_path, inputs=(clip,), video=out)
+    studio = Studio(base=base, precision=precision)
+    reference = studio.read(clip, start_s=start, end_s=end, caption=tune.caption)
+    scene = scene_of(clip) if start == 0.0 and end is None else None
+    result = studio.transfer(
         reference, tune, render, scene=scene, on_progress=Meter(),
         on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
     )  # fmt: skip
@@ -143,9 +150,10 @@ def tune_clip(
     json_path: JsonOpt = None,
 ) -> None:
     """Learns a clip's motion as a LoRA file."""
-    _prepare(out, json_path)
-    reference = read_clip(clip, start_s=start, end_s=end, caption=spec.caption)
-    tuned = Studio(base=base, precision=precision).tune(reference, spec, on_progress=Meter())
+    _prepare(out, json_path, inputs=(clip,))
+    studio = Studio(base=base, precision=precision)
+    reference = studio.read(clip, start_s=start, end_s=end, caption=spec.caption)
+    tuned = studio.tune(reference, spec, on_progress=Meter())
     save_lora(tuned.lora, out)
     _write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
                             "spec": {"base": base, "precision": precision, "tune": asdict(spec)}})  # fmt: skip
@@ -161,7 +169,7 @@ def render_prompt(
     precision: PrecisionOpt = "nf4",
 ) -> None:
     """Renders a prompt with a learned motion."""
-    _prepare(out)
+    _prepare(out, inputs=(lora,), video=out)
     motion = load_lora(lora) if lora is not None else None
     clip = Studio(base=base, precision=precision).render(motion, spec, on_progress=Meter())
     write_clip(clip, out, comment=json.dumps({"render": asdict(spec)}))
@@ -176,7 +184,7 @@ def judge(
     json_path: JsonOpt = None,
 ) -> None:
     """Measures a render against its reference."""
-    _prepare(json_path)
+    _prepare(json_path, inputs=(reference, generated))
     report = Studio().judge(read_clip(reference, caption=caption), read_clip(generated),
                             prompt=prompt or prompt_of(generated), scene=scene_of(reference))  # fmt: skip
     _print_report(report)
@@ -192,10 +200,9 @@ def heads(
     precision: PrecisionOpt = "nf4",
 ) -> None:
     """Draws which attention heads are spatial and which temporal on a clip."""
-    _prepare(out)
-    head_map = Studio(base=base, precision=precision).heads(
-        read_clip(clip), TuneSpec(caption=caption), on_progress=Meter()
-    )
+    _prepare(out, inputs=(clip,))
+    studio = Studio(base=base, precision=precision)
+    head_map = studio.heads(studio.read(clip), TuneSpec(caption=caption), on_progress=Meter())
     save_png(head_map_picture(head_map), out)
 
 

@@ -29,5 +29,9 @@ class NotEnoughMemory(MotionTransferError):
     """The work does not fit into memory."""
 
 
+class StorageFailed(MotionTransferError):
+    """The disk or the workspace does not take what is to be saved."""
+
+
 class Cancelled(MotionTransferError):
     """The user stopped the work."""

@@ -18,10 +18,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from motion_transfer.errors import BadLora
+from motion_transfer.atomic import replacing
+from motion_transfer.errors import BadLora, StorageFailed
 from motion_transfer.lora.files import RECIPE, load_lora, save_lora
 from motion_transfer.types import Clip, Lora, RenderSpec
-from motion_transfer.video.atomic import replacing
 from motion_transfer.video.io import write_clip
 
 SHOWN_SIDE_PX = 384
@@ -111,6 +111,20 @@ class Library:
     def __init__(self, workspace: Path) -> None:
         root = Path(workspace).expanduser().resolve()
         self.loras, self.renders, self.uploads = root / "loras", root / "renders", root / "uploads"
+
+    def prepare(self) -> None:
+        """Makes the folders, and sees that they can be written.
+
+        Raises:
+            StorageFailed: they can't.
+        """
+        for folder in (self.loras, self.renders, self.uploads):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                _claimed(folder, ".probe", "").unlink()
+            except OSError as error:
+                raise StorageFailed(f"a folder that can be written is expected for the workspace, but {folder} is not "
+                                    f"({error.strerror}); choose another --workspace.") from error  # fmt: skip
 
     def save_motion(self, lora: Lora, name: str, reference: Clip, *, comment: str | None = None) -> Motion:
         """Saves a learned motion, and the clip it was learned from beside it.

@@ -1,4 +1,4 @@
-"""`Studio`: one headless method per verb. CLI and page call nothing else.
+"""`Studio`: one headless method per verb, for CLI and page alike.
 
 Each verb has two forms: `tune_work(...)` is a generator of `Progress` that returns its result, for callers that
 poll; `tune(..., on_progress=...)` drives it to the end.
@@ -6,17 +6,21 @@ poll; `tune(..., on_progress=...)` drives it to the end.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from motion_transfer.errors import BadSpec, WrongBase
+import torch
+
+from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
 from motion_transfer.evaluate.report import judge
 from motion_transfer.lora.algebra import scaled
 from motion_transfer.lora.attach import attached, remove_adapters
@@ -32,23 +36,25 @@ from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.sampling import denoise
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, Progress, RenderSpec, Report, TuneSpec, Work
 from motion_transfer.video.frames import fit_clip, sparse_indices
-from motion_transfer.video.io import clip_comment
+from motion_transfer.video.io import clip_comment, read_clip
 from motion_transfer.video.synth.scene import KINDS, Scene, sample_scene
 
 T = TypeVar("T")
 MAX_LISTED_WORDS = 2000
+SMALLEST_READ_PX = 256  # tracks are followed at this size
 OnProgress = Callable[[Progress], None]
 
 
 def drive(work: Work[T], on_progress: OnProgress | None = None) -> T:
     """Runs a generator of `Progress` to its end and returns its result."""
-    while True:
-        try:
-            progress = next(work)
-        except StopIteration as end:
-            return end.value
-        if on_progress is not None:
-            on_progress(progress)
+    with closing(work):  # whatever a callback raises, the base is bare again before anyone can catch it
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as end:
+                return end.value
+            if on_progress is not None:
+                on_progress(progress)
 
 
 class Stopwatch:
@@ -93,23 +99,51 @@ def default_workspace() -> Path:
     return Path(root) / "motion_transfer"
 
 
+def _comment(path: Path) -> dict[str, Any]:
+    """What this program wrote into a video's comment tag; empty for any other video."""
+    try:
+        facts = json.loads(clip_comment(path) or "")
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def scene_of(path: Path) -> Scene | None:
     """The true scene of a clip that the procedural world rendered; None for any other clip."""
-    try:
-        facts = json.loads(clip_comment(path) or "")["scene"]
-        if facts["kind"] not in KINDS:
-            return None
-        return sample_scene(facts["name"], kind=facts["kind"], effects=0.0)
-    except (ValueError, KeyError, TypeError):
-        return None
+    match _comment(path).get("scene"):
+        case {"name": str(name), "kind": str(kind)} if kind in KINDS:
+            return sample_scene(name, kind=kind, effects=0.0)
+    return None
+
+
+def caption_of(path: Path) -> str:
+    """The caption that an example clip carries; empty for any other clip."""
+    return str(_comment(path).get("caption", ""))
 
 
 def prompt_of(path: Path) -> str:
     """The prompt of a clip that this program rendered; empty for any other clip."""
-    try:
-        return str(json.loads(clip_comment(path) or "")["render"]["prompt"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+    match _comment(path).get("render"):
+        case {"prompt": str(prompt)}:
+            return prompt
+    return ""
+
+
+def _within_memory(work: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
+    """Says in one sentence that memory ran out, however the libraries put it."""
+
+    @functools.wraps(work)
+    def guarded(*args: Any, **kwargs: Any) -> Work[T]:
+        try:
+            return (yield from work(*args, **kwargs))
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            reason = str(error).partition("\n")[0][:120] or "allocation failed"
+            raise NotEnoughMemory(f"this needs more memory than there is ({reason}); close other programs, or choose "
+                                  "the precision nf4, a smaller rank or smaller batches.") from error  # fmt: skip
+
+    return guarded
 
 
 class Studio:
@@ -134,6 +168,15 @@ class Studio:
         spec = self.base.spec
         return fit_clip(clip, num_frames=spec.num_frames, height=spec.height, width=spec.width)
 
+    def read(self, path: Path, *, start_s: float = 0.0, end_s: float | None = None, caption: str = "") -> Clip:
+        """Reads a span of a video file, no larger than this base has use for.
+
+        Raises:
+            BadClip: see `read_clip`.
+        """
+        side_px = max(SMALLEST_READ_PX, self.base.spec.height, self.base.spec.width)
+        return read_clip(path, start_s=start_s, end_s=end_s, caption=caption, max_px=side_px)
+
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of a prompt that the base never learned."""
         return self.base.text.unknown_words(prompt)
@@ -143,6 +186,7 @@ class Studio:
         words = self.base.text.tokenizer.get_vocab()
         return sorted(word for word in words if word.isalpha()) if len(words) <= MAX_LISTED_WORDS else []
 
+    @_within_memory
     def heads_work(self, clip: Clip, spec: TuneSpec) -> Work[HeadMap]:
         """Labels the base's attention heads on a clip."""
         latents = self.base.codec.encode(self.fit(clip))
@@ -170,6 +214,7 @@ class Studio:
                           f"but is {spec.sparse_latents}; pick one of them.")  # fmt: skip
         return spec
 
+    @_within_memory
     def tune_work(
         self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0
     ) -> Work[Tuned]:
@@ -221,11 +266,14 @@ class Studio:
             "caption": spec.caption,
             "clip": clip.source,
             "clip_fps": fitted.fps,
+            "clip_sha256": hashlib.sha256(fitted.frames_THWC.tobytes()).hexdigest(),
             "heads": labels,
+            "head_masses": [[[round(m, 5) for m in pair] for pair in row] for row in heads.mass_LN2.tolist()],
             "head_facts": dict(heads.facts),
             "spec": asdict(spec),
         }
 
+    @_within_memory
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
         """Renders a prompt with a LoRA (or the bare base); it plays in the reference's own timing.
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from motion_transfer.errors import BadClip, BadSpec
 
 T = TypeVar("T")
+FPS_RANGE = (0.01, 1000.0)  # what video files can store
 
 
 def knob(
@@ -69,8 +70,10 @@ class Clip:
             raise BadClip(
                 f"a clip needs uint8 frames of shape (T, H, W, 3), but got {dtype} {shape}; convert it first."
             )
-        if not self.fps > 0:
-            raise BadClip(f"a clip needs a positive frame rate, but got {self.fps}; give the real rate.")
+        low, high = FPS_RANGE
+        if not low <= self.fps <= high:
+            raise BadClip(f"a clip plays at {low:g} to {high:g} frames a second, but this one would play at "
+                          f"{self.fps:.4g}; choose a span of another length.")  # fmt: skip
 
     @property
     def num_frames(self) -> int:
@@ -109,7 +112,7 @@ class HeadMap:
 
     mass_LN2: Tensor
     spatial_LN: Tensor
-    base: str
+    base_hash: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -232,13 +235,14 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Progress:
-    """One step of long work. `preview` is a clip of the result so far, now and then."""
+    """One step of long work. `preview` is a clip of the result so far, now and then; `heads` come once."""
 
     stage: str
     step: int
     total: int
     loss: float | None = None
     preview: Clip | None = None
+    heads: HeadMap | None = None
 
 
 Work = Generator[Progress, None, T]

@@ -119,20 +119,25 @@ MISTAKES = {
     "a text file": (["transfer", "{text}", "--prompt", "x"], "notes.mp4"),
     "a folder": (["transfer", "{folder}", "--prompt", "x"], "expected"),
     "steps out of range": (["transfer", "{clip}", "--prompt", "x", "--temporal-steps", "0"], "temporal steps"),
-    "negative steps": (["render", "--prompt", "x", "--out", "{out}", "--steps", "-3"], "steps"),
+    "negative steps": (["render", "--prompt", "x", "--out", "{video}", "--steps", "-3"], "steps"),
     "steps no number": (["transfer", "{clip}", "--prompt", "x", "--steps", "many"], "--steps"),
-    "strength out of range": (["render", "--prompt", "x", "--out", "{out}", "--strength", "9"], "strength"),
-    "strength undefined": (["render", "--prompt", "x", "--out", "{out}", "--strength", "nan"], "strength"),
+    "strength out of range": (["render", "--prompt", "x", "--out", "{video}", "--strength", "9"], "strength"),
+    "strength undefined": (["render", "--prompt", "x", "--out", "{video}", "--strength", "nan"], "strength"),
     "no prompt": (["transfer", "{clip}"], "prompt"),
     "no clip": (["tune", "--out", "{out}"], "clip"),
     "unknown option": (["transfer", "{clip}", "--prompt", "x", "--colour", "red"], "--colour"),
     "unknown command": (["transmogrify"], "transmogrify"),
     "unknown base": (["tune", "{clip}", "--out", "{out}", "--base", "huge"], "huge"),
     "unknown precision": (["tune", "{clip}", "--out", "{out}", "--precision", "fp4"], "nf4, int8, bf16, fp32"),
-    "no such lora": (["render", "--prompt", "x", "--out", "{out}", "--lora", "gone.safetensors"], "gone.safetensors"),
-    "a lora of text": (["render", "--prompt", "x", "--out", "{out}", "--lora", "{text}"], "notes.mp4"),
+    "no such lora": (["render", "--prompt", "x", "--out", "{video}", "--lora", "gone.safetensors"], "gone.safetensors"),
+    "a lora of text": (["render", "--prompt", "x", "--out", "{video}", "--lora", "{text}"], "notes.mp4"),
     "span outside the clip": (["tune", "{clip}", "--out", "{out}", "--start", "50"], "span"),
     "out is a folder": (["tune", "{clip}", "--out", "{folder}"], "folder"),
+    "the lora overwrites the clip": (["tune", "{clip}", "--out", "{clip}"], "name of its own"),
+    "the picture overwrites the clip": (["heads", "{clip}", "--out", "{clip}"], "name of its own"),
+    "the video overwrites the clip": (["transfer", "{clip}", "--prompt", "x", "--out", "{clip}"], "name of its own"),
+    "the results overwrite the clip": (["judge", "{clip}", "{clip}", "--json", "{clip}"], "name of its own"),
+    "a render is no mp4": (["render", "--prompt", "x", "--out", "{out}"], "mp4"),
     "out is below a file": (["tune", "{clip}", "--out", "{text}/x"], "notes.mp4"),
     "illegal sparse length": (["tune", "{clip}", "--out", "{out}", "{base}", "--sparse-latents", "4"], "2, 3, 5"),
 }
@@ -145,7 +150,13 @@ def test_a_mistake_is_one_line(
     arguments, words = MISTAKES[case]
     (tmp_path / "notes.mp4").write_text("milk, bread\n")
     (tmp_path / "folder").mkdir()
-    places = {"{clip}": clip_path, "{text}": "notes.mp4", "{folder}": "folder", "{out}": "out.file"}
+    places = {
+        "{clip}": clip_path,
+        "{text}": "notes.mp4",
+        "{folder}": "folder",
+        "{out}": "out.file",
+        "{video}": "out.mp4",
+    }
     filled = []
     for argument in arguments:
         if argument == "{base}":
@@ -156,7 +167,7 @@ def test_a_mistake_is_one_line(
         filled.append(argument)
     assert main(filled) == 2
     assert words in _one_line(capsys)
-    assert not (tmp_path / "out.file").exists()
+    assert not (tmp_path / "out.file").exists() and not (tmp_path / "out.mp4").exists()
 
 
 @pytest.fixture

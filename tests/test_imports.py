@@ -16,7 +16,7 @@ FILES = [ROOT / "app.py", *sorted((ROOT / PACKAGE).rglob("*.py"))]
 
 # From the ground up; a room imports from its own floor or a lower one.
 FLOORS = (
-    ("types", "errors"),
+    ("types", "errors", "atomic"),
     ("video", "lora"),
     ("model",),
     ("methods", "evaluate", "nano"),

@@ -6,12 +6,11 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from motion_transfer import library as library_module
-from motion_transfer.errors import BadLora
+from motion_transfer.errors import BadLora, StorageFailed
 from motion_transfer.library import Library, safe_stem
 from motion_transfer.lora.files import load_lora
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
@@ -67,10 +66,9 @@ def test_equal_names_get_different_files(library: Library, lora: Lora, square_cl
     assert len(library.motions()) == 3
 
 
-def test_a_failed_save_leaves_nothing(library: Library, lora: Lora) -> None:
-    bad = Clip(frames_THWC=np.zeros((2, 8, 8, 3), np.uint8), fps=1e9)
-    with pytest.raises(Exception, match="rate"):
-        library.save_motion(lora, "dance", bad)
+def test_a_failed_save_leaves_nothing(library: Library, lora: Lora, square_clip: Clip) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        library.save_motion(lora, "dance", square_clip, comment="half a character: \ud83d")
     assert list(library.loras.iterdir()) == []
 
 
@@ -112,3 +110,11 @@ def test_copies_for_looking_at_are_enlarged_and_do_not_pile_up(library: Library,
         os.utime(path, (0, 0))
     library.show(square_clip)
     assert not first.exists() and not second.exists()
+
+
+def test_a_workspace_that_takes_nothing_is_said_at_the_start(tmp_path: Path) -> None:
+    Library(tmp_path / "good").prepare()
+    assert sorted(p.name for p in (tmp_path / "good").rglob("*")) == ["loras", "renders", "uploads"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageFailed, match="--workspace"):
+        Library(tmp_path / "file").prepare()

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from motion_transfer.errors import BadClip, MissingWeights
+from motion_transfer.errors import BadClip, MissingWeights, NotEnoughMemory
 from motion_transfer.lora.attach import LoraLayer
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.base import VideoBase
-from motion_transfer.pipeline import Studio, drive, scene_of
+from motion_transfer.pipeline import Studio, caption_of, drive, prompt_of, scene_of
 from motion_transfer.types import Clip, Lora, Progress, RenderSpec, TuneSpec
 from motion_transfer.video.io import write_clip
 from tests.conftest import BLOCKS, FPS, HEADS, NUM_FRAMES, SIZE_PX
@@ -150,3 +150,44 @@ def test_only_our_own_clips_have_a_scene(square_clip: Clip, tmp_path: Path) -> N
 def test_a_lora_without_a_recipe_keeps_the_bases_pace(studio: Studio, square_clip: Clip) -> None:
     lora = Lora(layers=studio.tune(square_clip, TUNE).lora.layers)
     assert studio.render(lora, RENDER).fps == FPS
+
+
+def test_a_callback_that_raises_leaves_the_base_bare(studio: Studio, square_clip: Clip) -> None:
+    """At once, and not when the garbage collector comes by."""
+
+    def interrupt(progress: Progress) -> None:
+        if progress.stage == "temporal":
+            raise KeyboardInterrupt
+
+    try:
+        studio.tune(square_clip, TUNE, on_progress=interrupt)
+    except KeyboardInterrupt:
+        assert _bare(studio)
+    else:
+        pytest.fail("not interrupted")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] can't allocate memory: 9e12 bytes")])
+def test_too_little_memory_is_one_sentence(
+    studio: Studio, square_clip: Clip, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(studio.base.codec), "encode", fail)
+    with pytest.raises(NotEnoughMemory, match="close other programs"):
+        studio.tune(square_clip, TUNE)
+
+
+def test_a_moment_too_short_is_refused_before_any_work(studio: Studio) -> None:
+    """Two frames in a hundredth of a second, spread over a whole clip, would play faster than any file can."""
+    frames = np.zeros((2, 32, 32, 3), np.uint8)
+    with pytest.raises(BadClip, match="another length"):
+        next(studio.tune_work(Clip(frames_THWC=frames, fps=100.0), TUNE))
+
+
+@pytest.mark.parametrize("comment", ["[" * 100000, "[]", '{"scene": 3}', '{"scene": {"name": 1, "kind": "x"}}', "text"])
+def test_a_strange_comment_is_no_scene(square_clip: Clip, tmp_path: Path, comment: str) -> None:
+    write_clip(square_clip, tmp_path / "clip.mp4", comment=comment)
+    assert scene_of(tmp_path / "clip.mp4") is None
+    assert caption_of(tmp_path / "clip.mp4") == prompt_of(tmp_path / "clip.mp4") == ""

@@ -30,6 +30,10 @@ def _activate(transformer: nn.Module, trainable: str | None) -> None:
                     matrix.requires_grad_(name == trainable)
 
 
+def _refuse_to_merge(*_: object, **__: object) -> None:
+    raise BadLora("a LoRA is merged into full weights, but these are quantized; open the base as bf16 or fp32.")
+
+
 def _inject(transformer: nn.Module, name: str, ranks: Mapping[str, int]) -> dict[str, LoraLayer]:
     """Adds an adapter of the given rank to each named module; alpha equals rank, so no scale remains."""
     paths = list(ranks)
@@ -48,6 +52,8 @@ def _inject(transformer: nn.Module, name: str, ranks: Mapping[str, int]) -> dict
     layers = _adapter_layers(transformer, name)
     assert set(layers) == set(paths), set(paths) ^ set(layers)
     for layer in layers.values():
+        if not layer.get_base_layer().weight.is_floating_point():
+            layer.merge = _refuse_to_merge  # the sum would be rounded to few bits, and motion lost in the rounding
         for matrix in (layer.lora_A[name], layer.lora_B[name]):
             if matrix.weight.dtype in (torch.bfloat16, torch.float16):  # peft copies the base's type
                 matrix.float()  # the optimizer's small steps would vanish in 16 bit

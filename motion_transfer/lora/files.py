@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadLora
-from motion_transfer.types import Lora, LowRank
+from motion_transfer.types import FPS_RANGE, Lora, LowRank
 
 RECIPE = "motion_transfer"
 _COMFY = {"self_attn.q": "attn1.to_q", "self_attn.k": "attn1.to_k", "self_attn.v": "attn1.to_v",
@@ -45,15 +45,9 @@ def save_lora(lora: Lora, path: Path) -> None:
         tensors[f"transformer.{name}.lora_A.weight"] = lora.layers[name].down_RI.float().contiguous()
         tensors[f"transformer.{name}.lora_B.weight"] = lora.layers[name].up_OR.float().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replacing(path) as partial:
         # One key only: safetensors writes several in random order, and the same LoRA must give the same bytes.
-        save_file(tensors, str(partial), metadata={RECIPE: json.dumps(dict(lora.info), sort_keys=True)})
-        with open(partial, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        save_file(tensors, partial, metadata={RECIPE: json.dumps(dict(lora.info), sort_keys=True)})
 
 
 def _module_path(name: str) -> str:
@@ -109,6 +103,6 @@ def load_lora(path: Path) -> Lora:
     if not layers:
         raise BadLora(f"expected LoRA weights, but {path.name} holds none; choose another file.")
     fps = recipe.get("clip_fps", 1.0)
-    if not isinstance(fps, int | float) or not 0 < fps <= 1000:
+    if not isinstance(fps, int | float) or not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
         raise BadLora(f"expected a frame rate in the recipe of {path.name}, but got {fps!r}; tune the clip again.")
     return Lora(layers=layers, info=recipe)

@@ -109,7 +109,11 @@ def map_heads(
     total_LN2 = torch.zeros(len(base.transformer.blocks), base.num_heads, 2)
     for i, (sigma, seed) in enumerate(draws):
         total_LN2 += _masses_at(base, latents, caption, sigma, seed)
-        yield Progress(stage="heads", step=i + 1, total=len(draws))
+        if i + 1 < len(draws):
+            yield Progress(stage="heads", step=i + 1, total=len(draws))
     mass_LN2 = total_LN2 / len(draws)
-    facts = {"rule": rule, "sigmas": list(sigmas), "seeds": NUM_SEEDS, "rows": NUM_ROWS}
-    return HeadMap(mass_LN2=mass_LN2, spatial_LN=label_spatial(mass_LN2, rule), base=base.hash, facts=facts)
+    facts = {"rule": rule, "alpha": ALPHA, "quantile": BALANCED_QUANTILE, "band_frames": 1, "sigmas": list(sigmas),
+             "seeds": NUM_SEEDS, "rows": NUM_ROWS}  # fmt: skip
+    heads = HeadMap(mass_LN2=mass_LN2, spatial_LN=label_spatial(mass_LN2, rule), base_hash=base.hash, facts=facts)
+    yield Progress(stage="heads", step=len(draws), total=len(draws), heads=heads)
+    return heads

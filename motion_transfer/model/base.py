@@ -6,12 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import bitsandbytes as bnb
+import diffusers.utils.logging
 import torch
+import transformers.utils.logging
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, UMT5EncoderModel
-from transformers.utils.logging import disable_progress_bar
 
 from motion_transfer.errors import BadSpec, MissingWeights
 from motion_transfer.model.attention import WeightedTextProcessor, small_attention, weigh_text
@@ -159,7 +160,8 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     half = precision == "bf16" or (where.type == "cuda" and precision != "fp32")
     dtype = torch.bfloat16 if half else torch.float32
-    disable_progress_bar()
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
     try:
         safe = {"use_safetensors": True}  # never falls back to pickled weights, which can run code
         full = {"dtype": torch.float32, **safe}

@@ -14,12 +14,17 @@ from motion_transfer.errors import MissingWeights
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 WAN_NATIVE = {"height": 480, "width": 832, "num_frames": 81, "fps": 16.0}
+NANO_NOTE = (
+    "**nano** is a small model for teaching and testing. It knows only a toy world of colored shapes on colored "
+    "backgrounds. Real footage needs Wan2.1 and a GPU."
+)
+UNTRAINED_NOTE = " **It is not trained yet, so renders are noise for now.**"
 WHOLE_HASH_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseSpec:
-    """A base's name, folder and native clip format (pixels, frames, frames a second)."""
+    """A base's name, folder and native clip format (pixels, frames, frames a second); `note` says what to expect."""
 
     name: str
     folder: Path
@@ -27,6 +32,7 @@ class BaseSpec:
     width: int
     num_frames: int
     fps: float
+    note: str = ""
 
 
 def find_base(name: str) -> BaseSpec:
@@ -44,11 +50,15 @@ def find_base(name: str) -> BaseSpec:
     native_path = folder / "native.json"
     try:
         native = json.loads(native_path.read_text()) if native_path.is_file() else WAN_NATIVE
-        return BaseSpec(name=name if name == "nano" else folder.name, folder=folder, **native)
-    except (ValueError, TypeError) as error:
+        if name != "nano":
+            return BaseSpec(name=folder.name, folder=folder, **native)
+        trained = json.loads((folder / "training.json").read_text())["base"] is not None
+        return BaseSpec(name=name, folder=folder, note=NANO_NOTE if trained else NANO_NOTE + UNTRAINED_NOTE, **native)
+    except (ValueError, TypeError, KeyError, OSError) as error:
         keys = ", ".join(WAN_NATIVE)
         raise MissingWeights(
-            f"native.json in {folder} must hold {keys}, but does not; fetch the folder again."
+            f"native.json in {folder} must hold {keys}, and nano a training.json beside it, but do not; "
+            "fetch the folder again."
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -53,13 +54,15 @@ class TextEncoder:
         self.tokenizer = tokenizer
         self.encoder = encoder.to(device).eval().requires_grad_(False)
         self.device = device
+        self._tokenizing = Lock()  # a tokenizer's padding is shared state: the page marks words while a job encodes
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], *, min_tokens: int = 24) -> TextStates:
         """States of prompts, padded together; an empty string is the unconditional."""
-        batch = self.tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=PADDED_TOKENS, return_tensors="pt"
-        )
+        with self._tokenizing:
+            batch = self.tokenizer(
+                list(prompts), padding=True, truncation=True, max_length=PADDED_TOKENS, return_tensors="pt"
+            )
         missing = min_tokens - batch.input_ids.shape[1]
         ids = torch.nn.functional.pad(batch.input_ids, (0, max(0, missing)), value=self.tokenizer.pad_token_id)
         mask = torch.nn.functional.pad(batch.attention_mask, (0, max(0, missing)))
@@ -73,4 +76,7 @@ class TextEncoder:
         if tokenizer.unk_token_id is None:
             return []
         words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
-        return [w for w in words if tokenizer.unk_token_id in tokenizer(w).input_ids]
+        with self._tokenizing:
+            nothing = tokenizer("").input_ids
+            tokens = [tokenizer(word).input_ids for word in words]
+        return [w for w, ids in zip(words, tokens, strict=True) if tokenizer.unk_token_id in ids or ids == nothing]

@@ -6,12 +6,14 @@ Two processes of one thread each are fastest on two cores:
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
+from motion_transfer.errors import MotionTransferError
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.nano.base import train_base
 from motion_transfer.nano.clips import write_examples
@@ -26,7 +28,7 @@ from motion_transfer.nano.export import (
 )
 from motion_transfer.nano.prompts import check_prompts
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
 WorkOpt = Annotated[Path, typer.Option(help="Folder of checkpoints and encoded clips.")]
 ScaleOpt = Annotated[int, typer.Option(help="Factor on the batch sizes, for GPUs.")]
@@ -94,5 +96,15 @@ def prompts(count: Annotated[int, typer.Option(min=1)] = 64, results: Path = Pat
         print(f"{name}: {value:.3f}")
 
 
+def main() -> int:
+    """Runs a command; exit status 2 with one line for a user's mistake."""
+    try:
+        app(standalone_mode=True)
+    except MotionTransferError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    app()
+    sys.exit(main())

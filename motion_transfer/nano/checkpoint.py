@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from motion_transfer.atomic import replacing
+
 
 def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Writes `path` (safetensors, with `facts` as JSON in its header) in one atomic step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     flat = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    save_file(flat, str(partial), metadata={"facts": json.dumps(facts)})
-    with open(partial, "rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(flat, partial, metadata={"facts": json.dumps(facts)})
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -12,11 +12,11 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import nn
 from transformers import UMT5EncoderModel
 
-from motion_transfer.errors import BadSpec, MissingWeights
+from motion_transfer.errors import BadSpec, MissingWeights, WrongBase
 from motion_transfer.nano.base import Nano
 from motion_transfer.nano.checkpoint import load_state, save_state
-from motion_transfer.nano.codec import SIZE_PX, build_codec
-from motion_transfer.nano.folder import load_codec, save_folder
+from motion_transfer.nano.codec import SIZE_PX, build_codec, encoder_hash
+from motion_transfer.nano.folder import load_codec, restore_interrupted, save_folder
 from motion_transfer.nano.latents import LatentStore
 from motion_transfer.nano.processes import process_rank, wait_for_all
 
@@ -26,6 +26,7 @@ FACTS = "training.json"  # {"codec": {"step", "seconds"}, "base": the same or nu
 
 def read_facts(folder: Path) -> dict[str, Any]:
     """How far the folder's parts are trained; null for a part that is not."""
+    restore_interrupted(folder)
     path = folder / FACTS
     if path.exists():
         return json.loads(path.read_text())
@@ -84,6 +85,9 @@ def export_refined_codec(work: Path, folder: Path) -> None:
         return
     before, codec = load_codec(folder), build_codec()
     facts = _averaged(work / "codec.safetensors", codec)
+    if encoder_hash(codec) != encoder_hash(before):
+        raise WrongBase(f"expected the encoder of {folder} in {work}, but its codec has another one, and the base "
+                        "would no longer fit; move that checkpoint away.")  # fmt: skip
     codec.register_to_config(latents_mean=before.config.latents_mean, latents_std=before.config.latents_std)
     _write(folder, _shipped_base(folder), codec, read_facts(folder) | {"codec": facts})
 

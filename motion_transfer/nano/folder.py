@@ -125,6 +125,13 @@ def save_folder(
     shutil.rmtree(old, ignore_errors=True)
 
 
+def restore_interrupted(folder: Path) -> None:
+    """Puts the old folder back where `save_folder` was killed before the new one took its place."""
+    old = folder.with_name(folder.name + ".old")
+    if not folder.exists() and old.exists():
+        old.rename(folder)
+
+
 def load_codec(folder: Path) -> AutoencoderKLWan:
     """The trained codec of a nano folder, float32."""
     return AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32).eval().requires_grad_(False)

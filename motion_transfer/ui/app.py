@@ -34,7 +34,7 @@ CSS = """
 def _heading(studio: Studio) -> str:
     spec = studio.base.spec
     base = words.BASE_NOTE.format(name=spec.name, width=spec.width, height=spec.height, frames=spec.num_frames)
-    return f"# {words.TITLE}\n{words.INTRO}\n\n{words.NANO_NOTE if spec.name == 'nano' else base}"
+    return f"# {words.TITLE}\n{words.INTRO}\n\n{spec.note or base}"
 
 
 def build_app(studio: Studio, library: Library) -> gr.Blocks:

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from html import escape
 from typing import TypeVar
 
-from motion_transfer.errors import Cancelled, MotionTransferError
+from motion_transfer.errors import Cancelled, MotionTransferError, StorageFailed
 from motion_transfer.types import Progress, Work
 from motion_transfer.ui import words
 
@@ -113,8 +113,12 @@ class Fault(MotionTransferError):
     """A mistake of the program itself, in words for its user."""
 
 
-def logged(error: Exception) -> Fault:
-    """Writes an unforeseen error to the terminal, with its traceback, and returns what the page says of it."""
+def in_words(error: Exception) -> MotionTransferError:
+    """What the page says of any error; an unforeseen one goes to the terminal too, with its traceback."""
+    if isinstance(error, MotionTransferError):
+        return error
+    if isinstance(error, OSError):
+        return StorageFailed(words.STORAGE.format(reason=error.strerror or error))
     logging.getLogger(__name__).error("unforeseen error", exc_info=error)
     return Fault(words.FAULT.format(kind=type(error).__name__))
 

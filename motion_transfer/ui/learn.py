@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,18 @@ import numpy as np
 import pandas as pd
 
 from motion_transfer.errors import BadClip, Cancelled, MotionTransferError
-from motion_transfer.library import Library, Motion
-from motion_transfer.pipeline import Studio, Tuned
+from motion_transfer.library import SHOWN_SIDE_PX, Library, Motion
+from motion_transfer.pipeline import Studio, Tuned, caption_of
 from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec, Work
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, Meter, logged, problem, status
+from motion_transfer.ui.desk import Desk, Meter, in_words, problem, status
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import Losses
 from motion_transfer.video.io import MAX_SECONDS, clip_comment, probe, read_clip
 from motion_transfer.video.overlay import head_map_picture
 
 PREVIEW_STEPS = 8
-PREVIEW_EVERY = 100
+PREVIEWS = 5
 SECONDS_BETWEEN_PLOTS = 1.0
 
 _ROUNDING_S = 0.05  # lengths are shown rounded
@@ -71,14 +72,6 @@ def example_clips(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.mp4"))
 
 
-def caption_of(path: Path) -> str:
-    """The caption that an example clip carries in its comment tag; empty for other clips."""
-    try:
-        return str(json.loads(clip_comment(path) or "")["caption"])
-    except (ValueError, KeyError, TypeError):
-        return ""
-
-
 def choose_clip(library: Library, path: Path) -> Chosen:
     """Looks at a clip that was uploaded or clicked: its facts, its caption and the span to begin with.
 
@@ -100,7 +93,7 @@ def show_span(library: Library, path: Path, start_s: float | None, end_s: float 
     Raises:
         BadClip: the span holds no clip.
     """
-    return library.show(read_clip(path, start_s=start_s or 0.0, end_s=end_s))
+    return library.show(read_clip(path, start_s=start_s or 0.0, end_s=end_s, max_px=SHOWN_SIDE_PX))
 
 
 def unknown_note(studio: Studio, text: str) -> str:
@@ -118,29 +111,31 @@ def _whole_comment(path: Path, order: LearnOrder) -> str | None:
 
 def _work(studio: Studio, clip: Clip, order: LearnOrder) -> Work[Tuned]:
     spec = spec_from(TuneSpec, {**order.knobs, "caption": order.caption.strip()})
-    prompt = order.preview_prompt.strip()
-    preview = RenderSpec(prompt=prompt, steps=PREVIEW_STEPS) if prompt else None
-    return studio.tune_work(clip, spec, preview=preview, preview_every=PREVIEW_EVERY if preview else 0)
+    preview = RenderSpec(prompt=order.preview_prompt.strip() or spec.caption, steps=PREVIEW_STEPS)
+    return studio.tune_work(clip, spec, preview=preview, preview_every=math.ceil(spec.temporal_steps / PREVIEWS))
 
 
 def _views(desk: Desk, library: Library, work: Work[Tuned]) -> Generator[LearnView, None, Tuned]:
     """Shows work as it goes: a line at every update, the loss curve at most once a second."""
-    meter, losses, bundles, plotted_s = Meter(), Losses(), desk.told(work), 0.0
-    while True:
-        try:
-            steps: list[Progress] = next(bundles)
-        except StopIteration as end:
-            yield LearnView(status=status(words.SAVING), losses=losses.table())
-            return end.value
-        losses.add(steps)
-        table = losses.table() if time.monotonic() - plotted_s >= SECONDS_BETWEEN_PLOTS else None
-        plotted_s = time.monotonic() if table is not None else plotted_s
-        preview = next((step.preview for step in reversed(steps) if step.preview is not None), None)
-        yield LearnView(
-            status=meter.line(steps[-1]),
-            losses=table,
-            preview=library.show(preview) if preview is not None else None,
-        )
+    meter, losses, plotted_s = Meter(), Losses(), 0.0
+    with closing(desk.told(work)) as bundles:
+        while True:
+            try:
+                steps: list[Progress] = next(bundles)
+            except StopIteration as end:
+                yield LearnView(status=status(words.SAVING), losses=losses.table())
+                return end.value
+            losses.add(steps)
+            table = losses.table() if time.monotonic() - plotted_s >= SECONDS_BETWEEN_PLOTS else None
+            plotted_s = time.monotonic() if table is not None else plotted_s
+            preview = next((step.preview for step in reversed(steps) if step.preview is not None), None)
+            heads = next((step.heads for step in steps if step.heads is not None), None)
+            yield LearnView(
+                status=meter.line(steps[-1]),
+                losses=table,
+                preview=library.show(preview) if preview is not None else None,
+                heads=head_map_picture(heads) if heads is not None else None,
+            )
 
 
 def _learn(studio: Studio, library: Library, desk: Desk, order: LearnOrder) -> Iterator[LearnView]:
@@ -149,11 +144,11 @@ def _learn(studio: Studio, library: Library, desk: Desk, order: LearnOrder) -> I
     yield LearnView(status=status(words.PREPARING))
     path = Path(order.path)
     caption = order.caption.strip()
-    clip = read_clip(path, start_s=order.start_s or 0.0, end_s=order.end_s, caption=caption)
+    clip = studio.read(path, start_s=order.start_s or 0.0, end_s=order.end_s, caption=caption)
     tuned = yield from _views(desk, library, _work(studio, clip, order))
     saved = library.save_motion(tuned.lora, order.name or path.stem, clip, comment=_whole_comment(path, order))
     done = words.SAVED.format(name=saved.name, seconds=sum(tuned.seconds.values()))
-    yield LearnView(status=status(done), heads=head_map_picture(tuned.heads), saved=saved)
+    yield LearnView(status=status(done), saved=saved)
 
 
 def learn(studio: Studio, library: Library, desk: Desk, order: LearnOrder, owner: str) -> Iterator[LearnView]:
@@ -163,8 +158,6 @@ def learn(studio: Studio, library: Library, desk: Desk, order: LearnOrder, owner
             yield from _learn(studio, library, desk, order)
     except Cancelled as stop:
         yield LearnView(status=status(str(stop)))
-    except MotionTransferError as error:
-        yield LearnView(status=problem(error), error=error)
     except Exception as error:
-        fault = logged(error)
-        yield LearnView(status=problem(fault), error=fault)
+        said = in_words(error)
+        yield LearnView(status=problem(said), error=said)

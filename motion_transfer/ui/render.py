@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -15,7 +16,7 @@ from motion_transfer.library import Library, Motion
 from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.types import Clip, RenderSpec, Work
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, Meter, logged, problem, status
+from motion_transfer.ui.desk import Desk, Meter, in_words, problem, status
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import score_table
 from motion_transfer.video.io import read_clip
@@ -89,13 +90,14 @@ def _spec(order: RenderOrder) -> RenderSpec:
 
 
 def _views(desk: Desk, work: Work[Clip]) -> Generator[RenderView, None, Clip]:
-    meter, bundles = Meter(), desk.told(work)
-    while True:
-        try:
-            steps = next(bundles)
-        except StopIteration as end:
-            return end.value
-        yield RenderView(status=meter.line(steps[-1]))
+    meter = Meter()
+    with closing(desk.told(work)) as bundles:
+        while True:
+            try:
+                steps = next(bundles)
+            except StopIteration as end:
+                return end.value
+            yield RenderView(status=meter.line(steps[-1]))
 
 
 def _scores(studio: Studio, motion: Motion | None, clip: Clip, prompt: str) -> str:
@@ -127,8 +129,6 @@ def render(studio: Studio, library: Library, desk: Desk, order: RenderOrder, own
             yield from _render(studio, library, desk, order)
     except Cancelled as stop:
         yield RenderView(status=status(str(stop)))
-    except MotionTransferError as error:
-        yield RenderView(status=problem(error), error=error)
     except Exception as error:
-        fault = logged(error)
-        yield RenderView(status=problem(fault), error=fault)
+        said = in_words(error)
+        yield RenderView(status=problem(said), error=said)

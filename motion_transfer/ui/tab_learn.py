@@ -15,7 +15,7 @@ from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, sentence, status
+from motion_transfer.ui.desk import Desk, in_words, sentence, status
 from motion_transfer.ui.knobs import controls, other_names
 from motion_transfer.ui.learn import LearnOrder, LearnView, choose_clip, learn, show_span, unknown_note
 from motion_transfer.ui.plots import STAGE_COLORS, word_list
@@ -38,7 +38,7 @@ class LearnTab:
 
 def _clip_parts(examples: list[Path]) -> dict[str, Any]:
     parts: dict[str, Any] = {"file": gr.File(label=words.UPLOAD, file_types=FILE_TYPES, height=150)}
-    parts["path"] = gr.State(None)
+    parts["path"], parts["filled"] = gr.State(None), gr.State("")
     if examples:
         parts["examples"] = gr.Dataset(
             components=[gr.Video(visible=False)],
@@ -109,20 +109,25 @@ class _LearnPage:
         self._orders: dict[str, Component] = {}
         self._knobs: dict[str, Component] = {}
 
-    def choose(self, path: str | None) -> tuple[Any, ...]:
-        """A new clip: its path, facts, start, end, caption, and a look at its span."""
+    def choose(self, path: str | None, caption: str, filled: str) -> tuple[Any, ...]:
+        """A new clip: its path, facts, start, end, caption, the caption filled in, and a look at its span.
+
+        A caption that an earlier clip brought along leaves with it; one that was typed stays.
+        """
+        kept = "" if caption == filled else caption
         if path is None:
-            return None, "", 0.0, None, gr.skip(), None
+            return None, "", 0.0, None, kept, "", None
         try:
             clip = choose_clip(self._library, Path(path))
-        except MotionTransferError as error:
-            gr.Warning(sentence(error))
-            return None, sentence(error), 0.0, None, gr.skip(), None
-        return path, clip.facts, clip.start_s, clip.end_s, clip.caption or gr.skip(), str(clip.shown)
+        except (MotionTransferError, OSError) as error:
+            said = sentence(in_words(error))
+            gr.Warning(said)
+            return None, said, 0.0, None, kept, "", None
+        return path, clip.facts, clip.start_s, clip.end_s, clip.caption or kept, clip.caption, str(clip.shown)
 
-    def example(self, index: int) -> tuple[Any, ...]:
+    def example(self, index: int, caption: str, filled: str) -> tuple[Any, ...]:
         """An example was clicked: the upload is cleared, the rest is as for any clip."""
-        return None, *self.choose(str(self._examples[index]))
+        return None, *self.choose(str(self._examples[index]), caption, filled)
 
     def span(self, path: str | None, start_s: float | None, end_s: float | None) -> str | None:
         """The span was moved."""
@@ -130,8 +135,8 @@ class _LearnPage:
             return None
         try:
             return str(show_span(self._library, Path(path), start_s, end_s))
-        except MotionTransferError as error:
-            gr.Warning(sentence(error))
+        except (MotionTransferError, OSError) as error:
+            gr.Warning(sentence(in_words(error)))
             return None
 
     def unknown(self, text: str) -> str:
@@ -159,11 +164,12 @@ class _LearnPage:
 
     def bind_clip(self, parts: dict[str, Any]) -> None:
         """Choosing a clip, and moving its span."""
-        seen = [parts[name] for name in ("path", "facts", "start_s", "end_s", "caption", "span")]
-        parts["file"].upload(self.choose, parts["file"], seen, **QUIET)
-        parts["file"].clear(self.choose, parts["file"], seen, **QUIET)
+        seen = [parts[name] for name in ("path", "facts", "start_s", "end_s", "caption", "filled", "span")]
+        captions = [parts["caption"], parts["filled"]]
+        parts["file"].upload(self.choose, [parts["file"], *captions], seen, **QUIET)
+        parts["file"].clear(self.choose, [parts["file"], *captions], seen, **QUIET)
         if "examples" in parts:
-            parts["examples"].click(self.example, parts["examples"], [parts["file"], *seen], **QUIET)
+            parts["examples"].click(self.example, [parts["examples"], *captions], [parts["file"], *seen], **QUIET)
         for name in ("start_s", "end_s"):
             moved = [parts["path"], parts["start_s"], parts["end_s"]]
             parts[name].input(self.span, moved, parts["span"], trigger_mode="always_last", **QUIET)

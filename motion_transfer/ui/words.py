@@ -4,11 +4,6 @@ from __future__ import annotations
 
 TITLE = "Motion transfer"
 INTRO = "Learn the motion of a short clip, then render it onto new content."
-NANO_NOTE = (
-    "**What to expect.** This page runs **nano**, a small model for teaching and testing. It knows only a toy world "
-    "of colored shapes on colored backgrounds. Real footage needs Wan2.1 and a GPU."
-    " **Its base is not trained yet, so renders are noise for now.**"
-)
 BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
 
 LEARN_TAB, RENDER_TAB = "Learn a motion", "Render"
@@ -26,8 +21,9 @@ VOCABULARY_GROUPS = ("Colors", "Shapes and figures", "Backgrounds", "Other words
 UNKNOWN = "The base never learned {words}; it will ignore what it does not know."
 MOTION_NAME = "Name of the motion"
 MOTION_HINT = "my motion"
+STORAGE = "The workspace should take what is saved, but does not ({reason}); free some space or choose another folder."
 ADVANCED = "Advanced settings"
-PREVIEW_PROMPT = "Preview prompt: rendered now and then while it learns (empty for no previews)"
+PREVIEW_PROMPT = "Preview prompt: rendered now and then while it learns (empty: the caption)"
 PREVIEW_HINT = "a red star on a white background"
 START, STOP, GO_RENDER = "Start", "Stop", "Render with this motion"
 PROGRESS = "Progress"

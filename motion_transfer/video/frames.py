@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadClip, BadSpec
 from motion_transfer.types import Clip
-from motion_transfer.video.atomic import replacing
 from motion_transfer.video.timing import evenly_spaced
 
 

@@ -16,9 +16,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation
 from av.video.stream import VideoStream
 
+from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadClip
 from motion_transfer.types import Clip
-from motion_transfer.video.atomic import replacing
 from motion_transfer.video.timing import ClipFacts, checked_span, even_picks
 
 MAX_FILE_BYTES = 500_000_000
@@ -103,11 +103,8 @@ def write_clip(clip: Clip, path: str | Path, *, comment: str | None = None, min_
         min_side_px: enlarges small clips for viewing, by the least whole factor that makes both sides this long.
 
     Raises:
-        BadClip: the frame rate can't be stored.
         OSError: the file can't be written.
     """
-    if not 0.01 <= clip.fps <= 1000:
-        raise BadClip(f"a rate of 0.01 to 1000 frames a second is expected, but got {clip.fps}; give the real rate.")
     factor = max(1, math.ceil(min_side_px / min(clip.frames_THWC.shape[1:3])))
     with replacing(path) as partial:
         _encode(clip, partial, comment, factor)

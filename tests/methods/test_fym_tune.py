@@ -33,7 +33,7 @@ SPATIAL_LN = torch.tensor([[True, False, True, False], [False, False, False, Tru
 
 
 def _heads(spatial_LN: Tensor = SPATIAL_LN) -> HeadMap:
-    return HeadMap(mass_LN2=torch.ones(BLOCKS, HEADS, 2), spatial_LN=spatial_LN, base="")
+    return HeadMap(mass_LN2=torch.ones(BLOCKS, HEADS, 2), spatial_LN=spatial_LN, base_hash="")
 
 
 def _full() -> Latents:

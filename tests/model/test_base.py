@@ -14,7 +14,7 @@ from peft.tuners.lora.bnb import Linear4bit, Linear8bitLt
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from motion_transfer.errors import BadSpec, MissingWeights
+from motion_transfer.errors import BadLora, BadSpec, MissingWeights
 from motion_transfer.lora.attach import LoraLayer, add_group_adapter, attached, remove_adapters
 from motion_transfer.lora.heads import group_masks
 from motion_transfer.model.base import VideoBase, open_base
@@ -187,18 +187,32 @@ def test_a_lora_acts_beside_the_weights(opened: Callable[[str], VideoBase], prec
     assert torch.equal(base.transformer.blocks[1].attn1.to_v.weight.data, weight)
 
 
-def test_merging_a_4_bit_layer_would_lose_precision(tiny_base_folder: Path) -> None:
-    """What peft does on merge: it quantizes anew and moves the output, so our code never merges."""
-    base = open_base(str(tiny_base_folder), precision="nf4", device="cpu")
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+def test_merging_into_quantized_weights_is_refused(opened: Callable[[str], VideoBase], precision: str) -> None:
+    base = opened(precision)
     _attach(base)
     with torch.no_grad():
         beside = _velocity(base)
         for module in base.transformer.modules():
             if isinstance(module, LoraLayer):
-                with pytest.warns(UserWarning, match="rounding"):
+                with pytest.raises(BadLora, match="bf16 or fp32"):
                     module.merge()
-        merged = _velocity(base)
-    assert 0.001 < _error(merged, beside) < 0.3
+        assert torch.equal(_velocity(base), beside)
+    remove_adapters(base.transformer)
+
+
+def test_merging_into_full_weights_is_right(opened: Callable[[str], VideoBase]) -> None:
+    base = opened("fp32")
+    _attach(base)
+    layers = [m for m in base.transformer.modules() if isinstance(m, LoraLayer)]
+    with torch.no_grad():
+        beside = _velocity(base)
+        for layer in layers:
+            layer.merge()
+        assert _error(_velocity(base), beside) < 1e-5
+        for layer in layers:
+            layer.unmerge()
+    remove_adapters(base.transformer)
 
 
 def test_the_batch_shares_one_prompt(tiny_base: VideoBase) -> None:

@@ -66,7 +66,7 @@ def test_a_torn_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("motion_transfer.nano.checkpoint.os.replace", fail)
+    monkeypatch.setattr("motion_transfer.atomic.os.replace", fail)
     with pytest.raises(OSError, match="no space"):
         save_state(path, {"a": torch.zeros(2)}, {"step": 2})
     tensors, facts = load_state(path)

@@ -9,7 +9,6 @@ import av
 import numpy as np
 import pytest
 
-from motion_transfer.errors import BadClip
 from motion_transfer.types import Clip
 from motion_transfer.video.io import clip_comment, read_clip, write_clip
 from tests.video.files import RED
@@ -74,8 +73,6 @@ def test_comment_comes_back(tmp_path: Path, comment: str | None) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
-    with pytest.raises(BadClip, match="frames a second"):
-        write_clip(Clip(frames_THWC=moving_square(), fps=float("inf")), path)
     with pytest.raises(UnicodeEncodeError):
         write_clip(Clip(frames_THWC=moving_square(), fps=12), path, comment="half a character: \ud83d")
     assert path.read_bytes() == b"old"

@@ -15,7 +15,7 @@ def head_map(num_blocks: int = 3, num_heads: int = 4) -> HeadMap:
     """Ratios that grow from head to head; temporal from the middle on."""
     ratio = torch.logspace(-1, 1, num_blocks * num_heads).view(num_blocks, num_heads)
     mass = torch.stack([torch.full_like(ratio, 0.2), 0.2 * ratio], -1)
-    return HeadMap(mass_LN2=mass, spatial_LN=ratio < 1, base="nano")
+    return HeadMap(mass_LN2=mass, spatial_LN=ratio < 1, base_hash="nano")
 
 
 def cell(picture: np.ndarray, heads: HeadMap, row: int, column: int, cell_px: int) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ def test_any_base_fits(num_blocks: int, num_heads: int) -> None:
 
 @pytest.mark.parametrize("spatial", [True, False])
 def test_maps_of_one_kind_or_one_value(spatial: bool) -> None:
-    heads = HeadMap(mass_LN2=torch.zeros(2, 2, 2), spatial_LN=torch.full((2, 2), spatial), base="nano")
+    heads = HeadMap(mass_LN2=torch.zeros(2, 2, 2), spatial_LN=torch.full((2, 2), spatial), base_hash="nano")
     picture = head_map_picture(heads)
     kind = SPATIAL_RGB if spatial else TEMPORAL_RGB
     assert (picture == kind).all(-1).sum() >= 4 * 24 * 24

@@ -78,7 +78,7 @@ class Scene:
     motion: str
     num_frames: int = NUM_FRAMES
     effect: Effect | None = None
-    _cache: dict = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def track(self, index: int) -> tuple[Point, ...]:
         """Screen path of one object's center, in frame widths from the frame's center."""
