@@ -17,7 +17,7 @@ import typer
 
 from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadSpec, MotionTransferError
-from motion_transfer.evaluate.benchmark import following, following_cases, paired_interval, shape_right
+from motion_transfer.evaluate.benchmark import follow, following_cases, paired_interval
 from motion_transfer.flags import with_settings
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.memory import peak_memory_mb
@@ -39,6 +39,7 @@ EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds;
 JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
 
 INTERRUPTED = 130
+BENCH_ARMS = ("lora", "bare", "lora_strict", "bare_strict")  # strict: 0 where the shape is not the asked one
 
 
 class Meter:
@@ -223,17 +224,18 @@ def bench(
         reference, spec = case.reference(), replace(render, prompt=case.prompt)
         tuned = studio.tune(reference, replace(tune, caption=reference.caption), on_progress=Meter())
         ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
-        row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt,
-               "lora": following(case, ours), "bare": following(case, bare),
-               "lora_shape_right": shape_right(case, ours), "seconds": tuned.seconds}  # fmt: skip
-        print(
-            f"{case.number + 1}/{count} {case.scene.motion}: lora {row['lora']:.3f}  bare {row['bare']:.3f}", flush=True
-        )
+        row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt, "seconds": tuned.seconds}
+        for arm, render_of in (("lora", ours), ("bare", bare)):
+            found = follow(case, render_of)
+            row |= {arm: found.cosine, f"{arm}_strict": found.strict}
         rows.append(row)
         clips += [reference, ours, bare]
-    means = {arm: sum(row[arm] for row in rows) / count for arm in ("lora", "bare")}
+        figures = "  ".join(f"{arm} {row[arm]:.3f}" for arm in BENCH_ARMS)
+        print(f"{case.number + 1}/{count} {case.scene.motion}: {figures}", flush=True)
+    means = {arm: sum(row[arm] for row in rows) / count for arm in BENCH_ARMS}
     interval = paired_interval([row["lora"] - row["bare"] for row in rows])
-    print(f"lora {means['lora']:.3f}  bare {means['bare']:.3f}  difference in {interval[0]:.3f} to {interval[1]:.3f}")
+    figures = "  ".join(f"{arm} {means[arm]:.3f}" for arm in BENCH_ARMS)
+    print(f"{figures}  difference in {interval[0]:.3f} to {interval[1]:.3f}")
     facts = {"base": studio.base.hash, "precision": precision, "tune": asdict(tune), "render": asdict(render)}
     _write_json(results / "follow.json", {**facts, "means": means, "difference_95": interval, "clips": rows})
     save_png(contact_sheet(clips, columns_frames=9, scale=2), results / "follow.png")

@@ -70,20 +70,29 @@ def following_cases(count: int) -> list[Case]:
     return cases
 
 
-def following(case: Case, render: Clip) -> float:
-    """Mean cosine of displacements over a quarter second; frames without an object of the asked color count 0.
+@dataclass(frozen=True, kw_only=True)
+class Following:
+    """How well a render follows a case's path.
 
-    Whether the shape is right as well is another question, which `shape_right` answers per clip.
+    `cosine` is the mean cosine of displacements over a quarter second of the object of the asked color, 0 in frames
+    without one; `shape_right` says whether that object has the asked shape.
     """
+
+    cosine: float
+    shape_right: bool
+
+    @property
+    def strict(self) -> float:
+        """The cosine, or 0 where the object has not the asked shape."""
+        return self.cosine if self.shape_right else 0.0
+
+
+def follow(case: Case, render: Clip) -> Following:
+    """Finds the asked object in a render, and compares its path with the reference's true one."""
     verdict = check_clip(render.frames_THWC, color=case.color, shape=case.shape)
-    agreement = trajectory_agreement(np.array(case.scene.track(0)), verdict.path_T2, FPS)
-    assert agreement is not None, "cases always move"
-    return agreement
-
-
-def shape_right(case: Case, render: Clip) -> bool:
-    """Whether the asked shape is seen."""
-    return bool(check_clip(render.frames_THWC, color=case.color, shape=case.shape).shape_right)
+    cosine = trajectory_agreement(np.array(case.scene.track(0)), verdict.path_T2, FPS)
+    assert cosine is not None, "cases always move"
+    return Following(cosine=cosine, shape_right=bool(verdict.shape_right))
 
 
 def paired_interval(differences: list[float], *, resamples: int = 10000, level: float = 0.95) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from motion_transfer.evaluate.benchmark import Case, following, following_cases, paired_interval, shape_right
+from motion_transfer.evaluate.benchmark import Case, follow, following_cases, paired_interval
 from motion_transfer.types import Clip
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.palette import held_out
@@ -37,21 +37,27 @@ def test_cases_ask_for_something_else(cases: list[Case]) -> None:
 def test_a_perfect_render_follows(cases: list[Case]) -> None:
     for case in cases:
         render = _shown(case.scene, case, color=case.color, shape=case.shape)
-        assert following(case, render) > 0.9
-        assert shape_right(case, render)
+        found = follow(case, render)
+        assert found.cosine == found.strict > 0.9 and found.shape_right
+
+
+def test_the_reference_in_another_color_follows_but_not_strictly(cases: list[Case]) -> None:
+    for case in cases:
+        found = follow(case, _shown(case.scene, case, color=case.color, shape=case.scene.things[0].kind))
+        assert found.cosine > 0.9 and found.strict == 0.0
 
 
 def test_a_frozen_or_backward_render_does_not(cases: list[Case]) -> None:
     for case in cases:
         frames = _shown(case.scene, case, color=case.color, shape=case.shape).frames_THWC
         frozen = Clip(frames_THWC=np.repeat(frames[:1], 49, 0), fps=FPS)
-        assert abs(following(case, frozen)) < 0.05
-        assert following(case, Clip(frames_THWC=frames[::-1].copy(), fps=FPS)) < 0.5
+        assert abs(follow(case, frozen).cosine) < 0.05
+        assert follow(case, Clip(frames_THWC=frames[::-1].copy(), fps=FPS)).cosine < 0.5
 
 
 def test_the_reference_itself_is_not_the_asked_object(cases: list[Case]) -> None:
     for case in cases:
-        assert following(case, case.reference()) < 0.3
+        assert follow(case, case.reference()).cosine < 0.3
 
 
 def test_the_interval_holds_the_mean_and_shrinks() -> None:

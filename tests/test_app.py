@@ -1,0 +1,42 @@
+"""Starting the page: what can be wrong with its options."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+import app
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starting sets for the libraries is undone afterwards."""
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "")
+
+
+@pytest.mark.parametrize(
+    "options", [["--port", "70000"], ["--host", "203.0.113.7"], ["--host", "no such host"], ["--base", "huge"]]
+)
+def test_a_mistake_is_one_line(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([*options, "--workspace", str(tmp_path), "--no-browser"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+
+
+def test_a_workspace_that_takes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert app.main(["--workspace", str(tmp_path / "file"), "--no-browser"]) == 2
+    assert "--workspace" in capsys.readouterr().err
+
+
+def test_the_next_free_port_is_taken() -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        first = busy.getsockname()[1]
+        port = app.free_port("127.0.0.1", first)
+    assert port is None or first < port < first + app.NUM_PORTS
+    assert app.free_port("127.0.0.1", -1) is not None
