@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from diffusers import UniPCMultistepScheduler
 from torch import Tensor
@@ -10,6 +12,8 @@ from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import TIMESTEPS
 from motion_transfer.model.text import TextStates
 from motion_transfer.types import Clip, Progress, RenderSpec, Work
+
+Lead = Callable[[Tensor, float, int], Tensor]
 
 
 def starting_noise(base: VideoBase, seed: int) -> Tensor:
@@ -28,8 +32,14 @@ def _guided(base: VideoBase, z: Tensor, sigma: float, texts: TextStates, guidanc
     return unwanted + guidance * (wanted - unwanted)
 
 
-def denoise(base: VideoBase, spec: RenderSpec) -> Work[Clip]:
-    """Renders a clip with whatever adapters the base carries; yields a `Progress` per step."""
+def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None) -> Work[Clip]:
+    """Renders a clip with whatever adapters the base carries; yields a `Progress` per step.
+
+    Args:
+        base: the base.
+        spec: settings.
+        lead: changes the noisy latents before each step, given their noise level and the step's number.
+    """
     texts = base.text.encode([spec.prompt, spec.negative_prompt])
     if spec.guidance <= 1.0:
         texts = TextStates(states_BMD=texts.states_BMD[:1], bias_BM=texts.bias_BM[:1])
@@ -37,6 +47,8 @@ def denoise(base: VideoBase, spec: RenderSpec) -> Work[Clip]:
     scheduler.set_timesteps(spec.steps)
     z = starting_noise(base, spec.seed).to(base.device)
     for i, timestep in enumerate(scheduler.timesteps):
+        if lead is not None:
+            z = lead(z, float(timestep) / TIMESTEPS, i)
         velocity = _guided(base, z, float(timestep) / TIMESTEPS, texts, spec.guidance)
         z = scheduler.step(velocity, timestep, z, return_dict=False)[0]
         yield Progress(stage="render", step=i + 1, total=spec.steps)
