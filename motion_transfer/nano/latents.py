@@ -1,6 +1,6 @@
 """A growing store of encoded clips and pictures with their captions, kept on disk between runs.
 
-Encoding a clip costs more than a training step on it, so each is used several times, and a fixed share of the
+Encoding a clip costs as much as a training step on it, so each is used several times, and a fixed share of the
 time goes into new ones.
 """
 
@@ -8,38 +8,67 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from motion_transfer.video.synth.draw import draw_float
-from motion_transfer.video.synth.scene import NUM_FRAMES, sample_scene
+from motion_transfer.video.synth.draw import draw_float, draw_masks
+from motion_transfer.video.synth.scene import NUM_FRAMES, Scene, sample_scene
+
+SCALE, FRAMES_PER_LATENT = 8, 4
+_SAMPLES_PER_CELL = 2  # on each side, of the objects' masks
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Items:
+    """A batch: raw latents, their captions, and which cells lie on an object or beside one."""
+
+    z_BZFYX: Tensor
+    captions: list[str]
+    near_BFYX: Tensor
+
+
+def near_objects(scene: Scene, frames: Sequence[int], cells: int) -> Tensor:
+    """Cells that an object touches, or that touch such a cell, `(F, cells, cells)` bool.
+
+    The first frame is a latent frame of its own, every four others share one.
+    """
+    masks_THW = draw_masks(scene, _SAMPLES_PER_CELL * cells, frames).any(0).float()
+    touched = F.max_pool2d(masks_THW[None], _SAMPLES_PER_CELL)[0]
+    rest = touched[1:].unflatten(0, (-1, FRAMES_PER_LATENT)).amax(1) if len(touched) > 1 else touched[1:]
+    return F.max_pool2d(torch.cat([touched[:1], rest])[None], 3, stride=1, padding=1)[0] > 0
 
 
 class LatentStore:
     """Raw codec means of one kind of item: clips of 13 latent frames, or single pictures.
 
-    Appended to `<name>.bin` (float16) and `<name>.txt` (one JSON caption a line) in `folder`.
+    Appended to `<name>.bin` (float16), `<name>.near` (one byte a cell) and `<name>.txt` (one JSON caption a line)
+    in `folder`.
     """
 
     def __init__(self, folder: Path, name: str, num_latents: int, codec: AutoencoderKLWan, size_px: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name, self.num_latents, self.codec, self.size_px = name, num_latents, codec, size_px
-        self.shape = (codec.config.z_dim, num_latents, size_px // 8, size_px // 8)
-        self.data_path, self.text_path = folder / f"{name}.bin", folder / f"{name}.txt"
+        cells = size_px // SCALE
+        self.shape, self.near_shape = (codec.config.z_dim, num_latents, cells, cells), (num_latents, cells, cells)
+        self.data_path, self.near_path, self.text_path = (folder / f"{name}.{end}" for end in ("bin", "near", "txt"))
         self.captions: list[str] = []
-        if self.data_path.exists() and self.text_path.exists():
+        if all(path.exists() for path in (self.data_path, self.near_path, self.text_path)):
             self._keep_whole_items()
 
     def _keep_whole_items(self) -> None:
         """Drops what a killed run left half written."""
-        item_bytes = 2 * int(np.prod(self.shape))
+        sizes = {self.data_path: 2 * int(np.prod(self.shape)), self.near_path: int(np.prod(self.near_shape))}
         lines = self.text_path.read_text().splitlines(keepends=True)
-        whole = min(self.data_path.stat().st_size // item_bytes, sum(line.endswith("\n") for line in lines))
-        os.truncate(self.data_path, whole * item_bytes)
+        whole = min(sum(line.endswith("\n") for line in lines), *(p.stat().st_size // n for p, n in sizes.items()))
+        for path, item_bytes in sizes.items():
+            os.truncate(path, whole * item_bytes)
         self.text_path.write_text("".join(lines[:whole]))
         self.captions = [json.loads(line) for line in lines[:whole]]
 
@@ -52,29 +81,40 @@ class LatentStore:
         first = len(self)
         scenes = [sample_scene(f"base/{key}/{self.name}/{first + i}") for i in range(count)]
         if self.num_latents == 1:
-            frames = [17 * (first + i) % NUM_FRAMES for i in range(count)]
-            drawn = [draw_float([s], self.size_px, frames=[f]) for s, f in zip(scenes, frames, strict=True)]
-            clips = torch.cat(drawn)
+            frames = [[17 * (first + i) % NUM_FRAMES] for i in range(count)]
+            clips = torch.cat([draw_float([s], self.size_px, frames=f) for s, f in zip(scenes, frames, strict=True)])
         else:
+            frames = [list(range(NUM_FRAMES))] * count
             clips = draw_float(scenes, self.size_px)
+        near = [near_objects(s, f, self.shape[-1]) for s, f in zip(scenes, frames, strict=True)]
         device = next(self.codec.parameters()).device
         with torch.autocast(device.type, dtype=torch.bfloat16):
             means = self.codec.encode(clips.to(device) * 2 - 1).latent_dist.mode()
-        with open(self.data_path, "ab") as data:
-            data.write(means.cpu().half().numpy().tobytes())
         captions = [scene.caption for scene in scenes]
-        with open(self.text_path, "a") as text:
-            text.writelines(json.dumps(c) + "\n" for c in captions)
+        parts = (
+            (self.data_path, means.cpu().half().numpy().tobytes()),
+            (self.near_path, torch.stack(near).byte().numpy().tobytes()),
+            (self.text_path, "".join(json.dumps(c) + "\n" for c in captions).encode()),
+        )
+        for path, content in parts:
+            with open(path, "ab") as file:
+                file.write(content)
         self.captions += captions
 
-    def sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
-        """Random items with replacement: raw latents `(count, Z, F, Y, X)` float32, and captions."""
+    def _latents(self) -> np.ndarray:
+        return np.memmap(self.data_path, dtype=np.float16, mode="r").reshape(-1, *self.shape)
+
+    def sample(self, count: int, generator: torch.Generator) -> Items:
+        """Random items with replacement, float32."""
         picks = torch.randint(len(self), (count,), generator=generator).tolist()
-        data = np.memmap(self.data_path, dtype=np.float16, mode="r").reshape(-1, *self.shape)
-        return torch.from_numpy(np.stack([data[i] for i in picks])).float(), [self.captions[i] for i in picks]
+        data, near = self._latents(), np.memmap(self.near_path, dtype=np.uint8, mode="r").reshape(-1, *self.near_shape)
+        return Items(
+            z_BZFYX=torch.from_numpy(np.stack([data[i] for i in picks])).float(),
+            captions=[self.captions[i] for i in picks],
+            near_BFYX=torch.from_numpy(np.stack([near[i] for i in picks])) > 0,
+        )
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation `(Z,)` of every channel."""
-        data = np.memmap(self.data_path, dtype=np.float16, mode="r").reshape(-1, *self.shape)
-        z = torch.from_numpy(np.array(data[:1500])).float()
+        z = torch.from_numpy(np.array(self._latents()[:1500])).float()
         return z.mean(dim=(0, 2, 3, 4)), z.std(dim=(0, 2, 3, 4))

@@ -174,9 +174,9 @@ def draw(scenes: Sequence[Scene], size_px: int, *, frames: Sequence[int] | None 
     return (canvas_BCTHW * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous()
 
 
-def draw_masks(scene: Scene, size_px: int) -> Tensor:
-    """True masks of the objects, `(num_things, T, H, W)` bool, ignoring what hides them."""
-    frames = list(range(scene.num_frames))
+def draw_masks(scene: Scene, size_px: int, frames: Sequence[int] | None = None) -> Tensor:
+    """True masks of the objects in some frames (default all), `(num_things, T, H, W)` bool, ignoring what hides them."""
+    frames = list(range(scene.num_frames)) if frames is None else list(frames)
     masks = []
     for thing in scene.things:
         local = _sampling_grid(_thing_maps(scene, thing, frames), size_px, torch.device("cpu"))
