@@ -16,12 +16,18 @@ from typing import Annotated, Any
 import typer
 
 from motion_transfer.atomic import replacing
+from motion_transfer.bench import Bench
+from motion_transfer.contenders import CONTENDERS, chosen, with_seconds
 from motion_transfer.errors import BadSpec, MotionTransferError
-from motion_transfer.evaluate.benchmark import follow, following_cases, paired_interval
+from motion_transfer.evaluate.benchmark import follow as follow_case
+from motion_transfer.evaluate.benchmark import following_cases
+from motion_transfer.evaluate.clip_folder import folder_cases
+from motion_transfer.evaluate.motionbench import bench_cases, quick_cases
+from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.flags import with_settings
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.memory import peak_memory_mb
-from motion_transfer.pipeline import Studio, prompt_of, scene_of
+from motion_transfer.pipeline import Studio, drive, prompt_of, scene_of
 from motion_transfer.types import Progress, RenderSpec, Report, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip, write_clip
@@ -209,7 +215,7 @@ def heads(
 
 @app.command()
 @with_settings(tune=TuneSpec, render=RenderSpec, left_out=("caption", "prompt"))
-def bench(
+def follow(
     tune: TuneSpec,
     render: RenderSpec,
     count: Annotated[int, typer.Option(min=1, help="Number of generated clips.")] = 12,
@@ -226,7 +232,7 @@ def bench(
         ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
         row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt, "seconds": tuned.seconds}
         for arm, render_of in (("lora", ours), ("bare", bare)):
-            found = follow(case, render_of)
+            found = follow_case(case, render_of)
             row |= {arm: found.cosine, f"{arm}_strict": found.strict}
         rows.append(row)
         clips += [reference, ours, bare]
@@ -239,6 +245,36 @@ def bench(
     facts = {"base": studio.base.hash, "precision": precision, "tune": asdict(tune), "render": asdict(render)}
     _write_json(results / "follow.json", {**facts, "means": means, "difference_95": interval, "clips": rows})
     save_png(contact_sheet(clips, columns_frames=9, scale=2), results / "follow.png")
+
+
+@app.command()
+@with_settings(render=RenderSpec, left_out=("prompt", "strength"))
+def bench(
+    render: RenderSpec,
+    methods: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(CONTENDERS)}.")] = ",".join(CONTENDERS),
+    clips: Annotated[str, typer.Option(help="motionbench, or a folder of clips with captions.csv.")] = "motionbench",
+    quick: Annotated[bool, typer.Option(help="Twelve clips of all kinds instead of all.")] = False,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts per clip, at most.")] = 2,
+    seconds: Annotated[float, typer.Option(min=0, help="Tuning time of every method; 0 for its own steps.")] = 0.0,
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+    results: Annotated[Path, typer.Option("--json", help="Results; table and sheets go beside it.")] = Path(
+        "docs/results/motionbench.json"
+    ),
+    renders: Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")] = Path("bench-renders"),
+) -> None:
+    """Compares methods of motion transfer on clips with known motion; goes on where it stopped."""
+    _prepare(results)
+    studio = Studio(base=base, precision=precision)
+    cases = (quick_cases() if quick else bench_cases()) if clips == "motionbench" else folder_cases(clips)
+    contenders = chosen(methods.split(","))
+    if seconds:
+        contenders = [with_seconds(studio, contender, cases[0], seconds) for contender in contenders]
+    plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts, render=render,
+                 results=results, renders=renders)  # fmt: skip
+    if plan.table().started_over:
+        print(plan.table().started_over, file=sys.stderr)
+    print(drive(plan.work(), Meter()))
 
 
 def main(arguments: list[str] | None = None) -> int:

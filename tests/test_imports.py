@@ -20,7 +20,7 @@ FLOORS = (
     ("video", "lora"),
     ("model",),
     ("methods", "evaluate", "nano"),
-    ("jobs", "pipeline", "presets", "library", "flags"),
+    ("jobs", "pipeline", "presets", "library", "flags", "contenders", "bench"),
     ("app", "cli", "ui", "__main__", "__init__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from random import Random
 
 import numpy as np
-import torch
 
 from motion_transfer.evaluate.checker import check_clip
 from motion_transfer.evaluate.motion import trajectory_agreement
@@ -93,13 +92,3 @@ def follow(case: Case, render: Clip) -> Following:
     cosine = trajectory_agreement(np.array(case.scene.track(0)), verdict.path_T2, FPS)
     assert cosine is not None, "cases always move"
     return Following(cosine=cosine, shape_right=bool(verdict.shape_right))
-
-
-def paired_interval(differences: list[float], *, resamples: int = 10000, level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap confidence interval of the mean of paired differences (percentile method)."""
-    values = torch.tensor(differences, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    picks = torch.randint(len(values), (resamples, len(values)), generator=generator)
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = torch.quantile(values[picks].mean(1), tails).tolist()
-    return low, high

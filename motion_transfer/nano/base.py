@@ -104,10 +104,17 @@ def base_loss(nano: Nano, items: Items, generator: torch.Generator) -> tuple[Ten
 
 
 def _groups(nano: Nano) -> list[dict]:
-    """Weight decay on matrices only."""
-    matrices = [p for n, p in nano.named_parameters() if p.ndim >= 2 and "scale_shift" not in n]
-    rest = [p for n, p in nano.named_parameters() if p.ndim < 2 or "scale_shift" in n]
+    """What AdamW trains; weight decay on matrices only."""
+    own = {id(p) for p in _block_matrices(nano)}
+    others = [(n, p) for n, p in nano.named_parameters() if id(p) not in own]
+    matrices = [p for n, p in others if p.ndim >= 2 and "scale_shift" not in n]
+    rest = [p for n, p in others if p.ndim < 2 or "scale_shift" in n]
     return [{"params": matrices, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
+
+
+def _block_matrices(nano: Nano) -> list[nn.Parameter]:
+    """The weights of the blocks' linear layers, nine tenths of all, which Muon trains."""
+    return [p for n, p in nano.transformer.blocks.named_parameters() if p.ndim == 2 and "scale_shift" not in n]
 
 
 def clip_share(minutes_done: float, picture_minutes: float) -> float:
@@ -178,8 +185,8 @@ def train_base(
     if compiled:
         nano.transformer.compile_repeated_blocks(dynamic=True)
     codec = load_codec(codec_folder).to(device)
-    run = Run(nano, _groups(nano), work / "base.safetensors", minutes=minutes, ema_decay=ema_decay,
-              made_for=encoder_hash(codec))  # fmt: skip
+    run = Run(nano, _groups(nano), work / "base.safetensors", matrices=_block_matrices(nano), minutes=minutes,
+              ema_decay=ema_decay, made_for=encoder_hash(codec))  # fmt: skip
     data = _Data(work, codec, run)
     while run.goes_on():
         generator = keyed_generator("base", run.step, run.rank)

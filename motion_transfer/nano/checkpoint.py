@@ -30,7 +30,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
-    """Adam's moments as named tensors."""
+    """AdamW's or Muon's moments as named tensors."""
     out = {}
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
@@ -42,9 +42,10 @@ def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], tensors: dict[str, Tensor]
 ) -> None:
     """Puts saved moments back; parameters without any start fresh."""
-    for parameter, name in names.items():
-        found = {}
-        for key in ("step", "exp_avg", "exp_avg_sq"):
+    keys = ("momentum_buffer",) if isinstance(optimizer, torch.optim.Muon) else ("step", "exp_avg", "exp_avg_sq")
+    for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+        found, name = {}, names[parameter]
+        for key in keys:
             tensor = tensors.get(f"optimizer/{key}/{name}")
             if tensor is not None:
                 found[key] = tensor.clone() if key == "step" else tensor.to(parameter.device).clone()

@@ -6,6 +6,7 @@ Start with `torchrun --nproc-per-node 2 -m motion_transfer.nano ...`; alone, eve
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
@@ -33,6 +34,23 @@ def average_gradients(module: nn.Module) -> None:
     flat /= dist.get_world_size()
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
+
+
+def num_processes() -> int:
+    """How many there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def share(tensors: Sequence[torch.Tensor]) -> None:
+    """Overwrites each tensor by that of the process that owns it: number `i` belongs to process `i` modulo all."""
+    if not dist.is_initialized():
+        return
+    for owner in range(min(num_processes(), len(tensors))):
+        owned = tensors[owner :: num_processes()]
+        flat = torch.cat([t.flatten() for t in owned])
+        dist.broadcast(flat, owner)
+        for tensor, value in zip(owned, flat.split([t.numel() for t in owned]), strict=True):
+            tensor.copy_(value.view_as(tensor))
 
 
 def wait_for_all() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from motion_transfer.errors import WrongBase
 from motion_transfer.nano.checkpoint import Ema, load_state, optimizer_tensors, restore_optimizer, save_state
-from motion_transfer.nano.processes import average_gradients, first_ones, process_rank
+from motion_transfer.nano.processes import average_gradients, first_ones, num_processes, process_rank, share
 
 SAVE_EVERY_S = 150
 LOG_EVERY_STEPS = 100
@@ -26,6 +26,8 @@ class Run:
     Args:
         module: what is trained, already on its device.
         groups: AdamW's parameter groups.
+        matrices: parameters that Muon trains instead (Jordan 2024; arXiv 2502.16982 for its scale, at which AdamW's
+            rate and decay suit it). Every process orthogonalizes its part of them.
         path: the checkpoint.
         minutes: how long to train now.
         ema_decay: of the averaged weights.
@@ -41,6 +43,7 @@ class Run:
         groups: list[dict],
         path: Path,
         *,
+        matrices: Sequence[nn.Parameter] = (),
         minutes: float,
         ema_decay: float,
         made_for: str = "",
@@ -48,13 +51,16 @@ class Run:
         self.module, self.path, self.minutes, self.made_for = module, path, minutes, made_for
         self.rank = process_rank()
         self.names = {p: n for n, p in module.named_parameters()}
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+        self.matrices = [p for p in matrices if p.requires_grad]
+        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
+        if own := self.matrices[self.rank :: num_processes()]:
+            self.optimizers.append(torch.optim.Muon(own, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
         self.ema = Ema(module, ema_decay)
         self.step, self.seconds = 0, 0.0
         if path.exists():
             self._resume()
         self._before, self.seconds_now = self.seconds, 0.0
-        self._begin = self._saved = time.monotonic()
+        self._begin, self._saved_s = time.monotonic(), 0.0
         self._logged: dict[str, list[float]] = {}
 
     @property
@@ -73,7 +79,8 @@ class Run:
         self.ema.shadow = {n: tensors[f"ema/{n}"].float().to(device) for n in self.names.values()}
         weights = {n: tensors.get(f"model/{n}", self.ema.shadow[n]) for n in self.names.values()}
         self.module.load_state_dict(weights, strict=False)
-        restore_optimizer(self.optimizer, self.names, tensors)
+        for optimizer in self.optimizers:
+            restore_optimizer(optimizer, self.names, tensors)
         self.step, self.seconds = facts["step"], facts["seconds"]
 
     def goes_on(self) -> bool:
@@ -87,20 +94,22 @@ class Run:
 
     def update(self, loss: Tensor, rate: float, figures: dict[str, float]) -> None:
         """One optimizer step at learning rate `rate`; `figures` are averaged for the log."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        self.module.zero_grad(set_to_none=True)
         loss.backward()
         average_gradients(self.module)
         nn.utils.clip_grad_norm_(self.module.parameters(), MAX_GRADIENT_NORM)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        share([p.data for p in self.matrices])
         self.ema.update(self.module, self.step)
         self.step += 1
         for name, value in figures.items():
             self._logged.setdefault(name, []).append(value)
-        if time.monotonic() - self._saved > SAVE_EVERY_S:
+        if self.seconds_now - self._saved_s > SAVE_EVERY_S:  # the first process's clock: saving takes all of them
             self.save()
-            self._saved = time.monotonic()
+            self._saved_s = self.seconds_now
 
     def log(self, note: str = "", show: Callable[[float], float] = lambda mean: mean) -> None:
         """Every hundred steps, prints the mean of each figure, passed through `show`."""
@@ -110,11 +119,21 @@ class Run:
         print(f"step {self.step}  {self.seconds / 60:.1f} min  {means}  {note}", flush=True)
         self._logged.clear()
 
+    def _moments(self) -> dict[str, Tensor]:
+        """Muon's momentum of all matrices, under the names that `optimizer_tensors` gives."""
+        if not self.matrices or self.step == 0:
+            return {}
+        key, state = "momentum_buffer", self.optimizers[-1].state
+        buffers = [state[p][key] if p in state else torch.zeros_like(p) for p in self.matrices]
+        share(buffers)
+        return {f"optimizer/{key}/{self.names[p]}": b for p, b in zip(self.matrices, buffers, strict=True)}
+
     def save(self) -> None:
-        """Writes the checkpoint, from the first process."""
+        """Writes the checkpoint, from the first process, which gets the others' part of the moments first."""
+        moments = self._moments()
         if self.rank:
             return
         tensors = {f"model/{n}": p for p, n in self.names.items()}
         tensors |= {f"ema/{n}": t for n, t in self.ema.shadow.items()}
-        tensors |= optimizer_tensors(self.optimizer, self.names)
+        tensors |= optimizer_tensors(self.optimizers[0], self.names) | moments
         save_state(self.path, tensors, {"step": self.step, "seconds": self.seconds, "made_for": self.made_for})

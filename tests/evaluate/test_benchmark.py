@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from motion_transfer.evaluate.benchmark import Case, follow, following_cases, paired_interval
+from motion_transfer.evaluate.benchmark import Case, follow, following_cases
 from motion_transfer.types import Clip
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.palette import held_out
@@ -58,10 +58,3 @@ def test_a_frozen_or_backward_render_does_not(cases: list[Case]) -> None:
 def test_the_reference_itself_is_not_the_asked_object(cases: list[Case]) -> None:
     for case in cases:
         assert follow(case, case.reference()).cosine < 0.3
-
-
-def test_the_interval_holds_the_mean_and_shrinks() -> None:
-    low, high = paired_interval([0.1, 0.3, 0.2, 0.4])
-    assert 0.1 <= low < 0.25 < high <= 0.4
-    narrow = paired_interval([0.1, 0.3, 0.2, 0.4] * 25)
-    assert narrow[1] - narrow[0] < high - low

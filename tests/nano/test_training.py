@@ -15,9 +15,11 @@ def _module() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 3))
 
 
-def _train(path: Path, steps: int) -> nn.Module:
+def _train(path: Path, steps: int, muon: bool = False) -> nn.Module:
     module = _module()
-    run = Run(module, [{"params": list(module.parameters()), "weight_decay": 0.01}], path, minutes=1, ema_decay=0.9)
+    matrices = [module[0].weight] if muon else []
+    rest = [p for p in module.parameters() if not any(p is m for m in matrices)]
+    run = Run(module, [{"params": rest, "weight_decay": 0.01}], path, matrices=matrices, minutes=1, ema_decay=0.9)
     for _ in range(steps):
         x = torch.randn(5, 4, generator=torch.Generator().manual_seed(run.step))
         run.update(module(x).square().mean(), 1e-2, {"loss": 1.0})
@@ -25,10 +27,11 @@ def _train(path: Path, steps: int) -> nn.Module:
     return module
 
 
-def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    _train(tmp_path / "whole.safetensors", 6)
-    _train(tmp_path / "parts.safetensors", 2)
-    _train(tmp_path / "parts.safetensors", 4)
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path, muon: bool) -> None:
+    _train(tmp_path / "whole.safetensors", 6, muon)
+    _train(tmp_path / "parts.safetensors", 2, muon)
+    _train(tmp_path / "parts.safetensors", 4, muon)
     whole, facts = load_state(tmp_path / "whole.safetensors")
     parts, facts_parts = load_state(tmp_path / "parts.safetensors")
     assert facts["step"] == facts_parts["step"] == 6

@@ -175,7 +175,7 @@ def draw(scenes: Sequence[Scene], size_px: int, *, frames: Sequence[int] | None 
 
 
 def draw_masks(scene: Scene, size_px: int, frames: Sequence[int] | None = None) -> Tensor:
-    """True masks of the objects in some frames (default all), `(num_things, T, H, W)` bool, ignoring what hides them."""
+    """True masks of the objects in some frames (default all), `(num_things, T, H, W)` bool, whatever hides them."""
     frames = list(range(scene.num_frames)) if frames is None else list(frames)
     masks = []
     for thing in scene.things:

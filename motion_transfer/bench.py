@@ -1,0 +1,145 @@
+"""The benchmark: every method on every clip, resumable by clip, with a table and a contact sheet per method."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from motion_transfer.atomic import replacing
+from motion_transfer.contenders import Case, Contender, show
+from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
+from motion_transfer.evaluate.tables import CLIP, PROMPT, Column, markdown_table, row_of, summary
+from motion_transfer.pipeline import Studio
+from motion_transfer.types import Clip, RenderSpec, Work
+from motion_transfer.video.frames import contact_sheet, save_png
+from motion_transfer.video.io import read_clip, write_clip
+
+BASELINE, CEILING = "bare", "ceiling"
+COLUMNS = (
+    Column(name="motion_fidelity", title="fidelity", of_ceiling=True),
+    Column(name="trajectory_agreement", title="path agreement"),
+    Column(name="leakage", title="leakage", higher_is_better=False),
+    Column(name="color_right", title="color"),
+    Column(name="shape_right", title="shape"),
+    Column(name="tuning_s", title="tuning s", digits=0, higher_is_better=False),
+)
+SHEET_CLIPS, SHEET_FRAMES = 12, 9
+RENDERED_BY = tuple(f"motion_transfer.{name}" for name in (
+    "methods.fym_heads", "methods.fym_tune", "methods.ditflow", "model.sampling", "lora.algebra", "lora.attach",
+    "video.frames", "evaluate.motionbench",
+))  # fmt: skip
+MEASURED_BY = ("motion_transfer.evaluate.report", "motion_transfer.evaluate.motionbench")
+
+
+@lru_cache(maxsize=256)  # sources and weights do not change while a benchmark runs
+def _stamp(modules: tuple[str, ...], folder: Path, settings: str) -> str:
+    return stamp(modules=modules, folders=[folder], settings=json.loads(settings))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What is measured, and where results and renders go.
+
+    Attributes:
+        studio: with the base.
+        contenders: methods; `bare` is what the others are compared with.
+        cases: clips.
+        prompts_per_case: how many of each clip's prompts are rendered.
+        render: settings of the renders; each gets its own prompt.
+        results: JSON file; the table and the sheets go beside it.
+        renders: folder of the rendered clips, kept so that new measures need no new renders.
+    """
+
+    studio: Studio
+    contenders: Sequence[Contender]
+    cases: Sequence[Case]
+    prompts_per_case: int
+    render: RenderSpec
+    results: Path
+    renders: Path
+
+    def _made_by(self, contender: Contender) -> str:
+        """A hash of the code, weights and settings that a contender's renders follow from."""
+        settings = {"contender": contender.settings(), "render": asdict(self.render),
+                    "precision": self.studio.base.precision}  # fmt: skip
+        return _stamp(RENDERED_BY, self.studio.base.spec.folder, json.dumps(settings, sort_keys=True))
+
+    def _clip_paths(self, contender: Contender, case: Case) -> list[Path]:
+        """Where a case's renders lie."""
+        folder = self.renders / f"{contender.name}-{self._made_by(contender)}"
+        stem = case.name.replace("/", "-")
+        return [folder / f"{stem}-{i}.mp4" for i in range(len(case.prompts[: self.prompts_per_case]))]
+
+    def _shown(self, contender: Contender, case: Case) -> Work[tuple[list[Clip], dict[str, float]]]:
+        """A case's renders and seconds, from disk where they are."""
+        paths = self._clip_paths(contender, case)
+        facts = paths[0].with_suffix(".json")
+        if not (facts.is_file() and all(path.is_file() for path in paths)):
+            specs = [replace(self.render, prompt=prompt) for prompt in case.prompts[: len(paths)]]
+            shown = yield from show(self.studio, contender, case, specs)
+            paths[0].parent.mkdir(parents=True, exist_ok=True)
+            for path, clip in zip(paths, shown.clips, strict=True):
+                write_clip(clip, path)
+            with replacing(facts) as partial:
+                partial.write_text(json.dumps({"tuning_s": shown.tuning_s, "rendering_s": shown.rendering_s}))
+        return [read_clip(path) for path in paths], json.loads(facts.read_text())
+
+    def _rows(self, contender: Contender, case: Case) -> Work[list[Row]]:
+        clips, seconds = yield from self._shown(contender, case)
+        reference, rows = case.reference(), []
+        for clip, prompt in zip(clips, case.prompts, strict=False):
+            report = self.studio.judge(reference, clip, prompt=prompt, scene=case.scene)
+            rows.append({"method": contender.name, "made_by": self._made_by(contender), CLIP: case.name,
+                         "kind": case.kind, PROMPT: prompt, **seconds, **row_of(report)})  # fmt: skip
+        return rows
+
+    def table(self) -> ResultFile:
+        """The results so far; they count for the code that measures, and each row for the code that rendered."""
+        return ResultFile(self.results, _stamp(MEASURED_BY, self.studio.base.spec.folder, "{}"))
+
+    def _rows_of(self, table: ResultFile, contender: Contender) -> dict[str, Row]:
+        """A contender's rows on this benchmark's clips, as far as they are done."""
+        made_by, clips = self._made_by(contender), {case.name for case in self.cases}
+        return {key: row for key, row in table.rows.items()
+                if row["method"] == contender.name and row["made_by"] == made_by and row[CLIP] in clips}  # fmt: skip
+
+    def work(self) -> Work[str]:
+        """Does what is not done yet; returns the table as Markdown, which lies beside the results."""
+        table = self.table()
+        for case in self.cases:
+            for contender in self.contenders:
+                if contender.true and not case.targets:
+                    continue
+                count = len(self._clip_paths(contender, case))
+                keys = dict.fromkeys(f"{contender.name}/{case.name}/{i}" for i in range(count)).keys()
+                if not keys <= self._rows_of(table, contender).keys():
+                    rows = yield from self._rows(contender, case)
+                    for key, row in zip(keys, rows, strict=True):
+                        table.add(key, row)
+        text = self._markdown(table)
+        with replacing(self.results.with_suffix(".md")) as partial:
+            partial.write_text(text)
+        yield from self._sheets()
+        return text
+
+    def _markdown(self, table: ResultFile) -> str:
+        rows = {c.name: list(self._rows_of(table, c).values()) for c in self.contenders}
+        rows = {name: of_method for name, of_method in rows.items() if of_method}
+        ceiling = CEILING if CEILING in rows else None
+        cells = summary(rows, [column.name for column in COLUMNS], BASELINE, ceiling=ceiling)
+        return markdown_table(cells, COLUMNS, unranked=[CEILING]) + f"\n\nStamp {table.stamp}.\n"
+
+    def _sheets(self) -> Work[None]:
+        """A picture per method: references and first renders, one below the other."""
+        for contender in self.contenders:
+            clips: list[Clip] = []
+            for case in self.cases[:: max(1, len(self.cases) // SHEET_CLIPS)][:SHEET_CLIPS]:
+                if not (contender.true and not case.targets):
+                    shown, _ = yield from self._shown(contender, case)
+                    clips += [self.studio.fit(case.reference()), shown[0]]
+            if clips:
+                name = f"{self.results.stem}-{contender.name}.png"
+                save_png(contact_sheet(clips, columns_frames=SHEET_FRAMES, scale=1), self.results.with_name(name))

@@ -1,0 +1,139 @@
+"""What the benchmark compares: ours, the bare base, published methods, and true renders as the ceiling."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from motion_transfer.errors import BadSpec
+from motion_transfer.evaluate.clip_folder import FolderCase
+from motion_transfer.evaluate.motionbench import SIZE_PX, BenchCase
+from motion_transfer.methods.ditflow import FlowGuidance, follow_attention_flow
+from motion_transfer.pipeline import Studio
+from motion_transfer.types import Clip, Lora, RenderSpec, TuneSpec, Work
+from motion_transfer.video.synth.draw import draw
+from motion_transfer.video.synth.scene import FPS
+
+Case = BenchCase | FolderCase
+NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off")
+MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A way to show a reference's motion on new content.
+
+    Attributes:
+        name: short, for tables and files.
+        learns: settings of its tuning; None if it learns nothing.
+        dense: learns on all latent frames, however many the base has.
+        guides: settings of its guidance while rendering; None if it does not guide.
+        true: not a method, but the procedural world's own render of the motion with the asked content.
+    """
+
+    name: str
+    learns: TuneSpec | None = None
+    dense: bool = False
+    guides: FlowGuidance | None = None
+    true: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """Everything its renders follow from, beside the base."""
+        return asdict(self)
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender(name="ceiling", true=True),
+        Contender(name="bare"),
+        Contender(name="naive", learns=NAIVE, dense=True),
+        Contender(name="motiondirector", learns=MOTION_DIRECTOR, dense=True),
+        Contender(name="ditflow", guides=FlowGuidance()),
+        Contender(name="ours", learns=TuneSpec()),
+    )
+}
+
+
+def chosen(names: Sequence[str]) -> list[Contender]:
+    """Contenders by name.
+
+    Raises:
+        BadSpec: one is unknown.
+    """
+    unknown = [name for name in names if name not in CONTENDERS]
+    if unknown:
+        raise BadSpec(f"methods are {', '.join(CONTENDERS)}, but {unknown[0]!r} is asked for; choose among them.")
+    return [CONTENDERS[name] for name in names]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """Renders of one case, one per spec, and how long they took."""
+
+    clips: tuple[Clip, ...]
+    tuning_s: float
+    rendering_s: float
+
+
+def _learned(studio: Studio, contender: Contender, case: Case) -> Work[Lora | None]:
+    if contender.learns is None:
+        return None
+    reference = case.reference()
+    spec = replace(contender.learns, caption=reference.caption)
+    if contender.dense:
+        spec = replace(spec, sparse_latents=studio.base.num_latents)
+    return (yield from studio.tune_work(reference, spec)).lora
+
+
+def _true_render(case: Case, prompt: str) -> Clip:
+    target = next(target for target in case.targets if target.prompt == prompt)
+    assert isinstance(case, BenchCase)
+    return Clip(frames_THWC=draw([target.scene(case)], SIZE_PX)[0].numpy(), fps=FPS, caption=prompt)
+
+
+def _renderer(
+    studio: Studio, contender: Contender, case: Case, lora: Lora | None
+) -> Callable[[RenderSpec], Work[Clip]]:
+    guides = contender.guides
+    if guides is None:
+        return lambda spec: studio.render_work(lora, spec)
+    latents = studio.base.codec.encode(studio.fit(case.reference()))
+    return lambda spec: follow_attention_flow(studio.base, latents, spec, guides)
+
+
+def show(studio: Studio, contender: Contender, case: Case, specs: Sequence[RenderSpec]) -> Work[Shown]:
+    """Shows a case's motion as each spec asks; what is learned is learned once."""
+    if contender.true:
+        clips = tuple(_true_render(case, spec.prompt) for spec in specs)
+        return Shown(clips=clips, tuning_s=0.0, rendering_s=0.0)
+    begin = time.monotonic()
+    lora = yield from _learned(studio, contender, case)
+    tuned = time.monotonic()
+    render, clips_so_far = _renderer(studio, contender, case, lora), []
+    for spec in specs:
+        clips_so_far.append((yield from render(spec)))
+    return Shown(clips=tuple(clips_so_far), tuning_s=tuned - begin, rendering_s=time.monotonic() - tuned)
+
+
+def with_seconds(studio: Studio, contender: Contender, case: Case, seconds: float) -> Contender:
+    """The contender with as many steps as fit into some seconds of tuning, both stages in their own proportion.
+
+    Heads and encoding count as well. Measured on one case, so that all cases get the same number of steps.
+    """
+    if contender.learns is None:
+        return contender
+    few = replace(contender.learns, spatial_steps=min(20, contender.learns.spatial_steps), temporal_steps=20)
+    if contender.dense:
+        few = replace(few, sparse_latents=studio.base.num_latents)
+    took_s = studio.tune(case.reference(), few).seconds
+    each = {"spatial": took_s["spatial"] / max(1, few.spatial_steps), "temporal": took_s["temporal"] / 20}
+    whole_s = contender.learns.spatial_steps * each["spatial"] + contender.learns.temporal_steps * each["temporal"]
+    factor = max(0.0, seconds - took_s["heads"] - took_s["encode"]) / whole_s
+    return replace(contender, learns=replace(
+        contender.learns,
+        spatial_steps=round(factor * contender.learns.spatial_steps),
+        temporal_steps=max(1, round(factor * contender.learns.temporal_steps)),
+    ))  # fmt: skip

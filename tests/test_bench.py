@@ -1,0 +1,117 @@
+"""The benchmark on a toy base: every method runs, a killed bench goes on, the table and sheets are there."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from motion_transfer import contenders as contenders_module
+from motion_transfer.bench import Bench
+from motion_transfer.contenders import CONTENDERS, Contender, chosen, with_seconds
+from motion_transfer.errors import BadSpec
+from motion_transfer.evaluate.clip_folder import FolderCase, folder_cases
+from motion_transfer.evaluate.motionbench import quick_cases
+from motion_transfer.model.base import VideoBase
+from motion_transfer.pipeline import Studio, drive
+from motion_transfer.types import Clip, RenderSpec
+from motion_transfer.video.io import write_clip
+
+
+@pytest.fixture
+def studio(tiny_base: VideoBase, tiny_base_folder: Path) -> Studio:
+    studio = Studio(base=str(tiny_base_folder), precision="fp32")
+    studio.__dict__["base"] = tiny_base
+    return studio
+
+
+@pytest.fixture
+def cases(square_clip: Clip, tmp_path: Path) -> tuple[FolderCase, ...]:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(square_clip, folder / name)
+    with open(folder / "captions.csv", "w", newline="") as handle:
+        rows = [["file", "caption", "prompt", "prompt2"]]
+        rows += [[n, "a red square", "a blue circle", "a green star"] for n in ("a.mp4", "b.mp4")]
+        csv.writer(handle).writerows(rows)
+    return folder_cases(folder)
+
+
+def _short(contender: Contender) -> Contender:
+    if contender.learns is None:
+        return contender
+    few = replace(contender.learns, spatial_steps=min(1, contender.learns.spatial_steps), temporal_steps=1, rank=2)
+    return replace(contender, learns=few)
+
+
+def _bench(studio: Studio, cases: tuple, tmp_path: Path, names: str) -> Bench:
+    return Bench(studio=studio, contenders=[_short(c) for c in chosen(names.split(","))], cases=cases,
+                 prompts_per_case=2, render=RenderSpec(steps=1), results=tmp_path / "out" / "bench.json",
+                 renders=tmp_path / "renders")  # fmt: skip
+
+
+def test_all_methods_on_a_folder_of_clips(studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    bench = _bench(studio, cases, tmp_path, ",".join(CONTENDERS))
+    text = drive(bench.work())
+    table = bench.table()
+    methods = [name for name in CONTENDERS if name != "ceiling"]  # nobody knows the truth of real clips
+    assert set(table.rows) == {f"{m}/{c.name}/{i}" for m in methods for c in cases for i in range(2)}
+    assert all(f"| {name} " in text for name in methods) and "| ceiling " not in text and table.stamp in text
+    assert (tmp_path / "out" / "bench.md").read_text() == text
+    assert {p.stem for p in (tmp_path / "out").glob("*.png")} == {f"bench-{name}" for name in methods}
+    assert table.rows["naive/a.mp4/0"]["tuning_s"] > 10 * table.rows["bare/a.mp4/0"]["tuning_s"]
+
+
+def test_a_killed_bench_goes_on(
+    studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    bench = _bench(studio, cases, tmp_path, "bare,ours")
+    learn, learned = contenders_module._learned, []
+
+    def once(studio: Studio, contender: Contender, case: FolderCase):
+        learned.append((contender.name, case.name))
+        if len(learned) == 4:
+            raise KeyboardInterrupt
+        return (yield from learn(studio, contender, case))
+
+    monkeypatch.setattr(contenders_module, "_learned", once)
+    with pytest.raises(KeyboardInterrupt):
+        drive(bench.work())
+    assert len(bench.table().rows) == 6
+    before = json.loads(bench.results.read_text())["rows"]
+    drive(bench.work())
+    assert learned[3:] == [("ours", "b.mp4")] * 2
+    after = json.loads(bench.results.read_text())["rows"]
+    assert len(after) == 8 and all(after[key] == row for key, row in before.items())
+
+
+def test_the_ceiling_is_a_true_render(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    bench = _bench(studio, quick_cases()[3:4], tmp_path, "ceiling,bare")
+    drive(bench.work())
+    rows = bench.table().rows
+    ceiling = [row for row in rows.values() if row["method"] == "ceiling"]
+    assert len(ceiling) == 2 and all(row["motion_fidelity"] > 0.8 and row["color_right"] == 1.0 for row in ceiling)
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(BadSpec, match="motiondirector"):
+        chosen(["ours", "magic"])
+
+
+def test_seconds_become_steps(studio: Studio, cases: tuple[FolderCase, ...]) -> None:
+    """More seconds, more steps, in the proportion of the two stages; what learns nothing stays."""
+    short, long = (with_seconds(studio, CONTENDERS["ours"], cases[0], seconds) for seconds in (2.0, 40.0))
+    assert short.learns is not None and long.learns is not None and CONTENDERS["ours"].learns is not None
+    assert long.learns.temporal_steps > 4 * short.learns.temporal_steps > 0
+    own = CONTENDERS["ours"].learns
+    assert long.learns.spatial_steps / long.learns.temporal_steps == pytest.approx(
+        own.spatial_steps / own.temporal_steps, rel=0.05
+    )
+    assert with_seconds(studio, CONTENDERS["bare"], cases[0], 9.0) == CONTENDERS["bare"]
