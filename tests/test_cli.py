@@ -14,8 +14,8 @@ import cv2
 import pytest
 import torch
 
-from motion_transfer import cli
-from motion_transfer.cli import main
+from motion_transfer.cli import main, work
+from motion_transfer.cli.shared import Meter, app
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec, TuneSpec
 from motion_transfer.video.io import read_clip, write_clip
@@ -84,7 +84,7 @@ def test_heads_draws_a_picture(clip_path: str, base: list[str], tmp_path: Path) 
     ("command", "specs"), [("transfer", (TuneSpec, RenderSpec)), ("tune", (TuneSpec,)), ("render", (RenderSpec,))]
 )
 def test_every_setting_is_a_flag_with_the_specs_default(command: str, specs: tuple[type, ...]) -> None:
-    callback = next(c.callback for c in cli.app.registered_commands if (c.name or c.callback.__name__) == command)
+    callback = next(c.callback for c in app.registered_commands if (c.name or c.callback.__name__) == command)
     flags = {name: getattr(p.default, "default", p.default) for name, p in signature(callback).parameters.items()}
     for spec in specs:
         settings = asdict(spec())
@@ -203,12 +203,12 @@ def test_interrupted(
 ) -> None:  # fmt: skip
     """Ctrl-C in any stage: 130, a word about it, no traceback, no half-written file; a learned motion is kept."""
 
-    class Interrupting(cli.Meter):
+    class Interrupting(Meter):
         def __call__(self, progress: object) -> None:
             if progress.stage == stage:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "Meter", Interrupting)
+    monkeypatch.setattr(work, "Meter", Interrupting)
     arguments = ["transfer", clip_path, "--prompt", "x", "--steps", "2", *base, *SHORT]
     assert main([*arguments, "--out", str(tmp_path / "out.mp4"), "--json", str(tmp_path / "out.json")]) == 130
     assert capsys.readouterr().err.strip().endswith("interrupted")
@@ -222,7 +222,7 @@ def test_a_full_disk_is_one_line(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli, "save_lora", full)
+    monkeypatch.setattr(work, "save_lora", full)
     assert main(["tune", clip_path, "--out", str(tmp_path / "m"), *base, *SHORT]) == 2
     assert "No space left" in capsys.readouterr().err.splitlines()[-1]
 

@@ -1,0 +1,131 @@
+"""The commands that measure: does motion arrive, which method is best, how long does the job take."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from motion_transfer.bench import Bench
+from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
+from motion_transfer.contenders import CONTENDERS, chosen, with_seconds
+from motion_transfer.errors import BadClip
+from motion_transfer.evaluate.benchmark import follow as follow_case
+from motion_transfer.evaluate.benchmark import following_cases
+from motion_transfer.evaluate.clip_folder import folder_cases
+from motion_transfer.evaluate.motionbench import bench_cases, quick_cases
+from motion_transfer.evaluate.tables import paired_interval
+from motion_transfer.flags import with_settings
+from motion_transfer.model.catalog import ASSETS
+from motion_transfer.pipeline import Studio, drive
+from motion_transfer.types import RenderSpec, TuneSpec
+from motion_transfer.video.frames import contact_sheet, save_png
+
+BENCH_ARMS = ("lora", "bare", "lora_strict", "bare_strict")  # strict: 0 where the shape is not the asked one
+
+
+@app.command()
+@with_settings(tune=TuneSpec, render=RenderSpec, left_out=("caption", "prompt"))
+def follow(
+    tune: TuneSpec,
+    render: RenderSpec,
+    count: Annotated[int, typer.Option(min=1, help="Number of generated clips.")] = 12,
+    precision: PrecisionOpt = "nf4",
+    results: Annotated[Path, typer.Option(help="Folder of follow.json and follow.png.")] = Path("docs/results"),
+) -> None:
+    """Does the motion arrive? True paths against renders with the LoRA and without, same seeds."""
+    prepare(results / "follow.json")
+    studio = Studio(precision=precision)
+    rows, clips = [], []
+    for case in following_cases(count):
+        reference, spec = case.reference(), replace(render, prompt=case.prompt)
+        tuned = studio.tune(reference, replace(tune, caption=reference.caption), on_progress=Meter())
+        ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
+        row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt, "seconds": tuned.seconds}
+        for arm, render_of in (("lora", ours), ("bare", bare)):
+            found = follow_case(case, render_of)
+            row |= {arm: found.cosine, f"{arm}_strict": found.strict}
+        rows.append(row)
+        clips += [reference, ours, bare]
+        figures = "  ".join(f"{arm} {row[arm]:.3f}" for arm in BENCH_ARMS)
+        print(f"{case.number + 1}/{count} {case.scene.motion}: {figures}", flush=True)
+    means = {arm: sum(row[arm] for row in rows) / count for arm in BENCH_ARMS}
+    interval = paired_interval([row["lora"] - row["bare"] for row in rows])
+    figures = "  ".join(f"{arm} {means[arm]:.3f}" for arm in BENCH_ARMS)
+    print(f"{figures}  difference in {interval[0]:.3f} to {interval[1]:.3f}")
+    facts = {"base": studio.base.hash, "precision": precision, "tune": asdict(tune), "render": asdict(render)}
+    write_json(results / "follow.json", {**facts, "means": means, "difference_95": interval, "clips": rows})
+    save_png(contact_sheet(clips, columns_frames=9, scale=2), results / "follow.png")
+
+
+@app.command()
+@with_settings(render=RenderSpec, left_out=("prompt", "strength"))
+def bench(
+    render: RenderSpec,
+    methods: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(CONTENDERS)}.")] = ",".join(CONTENDERS),
+    clips: Annotated[str, typer.Option(help="motionbench, or a folder of clips with captions.csv.")] = "motionbench",
+    quick: Annotated[bool, typer.Option(help="Twelve clips of all kinds instead of all.")] = False,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts per clip, at most.")] = 2,
+    seconds: Annotated[float, typer.Option(min=0, help="Tuning time of every method; 0 for its own steps.")] = 0.0,
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+    results: Annotated[Path, typer.Option("--json", help="Results; table and sheets go beside it.")] = Path(
+        "docs/results/motionbench.json"
+    ),
+    renders: Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")] = Path("bench-renders"),
+) -> None:
+    """Compares methods of motion transfer on clips with known motion; goes on where it stopped."""
+    prepare(results)
+    studio = Studio(base=base, precision=precision)
+    cases = (quick_cases() if quick else bench_cases()) if clips == "motionbench" else folder_cases(clips)
+    contenders = chosen(methods.split(","))
+    if seconds:
+        contenders = [with_seconds(studio, contender, cases[0], seconds) for contender in contenders]
+    plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts, render=render,
+                 results=results, renders=renders)  # fmt: skip
+    if plan.table().started_over:
+        print(plan.table().started_over, file=sys.stderr)
+    print(drive(plan.work(), Meter()))
+
+
+def _timed_transfer(clip: Path, prompt: str) -> dict[str, Any]:
+    """The whole job at its defaults in a process of its own, as a user starts it."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, facts = Path(folder) / "out.mp4", Path(folder) / "out.json"
+        begin = time.monotonic()
+        subprocess.run([sys.executable, "-m", "motion_transfer", "transfer", str(clip), "--prompt", prompt, "--out",
+                        str(out), "--json", str(facts)], check=True, capture_output=True)  # fmt: skip
+        whole_s = time.monotonic() - begin
+        found = json.loads(facts.read_text())
+    return {"clip": clip.name, "seconds": whole_s, "peak_memory_mb": found["peak_memory_mb"],
+            "stages": found["seconds"], "spec": found["spec"]}  # fmt: skip
+
+
+@app.command()
+def timing(
+    clips: Annotated[Path, typer.Option(help="Folder of reference clips.")] = ASSETS / "clips",
+    count: Annotated[int, typer.Option(min=1, help="How many of them, evenly chosen.")] = 4,
+    prompt: Annotated[str, typer.Option(help="What the renders show.")] = "a red star on a gray background",
+    results: Annotated[Path, typer.Option("--json", help="Results.")] = Path("docs/results/timing.json"),
+) -> None:
+    """How long the whole job takes at default settings, and how much memory."""
+    prepare(results)
+    found = sorted(clips.glob("*.mp4"))
+    if not found:
+        raise BadClip(f"a folder of mp4 clips is expected, but {clips} has none; choose another folder.")
+    rows = []
+    for clip in found[:: max(1, len(found) // count)][:count]:
+        rows.append(_timed_transfer(clip, prompt))
+        print(f"{clip.name}: {rows[-1]['seconds']:.0f} s, {rows[-1]['peak_memory_mb']:.0f} MB", flush=True)
+    machine = {"processor": platform.machine(), "cores": os.cpu_count()}
+    write_json(results, {"machine": machine, "slowest_seconds": max(row["seconds"] for row in rows),
+                         "most_memory_mb": max(row["peak_memory_mb"] for row in rows), "clips": rows})  # fmt: skip

@@ -1,0 +1,144 @@
+"""The commands of the job itself: transfer, and its single steps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from motion_transfer.cli.shared import (
+    BaseOpt,
+    ClipArg,
+    EndOpt,
+    JsonOpt,
+    Meter,
+    PrecisionOpt,
+    StartOpt,
+    app,
+    prepare,
+    print_report,
+    why_missing,
+    write_json,
+)
+from motion_transfer.flags import with_settings
+from motion_transfer.lora.files import load_lora, save_lora
+from motion_transfer.model.memory import peak_memory_mb
+from motion_transfer.pipeline import Studio, prompt_of, scene_of
+from motion_transfer.types import RenderSpec, TuneSpec
+from motion_transfer.video.frames import save_png
+from motion_transfer.video.io import read_clip, write_clip
+from motion_transfer.video.overlay import head_map_picture
+
+
+@app.command()
+@with_settings(tune=TuneSpec, render=RenderSpec, required=("prompt",))
+def transfer(
+    clip: ClipArg,
+    tune: TuneSpec,
+    render: RenderSpec,
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+    start: StartOpt = 0.0,
+    end: EndOpt = None,
+    out: Annotated[Path, typer.Option(help="The rendered video (mp4); the LoRA goes beside it.")] = Path(
+        "transfer.mp4"
+    ),
+    json_path: JsonOpt = None,
+) -> None:
+    """The whole job: clip in, motion learned, new video out."""
+    lora_path = out.with_suffix(".safetensors")
+    prepare(out, lora_path, json_path, inputs=(clip,), video=out)
+    studio = Studio(base=base, precision=precision)
+    reference = studio.read(clip, start_s=start, end_s=end, caption=tune.caption)
+    scene = scene_of(clip) if start == 0.0 and end is None else None
+    result = studio.transfer(
+        reference, tune, render, scene=scene, on_progress=Meter(),
+        on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
+    )  # fmt: skip
+    write_clip(result.render, out, comment=json.dumps({"render": asdict(render)}))
+    print(f"video: {out}\nlora: {lora_path}")
+    print_report(result.report)
+    write_json(
+        json_path,
+        {
+            "seconds": result.seconds,
+            "peak_memory_mb": peak_memory_mb(),
+            "report": result.report.as_json(),
+            "why_missing": why_missing(result.report),
+            "lora": str(lora_path),
+            "video": str(out),
+            "spec": {"base": base, "precision": precision, "tune": asdict(tune), "render": asdict(render)},
+        },
+    )
+
+
+@app.command("tune")
+@with_settings(spec=TuneSpec)
+def tune_clip(
+    clip: ClipArg,
+    out: Annotated[Path, typer.Option(help="The LoRA file to write.")],
+    spec: TuneSpec,
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+    start: StartOpt = 0.0,
+    end: EndOpt = None,
+    json_path: JsonOpt = None,
+) -> None:
+    """Learns a clip's motion as a LoRA file."""
+    prepare(out, json_path, inputs=(clip,))
+    studio = Studio(base=base, precision=precision)
+    reference = studio.read(clip, start_s=start, end_s=end, caption=spec.caption)
+    tuned = studio.tune(reference, spec, on_progress=Meter())
+    save_lora(tuned.lora, out)
+    write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
+                            "spec": {"base": base, "precision": precision, "tune": asdict(spec)}})  # fmt: skip
+
+
+@app.command("render")
+@with_settings(spec=RenderSpec, required=("prompt",))
+def render_prompt(
+    out: Annotated[Path, typer.Option(help="The video file to write.")],
+    spec: RenderSpec,
+    lora: Annotated[Path | None, typer.Option(help="The motion; none renders the bare base.")] = None,
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+) -> None:
+    """Renders a prompt with a learned motion."""
+    prepare(out, inputs=(lora,), video=out)
+    motion = load_lora(lora) if lora is not None else None
+    clip = Studio(base=base, precision=precision).render(motion, spec, on_progress=Meter())
+    write_clip(clip, out, comment=json.dumps({"render": asdict(spec)}))
+
+
+@app.command()
+def judge(
+    reference: ClipArg,
+    generated: Annotated[Path, typer.Argument(help="The render.")],
+    prompt: Annotated[str, typer.Option(help="What the render shows; left out, what the file itself says.")] = "",
+    caption: Annotated[str, typer.Option(help="What the reference shows.")] = "",
+    json_path: JsonOpt = None,
+) -> None:
+    """Measures a render against its reference."""
+    prepare(json_path, inputs=(reference, generated))
+    report = Studio().judge(read_clip(reference, caption=caption), read_clip(generated),
+                            prompt=prompt or prompt_of(generated), scene=scene_of(reference))  # fmt: skip
+    print_report(report)
+    write_json(json_path, {"report": report.as_json(), "why_missing": why_missing(report)})
+
+
+@app.command()
+def heads(
+    clip: ClipArg,
+    out: Annotated[Path, typer.Option(help="The picture to write (PNG).")],
+    caption: Annotated[str, typer.Option(help="What the clip shows.")] = "",
+    base: BaseOpt = "nano",
+    precision: PrecisionOpt = "nf4",
+) -> None:
+    """Draws which attention heads are spatial and which temporal on a clip."""
+    prepare(out, inputs=(clip,))
+    studio = Studio(base=base, precision=precision)
+    head_map = studio.heads(studio.read(clip), TuneSpec(caption=caption), on_progress=Meter())
+    save_png(head_map_picture(head_map), out)
