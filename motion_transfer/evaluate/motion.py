@@ -6,111 +6,18 @@ Lengths are fractions of the frame width, so clips of different sizes can be com
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
-import cv2
 import numpy as np
 
+from motion_transfer.evaluate.tracks import track_points
 from motion_transfer.types import Clip
 
-TRACK_PX = 256  # clips are tracked at this width; 64-pixel clips are enlarged four times
 STEP_S = 0.25  # over which displacements are compared
 STILL_STEP = 0.25 / 64  # a quarter of the procedural world's pixel: a smaller displacement is static
 STILL_TRACK = 0.02  # a track that stays this near to its place in the middle frame is static
 MIN_MOVING = 0.1  # of its steps: a track with fewer that are not static is static too
 TRUE_STEP = 0.01  # a smaller true displacement has no direction to agree with
 MIN_LIFE = 0.25  # of the clip: shorter tracks, and shorter shared lives, are not compared
-_WINDOW = (25, 25)
-_PYRAMID_LEVELS = 3
-_MAX_RETURN_PX = 1.0  # forward-backward error at TRACK_PX
-_MIN_TEXTURE = 1.5e-4  # smallest eigenvalue of the gradient matrix, of colors in 0..1, as OpenCV scales it
-_FLAT_CHANGE = 12.0  # of 255: a flat place whose color changes more was passed by something
-_MAX_CORNERS = 120
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Tracks:
-    """Points followed through a clip.
-
-    `tracks_PT2` are places in frame widths from the frame's center (x right, y down), trusted where `valid_PT`.
-    `textured_P` is false for places too flat to follow: these are seen to stay as they are, which is weaker
-    evidence of rest than a textured place that stays.
-    """
-
-    tracks_PT2: np.ndarray
-    valid_PT: np.ndarray
-    textured_P: np.ndarray
-
-
-def _enlarged(clip: Clip) -> np.ndarray:
-    """Frames `(T, h, TRACK_PX, 3)` uint8. Colors stay: two of them can be equally bright."""
-    height, width = clip.frames_THWC.shape[1:3]
-    size = (TRACK_PX, max(8, round(height * TRACK_PX / width)))
-    how = cv2.INTER_AREA if width > TRACK_PX else cv2.INTER_CUBIC
-    return np.stack([cv2.resize(frame, size, interpolation=how) for frame in clip.frames_THWC])
-
-
-def _seeds(frame_HWC: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Corners and a `grid` x `grid` lattice, `(P, 2)` float32 pixels; and which are textured enough to follow."""
-    height, width = frame_HWC.shape[:2]
-    channels = [cv2.GaussianBlur(channel, (0, 0), 1.0).astype(np.float32) / 255 for channel in cv2.split(frame_HWC)]
-    texture_HW = np.maximum.reduce([cv2.cornerMinEigenVal(channel, _WINDOW[0], ksize=3) for channel in channels])
-    richest = max(channels, key=lambda channel: float(channel.var()))
-    corners = cv2.goodFeaturesToTrack(richest, _MAX_CORNERS, 0.02, 5)
-    x, y = np.meshgrid((np.arange(grid) + 0.5) / grid * width, (np.arange(grid) + 0.5) / grid * height)
-    points = np.column_stack([x.ravel(), y.ravel()])
-    if corners is not None:
-        points = np.concatenate([corners.reshape(-1, 2), points])
-    at = points.astype(int)
-    return points.astype(np.float32), texture_HW[at[:, 1], at[:, 0]] > _MIN_TEXTURE
-
-
-def _follow(pixels_THWC: np.ndarray, seeds_P2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pyramidal Lucas-Kanade from the first frame on, each step checked by tracking back; stops when lost."""
-    num_frames, height, width = pixels_THWC.shape[:3]
-    places_TP2 = np.repeat(seeds_P2[None], num_frames, 0)
-    valid_TP = np.ones(places_TP2.shape[:2], dtype=bool)
-    step = partial(cv2.calcOpticalFlowPyrLK, winSize=_WINDOW, maxLevel=_PYRAMID_LEVELS)
-    for t in range(1, num_frames):
-        here = places_TP2[t - 1]
-        there, ahead, _ = step(pixels_THWC[t - 1], pixels_THWC[t], here, None)
-        again, back, _ = step(pixels_THWC[t], pixels_THWC[t - 1], there, None)
-        returned = np.hypot(*(again - here).T) < _MAX_RETURN_PX
-        inside = ((there >= 0) & (there < (width, height))).all(1)
-        valid_TP[t] = valid_TP[t - 1] & ahead[:, 0].astype(bool) & back[:, 0].astype(bool) & returned & inside
-        places_TP2[t] = np.where(valid_TP[t][:, None], there, here)
-    return places_TP2, valid_TP
-
-
-def _rest(pixels_THWC: np.ndarray, seeds_P2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flat places stay where they are, for as long as their color does."""
-    at = seeds_P2.astype(int)
-    color_TPC = pixels_THWC[:, at[:, 1], at[:, 0]].astype(np.float32)
-    unchanged = np.abs(color_TPC - color_TPC[0]).max(-1) < _FLAT_CHANGE
-    return np.repeat(seeds_P2[None], len(pixels_THWC), 0), np.logical_and.accumulate(unchanged, 0)
-
-
-def track_points(clip: Clip, *, grid: int = 12) -> Tracks:
-    """Follows points both ways from the middle frame (Lucas and Kanade 1981; pyramids: Bouguet 2000).
-
-    Departs from Motion Fidelity's reference script, which tracks a 55 x 55 grid with CoTracker.
-
-    Args:
-        clip: any size and length.
-        grid: points on each side of a lattice that is followed beside the corners.
-    """
-    pixels_THWC = _enlarged(clip)
-    middle = len(pixels_THWC) // 2
-    seeds_P2, textured_P = _seeds(pixels_THWC[middle], grid)
-    places_TP2 = np.empty((len(pixels_THWC), len(seeds_P2), 2))
-    valid_TP = np.empty(places_TP2.shape[:2], dtype=bool)
-    for span in (slice(middle, None), slice(middle, None, -1)):
-        for chosen, way in ((textured_P, _follow), (~textured_P, _rest)):
-            if chosen.any():
-                places_TP2[span, chosen], valid_TP[span, chosen] = way(pixels_THWC[span], seeds_P2[chosen])
-    height, width = pixels_THWC.shape[1:3]
-    tracks_TP2 = (places_TP2 - np.array([width / 2, height / 2])) / width
-    return Tracks(tracks_PT2=tracks_TP2.swapaxes(0, 1), valid_PT=valid_TP.T, textured_P=textured_P)
 
 
 def resample_path(path_T2: np.ndarray, num_frames: int) -> np.ndarray:
@@ -191,6 +98,11 @@ def motion_fidelity(reference: Clip, generated: Clip) -> float | None:
     can be the match of a static track but ask for none, since whether they move can't be seen. Like the
     paper's, the score is blind to where in the frame something moves, so unrelated clips often get a half.
 
+    On 40 true clips of the procedural world, ten of each kind, a clip scores 1.00 with itself, .965 with the
+    same motion shown with other content (camera .974, single .937, multiple .966, articulated .983), .50 frozen,
+    .52 with an unrelated clip (.28, .56, .68, .55), .29 reversed, and .61 as a cross-fade of its first and last
+    frames (.58 to .64): more than frozen, since a cross-fade's rest is true and some of its changes pass for motion.
+
     Whole clips are compared: the longer is resampled to the shorter one's number of frames.
 
     Returns:
@@ -208,6 +120,43 @@ def motion_fidelity(reference: Clip, generated: Clip) -> float | None:
         if found:
             averages.append(sum(found) / len(found))
     return sum(averages) / len(averages) if averages else None
+
+
+def _script_directions(clip: Clip, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Unit displacements `(P, num_frames - 1, 2)` from frame to frame, 0/0 where a point rests; and which are known."""
+    tracks = track_points(clip)
+    path_PT2 = np.where(tracks.valid_PT[..., None], tracks.tracks_PT2, np.nan)
+    step_PS2 = np.diff(np.stack([resample_path(path_T2, num_frames) for path_T2 in path_PT2]), axis=1)
+    length_PS1 = np.linalg.norm(step_PS2, axis=-1, keepdims=True)
+    unit_PS2 = np.divide(step_PS2, length_PS1, out=np.full_like(step_PS2, np.nan), where=length_PS1 > 0)
+    return np.nan_to_num(unit_PS2), ~np.isnan(unit_PS2[..., 0])
+
+
+def motion_fidelity_script(reference: Clip, generated: Clip) -> float | None:
+    """Motion Fidelity as its reference script computes it, for comparison with published figures only.
+
+    One direction only: each generated track's best match among the reference's, by the mean cosine of
+    displacements from frame to frame. As in the script, every drift has a direction however short, exact rest has
+    none (0/0, NaN), and the identity is subtracted from the matrix of matches, so that a track hardly ever
+    matches the one of the same number. NaN steps are dropped, and so are pairs that share fewer than `MIN_LIFE`
+    of the clip's. Departs from the script in the tracker (see `track_points`).
+
+    Whole clips are compared: the longer is resampled to the shorter one's number of frames.
+
+    Returns:
+        The score, or None if no pair of tracks moves together for long enough.
+    """
+    num_frames = min(reference.num_frames, generated.num_frames)
+    if num_frames < 2:
+        return None
+    (from_PS2, moves_PS), (to_QS2, moves_QS) = (_script_directions(clip, num_frames) for clip in (generated, reference))
+    total_PQ = np.einsum("psd,qsd->pq", from_PS2, to_QS2, optimize=True)
+    shared_PQ = moves_PS.astype(float) @ moves_QS.T.astype(float)
+    mean_PQ = np.divide(total_PQ, shared_PQ, out=np.full_like(total_PQ, -np.inf),
+                        where=shared_PQ >= max(1.0, MIN_LIFE * (num_frames - 1)))  # fmt: skip
+    best_P = (mean_PQ - np.eye(*mean_PQ.shape)).max(1, initial=-np.inf)
+    found = best_P[~np.isinf(best_P)]
+    return float(found.mean()) if len(found) else None
 
 
 def trajectory_agreement(true_T2: np.ndarray, found_T2: np.ndarray, fps: float) -> float | None:

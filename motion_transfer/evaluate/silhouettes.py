@@ -52,7 +52,7 @@ def normalized(mask_HW: np.ndarray, *, turn: float = 0.0, mirror: bool = False) 
     return canvas / np.linalg.norm(canvas)
 
 
-def _drawn(things: list[Thing], num_frames: int) -> np.ndarray:
+def drawn_masks(things: list[Thing], num_frames: int) -> np.ndarray:
     """Masks `(num_things, T, H, W)` of objects before a still camera."""
     still = (0.0,) * num_frames
     camera = Camera(kind="static", x=still, y=still, zoom=(1.0,) * num_frames, roll=still)
@@ -70,7 +70,7 @@ def _worn(mask_HW: np.ndarray) -> np.ndarray:
 def _shape_templates(kind: str) -> list[np.ndarray]:
     thing = Thing(kind=kind, color="black", size=0.6, shading="flat", path=((0.0, 0.0),), angles=(0.0,),
                   scales=(1.0,), facing=(1.0,))  # fmt: skip
-    mask = _drawn([thing], 1)[0, 0]
+    mask = drawn_masks([thing], 1)[0, 0]
     turns = [2 * math.pi * i / SHAPE_TURNS for i in range(SHAPE_TURNS)]
     mirrors = (False, True) if kind in DIRECTIONAL else (False,)
     looks = (mask, _worn(mask))
@@ -83,7 +83,7 @@ def _figure_templates(figure: str) -> list[np.ndarray]:
         gait = sample_gait(Random(seed), figure, POSES, kind)
         things.append(Thing(kind=figure, color="black", size=0.6, shading="flat", path=((0.0, 0.0),) * POSES,
                             angles=(0.0,) * POSES, scales=(1.0,) * POSES, facing=gait.facing, gait=gait))  # fmt: skip
-    masks = _drawn(things, POSES).reshape(-1, DRAWN_PX, DRAWN_PX)
+    masks = drawn_masks(things, POSES).reshape(-1, DRAWN_PX, DRAWN_PX)
     return [normalized(m, turn=turn, mirror=flip) for m in masks for flip in (False, True) for turn in FIGURE_TURNS]
 
 
