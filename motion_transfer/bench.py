@@ -20,7 +20,9 @@ from motion_transfer.video.io import read_clip, write_clip
 BASELINE, CEILING = "bare", "ceiling"
 COLUMNS = (
     Column(name="motion_fidelity", title="fidelity", of_ceiling=True),
-    Column(name="trajectory_agreement", title="path agreement"),
+    Column(name="trajectory_error", title="path error %", digits=1, higher_is_better=False),
+    Column(name="joint_error", title="joints deg", digits=1, higher_is_better=False),
+    Column(name="camera_error", title="camera error %", digits=1, higher_is_better=False),
     Column(name="leakage", title="leakage", higher_is_better=False),
     Column(name="color_right", title="color"),
     Column(name="shape_right", title="shape"),
@@ -91,7 +93,8 @@ class Bench:
         clips, seconds = yield from self._shown(contender, case)
         reference, rows = case.reference(), []
         for clip, prompt in zip(clips, case.prompts, strict=False):
-            report = self.studio.judge(reference, clip, prompt=prompt, scene=case.scene)
+            looks = next((target.looks for target in case.targets if target.prompt == prompt), None)
+            report = self.studio.judge(reference, clip, prompt=prompt, scene=case.scene, looks=looks)
             rows.append({"method": contender.name, "made_by": self._made_by(contender), CLIP: case.name,
                          "kind": case.kind, PROMPT: prompt, **seconds, **row_of(report)})  # fmt: skip
         return rows

@@ -295,11 +295,14 @@ class Studio:
         """`render_work`, driven to the end."""
         return drive(self.render_work(lora, spec), on_progress)
 
-    def judge(self, reference: Clip, generated: Clip, *, prompt: str = "", scene: Scene | None = None) -> Report:
-        """Measures a render against its reference; `scene` is the reference's truth, where it is known."""
+    def judge(
+        self, reference: Clip, generated: Clip, *, prompt: str = "", scene: Scene | None = None,
+        looks: tuple[tuple[str, str], ...] | None = None,
+    ) -> Report:  # fmt: skip
+        """Measures a render against its reference; `scene` and `looks` are the truth, where it is known."""
         num_frames, height, width = generated.frames_THWC.shape[:3]
         fitted = fit_clip(reference, num_frames=num_frames, height=height, width=width)
-        return judge(replace(fitted, caption=reference.caption), generated, prompt=prompt, scene=scene)
+        return judge(replace(fitted, caption=reference.caption), generated, prompt=prompt, scene=scene, looks=looks)
 
     def transfer_work(
         self, clip: Clip, tune: TuneSpec, render: RenderSpec, *, scene: Scene | None = None,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from motion_transfer.evaluate.appearance import leakage, reference_similarity
 from motion_transfer.evaluate.checker import Verdict, check_clip
-from motion_transfer.evaluate.motion import motion_fidelity, resample_path, trajectory_agreement
+from motion_transfer.evaluate.flicker import flicker, temporal_consistency
+from motion_transfer.evaluate.motion import motion_fidelity
 from motion_transfer.evaluate.prompt import PromptContent, read_prompt
+from motion_transfer.evaluate.truth import Look, truth_measures
 from motion_transfer.types import Clip, Measure, Report
-from motion_transfer.video.synth.scene import FPS, Scene
+from motion_transfer.video.synth.scene import Scene
 
 
 def _unreadable(content: PromptContent, source: str) -> str:
@@ -26,20 +26,6 @@ def _measure(name: str, value: float | None, why: str, *, unit: str = "", higher
     return Measure(
         name=name, value=value, unit=unit, higher_is_better=higher, why_missing="" if value is not None else why
     )
-
-
-def _agreement(scene: Scene | None, verdict: Verdict | None, unread: str) -> Measure:
-    """The found path against the reference's true one, at the scene's own frames."""
-    name = "trajectory_agreement"
-    if scene is None:
-        return _measure(name, None, "the reference's true path is known only for clips of the procedural world")
-    if len(scene.things) != 1:
-        return _measure(name, None, f"the reference shows {len(scene.things)} objects, and only one can be matched")
-    if verdict is None:
-        return _measure(name, None, unread)
-    true_T2 = np.array(scene.track(0))
-    value = trajectory_agreement(true_T2, resample_path(verdict.path_T2, len(true_T2)), FPS)
-    return _measure(name, value, "the reference's object stays in its place")
 
 
 def _content_measures(verdict: Verdict | None, unread: str) -> list[Measure]:
@@ -73,7 +59,21 @@ def _leak(reference: Clip, generated: Clip, asked: PromptContent, scene: Scene |
     return _measure("leakage", value, why, unit="share of frames", higher=False)
 
 
-def judge(reference: Clip, generated: Clip, *, prompt: str = "", scene: Scene | None = None) -> Report:
+def _looks(scene: Scene | None, asked: PromptContent, unread: str) -> tuple[Look, ...] | None:
+    """What the prompt shows the reference's only object as; None where it has several, or the prompt can't be read."""
+    if scene is None or len(scene.things) != 1 or unread or not (asked.shape and asked.color):
+        return None
+    return ((asked.shape, asked.color),)
+
+
+def judge(
+    reference: Clip,
+    generated: Clip,
+    *,
+    prompt: str = "",
+    scene: Scene | None = None,
+    looks: tuple[Look, ...] | None = None,
+) -> Report:
     """Measures one render against its reference and its prompt. The clips may differ in size and length.
 
     Args:
@@ -81,9 +81,11 @@ def judge(reference: Clip, generated: Clip, *, prompt: str = "", scene: Scene | 
         generated: the render.
         prompt: what the render should show.
         scene: the reference's true scene, if it comes from the procedural world.
+        looks: what the prompt shows each of the scene's objects as, where there are several.
 
     Returns:
-        Motion: `trajectory_agreement` and `motion_fidelity`. Content: `color_right`, `shape_right` and
+        Motion: `motion_fidelity`, and against the truth `trajectory_agreement`, `trajectory_error`, `joint_error`
+        and `camera_error`. Picture: `temporal_consistency` and `flicker`. Content: `color_right`, `shape_right` and
         `object_present`, for the first object the prompt names. Look of the reference: `leakage` and
         `reference_similarity`. What can't be computed has no value and says why.
     """
@@ -96,8 +98,10 @@ def judge(reference: Clip, generated: Clip, *, prompt: str = "", scene: Scene | 
     look = reference_similarity(reference.frames_THWC, generated.frames_THWC)
     return Report(
         measures=(
-            _agreement(scene, verdict, unread),
             _measure("motion_fidelity", fidelity, "neither clip has anything to track, or one is too short"),
+            *truth_measures(scene, looks or _looks(scene, asked, unread), generated),
+            _measure("temporal_consistency", temporal_consistency(generated), "the render is a single frame"),
+            _measure("flicker", flicker(generated), "the render is a single frame", unit="levels", higher=False),
             *_content_measures(verdict, unread),
             _leak(reference, generated, asked, scene),
             _measure("reference_similarity", look, "", higher=False),

@@ -13,7 +13,6 @@ where a weight that hangs on the answer would bend the learned mean, all weigh t
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,10 +35,10 @@ OBJECT_WEIGHT = 5.0  # added on objects and beside them,
 FULL_BELOW, NONE_ABOVE = 0.8, 0.95  # in full up to the first noise level, no more from the second on
 NUM_LATENTS = 13
 KINDS = {1: "pictures", NUM_LATENTS: "clips"}
-BATCH = {1: 96, NUM_LATENTS: 12}  # per process
-GROW = {1: 64, NUM_LATENTS: 4}
+BATCH = {1: 160, NUM_LATENTS: 16}  # per process
+GROW = {1: 96, NUM_LATENTS: 8}  # new items, at every so many steps: all processes at the same ones
+GROW_EVERY = 4
 MIN_ITEMS = 128
-ENCODING_SHARE = 0.12  # of the time
 
 
 class Nano(nn.Module):
@@ -136,15 +135,14 @@ class _Data:
         self.mean, self.std = (torch.tensor(codec.config[f"latents_{n}"]).view(shape) for n in ("mean", "std"))
         folder = work / f"latents-{encoder_hash(codec)[:8]}-{run.rank}"
         self.stores = {n: LatentStore(folder, kind, n, codec, SIZE_PX) for n, kind in KINDS.items()}
-        self.run, self.encoding_s = run, 0.0
+        self.run = run
 
     def batch(self, num_latents: int, batch_scale: int, generator: torch.Generator) -> Items:
-        """Normalized items; first grows the store if its share of time allows."""
+        """Normalized items; grows the store first, now and then."""
         store = self.stores[num_latents]
-        while len(store) < MIN_ITEMS or self.encoding_s < ENCODING_SHARE * self.run.seconds_now:
-            begin = time.monotonic()
+        wanted = len(store) + (GROW[num_latents] if self.run.step % GROW_EVERY == 0 else 0)
+        while len(store) < max(MIN_ITEMS, wanted):
             store.grow(GROW[num_latents], key=f"rank{self.run.rank}")
-            self.encoding_s += time.monotonic() - begin
         items = store.sample(BATCH[num_latents] * batch_scale, generator)
         return replace(items, z_BZFYX=(items.z_BZFYX - self.mean) / self.std)
 

@@ -58,8 +58,13 @@ SCORES_HEAD = ("Measure", "Value", "Better")
 HIGHER, LOWER = "higher", "lower"
 MISSING = "– ({why})"
 MEASURES = {
-    "trajectory_agreement": "Path: follows the reference's true path",
     "motion_fidelity": "Motion: moves like the reference",
+    "trajectory_agreement": "Path: goes the way of the true path",
+    "trajectory_error": "Path: distance from the true path",
+    "joint_error": "Joints: angle from the true pose",
+    "camera_error": "Camera: distance from the true camera",
+    "temporal_consistency": "Steady from frame to frame",
+    "flicker": "Flicker",
     "color_right": "Color asked for",
     "shape_right": "Shape asked for",
     "object_present": "Object in view",

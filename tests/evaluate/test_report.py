@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from motion_transfer.evaluate.appearance import leakage, reference_similarity
+from motion_transfer.evaluate.motionbench import quick_cases
 from motion_transfer.evaluate.prompt import PromptContent, read_prompt
 from motion_transfer.evaluate.report import judge
+from motion_transfer.evaluate.truth import NAMES, truth_measures
 from tests.evaluate.worlds import as_clip, frames_of, scene_of
 
 REFERENCE = scene_of("test-report:1")
@@ -62,7 +64,7 @@ def test_a_copy_of_the_reference_is_judged_a_leak():
 def test_missing_measures_say_why():
     report = judge(REFERENCE_CLIP, RENDERED_CLIP, prompt="a robot dancing in the rain")
     why = {measure.name: measure.why_missing for measure in report.measures if measure.value is None}
-    assert set(why) == {"trajectory_agreement", "color_right", "shape_right", "object_present", "leakage"}
+    assert set(why) == {*NAMES, "color_right", "shape_right", "object_present", "leakage"}
     assert "true path" in why["trajectory_agreement"]
     assert "'robot'" in why["color_right"] and "caption" in why["leakage"]
 
@@ -71,7 +73,7 @@ def test_a_group_and_a_resting_object_have_no_agreement():
     group = scene_of("test-report:group", kind="multiple")
     still = next(s for s in map(scene_of, (f"test-still:{i}" for i in range(99)))
                  if s.motion == "rest" and s.camera.kind == "static")  # fmt: skip
-    for scene, reason in ((group, "objects"), (still, "stays")):
+    for scene, reason in ((group, "objects"), (still, "stay")):
         report = judge(as_clip(frames_of(scene)[:8]), RENDERED_CLIP, prompt=_prompt_of(RENDERED), scene=scene)
         measure = next(m for m in report.measures if m.name == "trajectory_agreement")
         assert measure.value is None and reason in measure.why_missing
@@ -101,3 +103,18 @@ def test_similarity_of_opposites_is_low():
     halves[:, :, :32] = 255
     assert reference_similarity(halves, 255 - halves) == pytest.approx(0.5, abs=0.02)  # same colors, other places
     assert reference_similarity(black, white) == 0.5  # both of one color, so alike in structure alone
+
+
+@pytest.mark.parametrize("kind", ["multiple", "articulated", "camera"])
+def test_true_renders_agree_with_the_truth(kind):
+    """Each object is found by its look, joints and camera are read back."""
+    case = next(case for case in quick_cases() if case.kind == kind)
+    target = next(t for t in case.targets if kind != "articulated" or t.looks[0][0] == case.scene.things[0].kind)
+    found = {m.name: m for m in truth_measures(case.scene, target.looks, as_clip(frames_of(target.scene(case))))}
+    if kind == "multiple":
+        assert found["trajectory_agreement"].value > 0.85 and found["trajectory_error"].value < 3
+    if kind == "articulated":
+        assert found["joint_error"].value < 10
+    if kind == "camera":
+        assert found["camera_error"].value < 3
+        assert "figure" in found["joint_error"].why_missing
