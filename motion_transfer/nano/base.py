@@ -39,6 +39,7 @@ BATCH = {1: 160, NUM_LATENTS: 16}  # per process
 GROW = {1: 96, NUM_LATENTS: 8}  # new items, at every so many steps: all processes at the same ones
 GROW_EVERY = 4
 MIN_ITEMS = 128
+SIMPLE_SHARE = {1: 0.6, NUM_LATENTS: 0.3}  # drawn from scenes of one object on a plain background; others can be so too
 
 
 class Nano(nn.Module):
@@ -143,7 +144,7 @@ class _Data:
         wanted = len(store) + (GROW[num_latents] if self.run.step % GROW_EVERY == 0 else 0)
         while len(store) < max(MIN_ITEMS, wanted):
             store.grow(GROW[num_latents], key=f"rank{self.run.rank}")
-        items = store.sample(BATCH[num_latents] * batch_scale, generator)
+        items = store.sample(BATCH[num_latents] * batch_scale, generator, simple_share=SIMPLE_SHARE[num_latents])
         return replace(items, z_BZFYX=(items.z_BZFYX - self.mean) / self.std)
 
     def sizes(self) -> str:

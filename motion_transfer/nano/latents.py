@@ -19,9 +19,12 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from motion_transfer.video.synth.draw import draw_float, draw_masks
+from motion_transfer.video.synth.palette import COUNTS, FIGURES, PATTERNS, PLURALS, SHAPES
 from motion_transfer.video.synth.scene import NUM_FRAMES, Scene, sample_scene
 
 SCALE, FRAMES_PER_LATENT = 8, 4
+_NOUNS = {*SHAPES, *FIGURES, *PLURALS.values()}
+_MORE = {COUNTS[2], COUNTS[3], *PATTERNS}
 _SAMPLES_PER_CELL = 2  # on each side, of the objects' masks
 
 
@@ -45,6 +48,12 @@ def near_objects(scene: Scene, frames: Sequence[int], cells: int) -> Tensor:
     return F.max_pool2d(torch.cat([touched[:1], rest])[None], 3, stride=1, padding=1)[0] > 0
 
 
+def shows_one_object(caption: str) -> bool:
+    """Whether a caption names one object, and no pattern behind it."""
+    words = caption.replace(",", " ").split()
+    return sum(word in _NOUNS for word in words) == 1 and not any(word in _MORE for word in words)
+
+
 class LatentStore:
     """Raw codec means of one kind of item: clips of 13 latent frames, or single pictures.
 
@@ -59,6 +68,7 @@ class LatentStore:
         self.shape, self.near_shape = (codec.config.z_dim, num_latents, cells, cells), (num_latents, cells, cells)
         self.data_path, self.near_path, self.text_path = (folder / f"{name}.{end}" for end in ("bin", "near", "txt"))
         self.captions: list[str] = []
+        self.simple: list[int] = []  # which items show one object on a plain background
         if all(path.exists() for path in (self.data_path, self.near_path, self.text_path)):
             self._keep_whole_items()
 
@@ -70,7 +80,12 @@ class LatentStore:
         for path, item_bytes in sizes.items():
             os.truncate(path, whole * item_bytes)
         self.text_path.write_text("".join(lines[:whole]))
-        self.captions = [json.loads(line) for line in lines[:whole]]
+        self._add([json.loads(line) for line in lines[:whole]])
+
+    def _add(self, captions: list[str]) -> None:
+        first = len(self.captions)
+        self.captions += captions
+        self.simple += [first + i for i, caption in enumerate(captions) if shows_one_object(caption)]
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -99,14 +114,17 @@ class LatentStore:
         for path, content in parts:
             with open(path, "ab") as file:
                 file.write(content)
-        self.captions += captions
+        self._add(captions)
 
     def _latents(self) -> np.ndarray:
         return np.memmap(self.data_path, dtype=np.float16, mode="r").reshape(-1, *self.shape)
 
-    def sample(self, count: int, generator: torch.Generator) -> Items:
-        """Random items with replacement, float32."""
+    def sample(self, count: int, generator: torch.Generator, *, simple_share: float = 0.0) -> Items:
+        """Random items with replacement, float32; a share of them drawn from those of one object alone."""
         picks = torch.randint(len(self), (count,), generator=generator).tolist()
+        if self.simple:
+            places = torch.randint(len(self.simple), (round(simple_share * count),), generator=generator).tolist()
+            picks[: len(places)] = [self.simple[i] for i in places]
         data, near = self._latents(), np.memmap(self.near_path, dtype=np.uint8, mode="r").reshape(-1, *self.near_shape)
         return Items(
             z_BZFYX=torch.from_numpy(np.stack([data[i] for i in picks])).float(),

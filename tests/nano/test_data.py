@@ -6,7 +6,7 @@ from random import Random
 import torch
 
 from motion_transfer.nano.codec import build_codec, codec_loss, decode_unclamped, natural_clip, training_batch
-from motion_transfer.nano.latents import LatentStore, near_objects
+from motion_transfer.nano.latents import LatentStore, near_objects, shows_one_object
 from motion_transfer.video.synth.draw import draw_masks
 from motion_transfer.video.synth.palette import vocabulary
 from motion_transfer.video.synth.scene import sample_scene
@@ -82,3 +82,14 @@ def test_cells_near_objects() -> None:
     assert near[covered].float().mean() > 0.98  # masks are sampled, corners can slip through
     assert near.float().mean() < 0.8
     assert torch.equal(near_objects(scene, [0], 8), near[:1])
+
+
+def test_scenes_of_one_object_are_told_by_their_captions(tmp_path: Path) -> None:
+    for i in range(200):
+        scene = sample_scene(f"simple/{i}", effects=0.0)
+        simple = len(scene.things) == 1 and scene.background.pattern == "plain"
+        assert shows_one_object(scene.caption) == simple or "ground" not in scene.caption  # the pattern may go unsaid
+    store = LatentStore(tmp_path, "pictures", 1, build_codec().eval(), 32)
+    store.grow(30, key="a")
+    items = store.sample(20, torch.Generator().manual_seed(0), simple_share=0.5)
+    assert 0 < len(store.simple) < 30 and all(shows_one_object(c) for c in items.captions[:10])
