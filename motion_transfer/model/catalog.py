@@ -18,7 +18,7 @@ NANO_NOTE = (
     "**nano** is a small model for teaching and testing. It knows only a toy world of colored shapes on colored "
     "backgrounds. Real footage needs Wan2.1 and a GPU."
 )
-UNTRAINED_NOTE = " **It is not trained yet, so renders are noise for now.**"
+UNSETTLED_NOTE = " **It is still being trained: its renders are not good yet, and motions learned now won't fit later.**"
 WHOLE_HASH_BYTES = 2**30
 
 
@@ -52,8 +52,8 @@ def find_base(name: str) -> BaseSpec:
         native = json.loads(native_path.read_text()) if native_path.is_file() else WAN_NATIVE
         if name != "nano":
             return BaseSpec(name=folder.name, folder=folder, **native)
-        trained = json.loads((folder / "training.json").read_text())["base"] is not None
-        return BaseSpec(name=name, folder=folder, note=NANO_NOTE if trained else NANO_NOTE + UNTRAINED_NOTE, **native)
+        settled = (json.loads((folder / "training.json").read_text())["base"] or {}).get("settled", False)
+        return BaseSpec(name=name, folder=folder, note=NANO_NOTE if settled else NANO_NOTE + UNSETTLED_NOTE, **native)
     except (ValueError, TypeError, KeyError, OSError) as error:
         keys = ", ".join(WAN_NATIVE)
         raise MissingWeights(

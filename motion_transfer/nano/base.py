@@ -162,7 +162,7 @@ def train_base(
     device: str = "cpu",
     batch_scale: int = 1,
     peak_rate: float = 1e-3,
-    ema_decay: float = 0.9993,
+    ema_decay: float = 0.998,
     compiled: bool = False,
 ) -> None:
     """Trains for `minutes`, resuming from `work/base.safetensors`; a file with only the average also resumes.
