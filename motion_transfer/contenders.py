@@ -19,6 +19,7 @@ from motion_transfer.video.synth.scene import FPS
 Case = BenchCase | FolderCase
 NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off")
 MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased")
+SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (1e-3, 2e-3, 4e-3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,18 @@ def chosen(names: Sequence[str]) -> list[Contender]:
     if unknown:
         raise BadSpec(f"methods are {', '.join(CONTENDERS)}, but {unknown[0]!r} is asked for; choose among them.")
     return [CONTENDERS[name] for name in names]
+
+
+def grid(contender: Contender) -> list[Contender]:
+    """The contender at every rate and rank of the search that all methods get alike; itself if it learns nothing."""
+    learns = contender.learns
+    if learns is None:
+        return [contender]
+    return [
+        replace(contender, name=f"{contender.name}-rank{rank}-rate{rate:g}",
+                learns=replace(learns, rank=rank, spatial_rate=rate, temporal_rate=rate))
+        for rank in SEARCHED_RANKS for rate in SEARCHED_RATES
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ import pytest
 
 from motion_transfer import contenders as contenders_module
 from motion_transfer.bench import Bench
-from motion_transfer.contenders import CONTENDERS, Contender, chosen, with_seconds
+from motion_transfer.contenders import CONTENDERS, Contender, chosen, grid, with_seconds
 from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.clip_folder import FolderCase, folder_cases
 from motion_transfer.evaluate.motionbench import quick_cases
@@ -115,3 +115,10 @@ def test_seconds_become_steps(studio: Studio, cases: tuple[FolderCase, ...]) -> 
         own.spatial_steps / own.temporal_steps, rel=0.05
     )
     assert with_seconds(studio, CONTENDERS["bare"], cases[0], 9.0) == CONTENDERS["bare"]
+
+
+def test_the_search_is_the_same_for_all_that_learn() -> None:
+    ours, naive = grid(CONTENDERS["ours"]), grid(CONTENDERS["naive"])
+    points = [{(c.learns.rank, c.learns.spatial_rate, c.learns.temporal_rate) for c in cs} for cs in (ours, naive)]
+    assert points[0] == points[1] and len(points[0]) == len({c.name for c in ours}) == 6
+    assert grid(CONTENDERS["ditflow"]) == [CONTENDERS["ditflow"]]

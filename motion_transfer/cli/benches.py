@@ -17,12 +17,12 @@ import typer
 
 from motion_transfer.bench import Bench
 from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
-from motion_transfer.contenders import CONTENDERS, chosen, with_seconds
+from motion_transfer.contenders import CONTENDERS, chosen, grid, with_seconds
 from motion_transfer.errors import BadClip
 from motion_transfer.evaluate.benchmark import follow as follow_case
 from motion_transfer.evaluate.benchmark import following_cases
 from motion_transfer.evaluate.clip_folder import folder_cases
-from motion_transfer.evaluate.motionbench import bench_cases, quick_cases
+from motion_transfer.evaluate.motionbench import bench_cases, quick_cases, search_cases
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.flags import with_settings
 from motion_transfer.model.catalog import ASSETS
@@ -72,7 +72,10 @@ def follow(
 def bench(
     render: RenderSpec,
     methods: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(CONTENDERS)}.")] = ",".join(CONTENDERS),
-    clips: Annotated[str, typer.Option(help="motionbench, or a folder of clips with captions.csv.")] = "motionbench",
+    clips: Annotated[
+        str, typer.Option(help="motionbench, search (six other clips), or a folder of clips with captions.csv.")
+    ] = "motionbench",
+    search: Annotated[bool, typer.Option(help="Every method at three rates and two ranks.")] = False,
     quick: Annotated[bool, typer.Option(help="Twelve clips of all kinds instead of all.")] = False,
     prompts: Annotated[int, typer.Option(min=1, help="Prompts per clip, at most.")] = 2,
     seconds: Annotated[float, typer.Option(min=0, help="Tuning time of every method; 0 for its own steps.")] = 0.0,
@@ -86,8 +89,11 @@ def bench(
     """Compares methods of motion transfer on clips with known motion; goes on where it stopped."""
     prepare(results)
     studio = Studio(base=base, precision=precision)
-    cases = (quick_cases() if quick else bench_cases()) if clips == "motionbench" else folder_cases(clips)
+    own = {"motionbench": quick_cases if quick else bench_cases, "search": search_cases}
+    cases = own[clips]() if clips in own else folder_cases(clips)
     contenders = chosen(methods.split(","))
+    if search:
+        contenders = [variant for contender in contenders for variant in grid(contender)]
     if seconds:
         contenders = [with_seconds(studio, contender, cases[0], seconds) for contender in contenders]
     plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts, render=render,

@@ -23,6 +23,7 @@ from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
 
 SIZE_PX = 64
 KIND_COUNTS = {"camera": 13, "single": 14, "multiple": 13, "articulated": 13}
+SEARCH_COUNTS = {"camera": 1, "single": 2, "multiple": 1, "articulated": 2}
 NUM_TARGETS = 4
 QUICK_PER_KIND = 3
 MIN_TRAVEL = 0.3  # of a thing, along its path in frame widths
@@ -161,12 +162,12 @@ def _room_for(scene: Scene, cases: list[BenchCase], kind: str) -> bool:
     return alike < _MOST_ALIKE[kind] and (kind != "articulated" or of_figure < _MOST_OF_A_FIGURE)
 
 
-def _cases_of(kind: str) -> list[BenchCase]:
-    """The cases of one kind, from names that training never draws; what doesn't qualify is passed over."""
+def _cases_of(kind: str, count: int, *, prefix: str) -> list[BenchCase]:
+    """Cases of one kind, from names that training never draws; what doesn't qualify is passed over."""
     cases: list[BenchCase] = []
     number = 0
-    while len(cases) < KIND_COUNTS[kind]:
-        scene = sample_scene(f"bench/{kind}/{number}", kind=kind, effects=0.0)
+    while len(cases) < count:
+        scene = sample_scene(f"{prefix}/{kind}/{number}", kind=kind, effects=0.0)
         number += 1
         if _room_for(scene, cases, kind) and _qualifies(scene, kind):
             cases.append(BenchCase(name=scene.name, kind=kind, scene=scene, targets=_targets(scene, kind)))
@@ -176,7 +177,13 @@ def _cases_of(kind: str) -> list[BenchCase]:
 @lru_cache(maxsize=1)
 def bench_cases() -> tuple[BenchCase, ...]:
     """All 53 cases, kind by kind, the same on every machine."""
-    return tuple(case for kind in KIND_COUNTS for case in _cases_of(kind))
+    return tuple(case for kind, count in KIND_COUNTS.items() for case in _cases_of(kind, count, prefix="bench"))
+
+
+@lru_cache(maxsize=1)
+def search_cases() -> tuple[BenchCase, ...]:
+    """Six other cases, for choosing every method's settings: those of the benchmark itself stay unseen."""
+    return tuple(case for kind, count in SEARCH_COUNTS.items() for case in _cases_of(kind, count, prefix="search"))
 
 
 def _next_apart(cases: list[BenchCase], chosen: list[BenchCase]) -> BenchCase:

@@ -13,7 +13,14 @@ import pytest
 from motion_transfer.errors import BadClip, BadSpec
 from motion_transfer.evaluate.checker import check_clip, read_background
 from motion_transfer.evaluate.clip_folder import folder_cases
-from motion_transfer.evaluate.motionbench import KIND_COUNTS, BenchCase, Target, bench_cases, quick_cases
+from motion_transfer.evaluate.motionbench import (
+    KIND_COUNTS,
+    BenchCase,
+    Target,
+    bench_cases,
+    quick_cases,
+    search_cases,
+)
 from motion_transfer.evaluate.retarget import seen_colors
 from motion_transfer.types import Clip
 from motion_transfer.video.io import write_clip
@@ -185,3 +192,9 @@ def test_a_folder_without_a_readable_table_says_so(tmp_path: Path) -> None:
     (tmp_path / "captions.csv").write_bytes(b"file,caption,prompt\n\xff\xfe,x,y\n")
     with pytest.raises(BadSpec, match="UTF-8"):
         folder_cases(tmp_path)
+
+
+def test_search_cases_are_others() -> None:
+    names = {case.name for case in search_cases()}
+    assert len(names) == 6 and not names & {case.name for case in bench_cases()}
+    assert {case.kind for case in search_cases()} == set(KIND_COUNTS)
