@@ -1,4 +1,4 @@
-"""`python -m motion_transfer.nano codec|base --minutes N`: trains the shipped weights, resuming where it was.
+"""`python -m motion_transfer.nano codec|base|contrast --minutes N`: trains the shipped weights, resuming where it was.
 
 Two processes of one thread each are fastest on two cores:
 `OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m motion_transfer.nano base --minutes 60`.
@@ -19,6 +19,9 @@ from motion_transfer.nano.base import train_base
 from motion_transfer.nano.clips import write_examples
 from motion_transfer.nano.codec import train_codec
 from motion_transfer.nano.codec_check import check_codec as measure_codec
+from motion_transfer.nano.contrast import train_contrast
+from motion_transfer.nano.contrast_check import check_contrast as measure_contrast
+from motion_transfer.nano.contrast_export import export_contrast, start_contrast_from_folder
 from motion_transfer.nano.export import (
     check_replaceable,
     export_base,
@@ -80,6 +83,27 @@ def base(
 def check_codec(count: Annotated[int, typer.Option(min=1)] = 48, results: Path = Path("docs/results")) -> None:
     """Passes unseen scenes through the shipped codec: PSNR per frame, object masks and centroids."""
     for name, value in measure_codec(ASSETS / "nano", count, results).items():
+        print(f"{name}: {value:.3f}")
+
+
+@app.command()
+def contrast(
+    minutes: MinutesOpt,
+    total_minutes: float | None = None,
+    work: WorkOpt = WORK,
+    batch_scale: ScaleOpt = 1,
+) -> None:
+    """Trains nano-clip, which compares pictures with texts, then writes it into assets/nano-clip."""
+    start_contrast_from_folder(work, ASSETS / "nano-clip")
+    if minutes > 0:
+        train_contrast(work, minutes=minutes, total_minutes=total_minutes, device=_device(), batch_scale=batch_scale)
+    export_contrast(work, ASSETS / "nano-clip")
+
+
+@app.command()
+def check_contrast(count: Annotated[int, typer.Option(min=1)] = 200, results: Path = Path("docs/results")) -> None:
+    """Lets nano-clip choose the captions of unseen scenes among ones with a single wrong word."""
+    for name, value in measure_contrast(ASSETS / "nano-clip", count, results).items():
         print(f"{name}: {value:.3f}")
 
 

@@ -35,7 +35,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return {"codec": None, "base": None}
 
 
-def _averaged(path: Path, module: nn.Module) -> dict[str, Any]:
+def load_averaged(path: Path, module: nn.Module) -> dict[str, Any]:
     """Loads the checkpoint's averaged weights into a module; returns its facts."""
     tensors, facts = load_state(path)
     average = {n.removeprefix("ema/"): t.float() for n, t in tensors.items() if n.startswith("ema/")}
@@ -73,7 +73,7 @@ def export_codec(work: Path, folder: Path) -> None:
     if process_rank() != 0:
         return
     codec = build_codec()
-    facts = _averaged(work / "codec.safetensors", codec)
+    facts = load_averaged(work / "codec.safetensors", codec)
     torch.manual_seed(1)
     nano = Nano()
     _write(folder, nano, _with_statistics(codec), {"codec": facts, "base": None})
@@ -84,7 +84,7 @@ def export_refined_codec(work: Path, folder: Path) -> None:
     if process_rank() != 0:
         return
     before, codec = load_codec(folder), build_codec()
-    facts = _averaged(work / "codec.safetensors", codec)
+    facts = load_averaged(work / "codec.safetensors", codec)
     if encoder_hash(codec) != encoder_hash(before):
         raise WrongBase(f"expected the encoder of {folder} in {work}, but its codec has another one, and the base "
                         "would no longer fit; move that checkpoint away.")  # fmt: skip
@@ -97,7 +97,7 @@ def export_base(work: Path, folder: Path) -> None:
     if process_rank() != 0:
         return
     nano = Nano()
-    facts = _averaged(work / "base.safetensors", nano)
+    facts = load_averaged(work / "base.safetensors", nano)
     _write(folder, nano, load_codec(folder), read_facts(folder) | {"base": facts})
 
 

@@ -117,6 +117,11 @@ def save_folder(
     native = {"height": SIZE_PX, "width": SIZE_PX, "num_frames": NUM_FRAMES, "fps": FPS}
     for name, text in ({"native.json": json.dumps(native, indent=2) + "\n"} | texts).items():
         (fresh / name).write_text(text)
+    swap_in(fresh, folder)
+
+
+def swap_in(fresh: Path, folder: Path) -> None:
+    """Puts a folder that is written in full in the place of an older one."""
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -126,7 +131,7 @@ def save_folder(
 
 
 def restore_interrupted(folder: Path) -> None:
-    """Puts the old folder back where `save_folder` was killed before the new one took its place."""
+    """Puts the old folder back where `swap_in` was killed before the new one took its place."""
     old = folder.with_name(folder.name + ".old")
     if not folder.exists() and old.exists():
         old.rename(folder)
