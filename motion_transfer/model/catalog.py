@@ -18,7 +18,9 @@ NANO_NOTE = (
     "**nano** is a small model for teaching and testing. It knows only a toy world of colored shapes on colored "
     "backgrounds. Real footage needs Wan2.1 and a GPU."
 )
-UNSETTLED_NOTE = " **It is still being trained: its renders are not good yet, and motions learned now won't fit later.**"
+UNSETTLED_NOTE = (
+    " **It is still being trained: its renders are not good yet, and motions learned now won't fit later.**"
+)
 WHOLE_HASH_BYTES = 2**30
 
 
