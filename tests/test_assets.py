@@ -78,3 +78,7 @@ def test_examples_know_their_scene() -> None:
         scene = scene_of(path)
         assert scene is not None and len(scene.track(0)) == 49
         assert read_clip(path).num_frames == 49
+
+
+def test_no_config_names_a_place_on_the_maker_s_machine() -> None:
+    assert not [path for path in NANO.rglob("*.json") if "_name_or_path" in path.read_text()]

@@ -114,6 +114,10 @@ def save_folder(
     fresh = folder.with_name(folder.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
     pipeline.save_pretrained(fresh, max_shard_size=SHARD)
+    for path in fresh.glob("*/config.json"):  # diffusers notes where weights came from: a path of this machine
+        config = json.loads(path.read_text())
+        if config.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     native = {"height": SIZE_PX, "width": SIZE_PX, "num_frames": NUM_FRAMES, "fps": FPS}
     for name, text in ({"native.json": json.dumps(native, indent=2) + "\n"} | texts).items():
         (fresh / name).write_text(text)

@@ -189,7 +189,7 @@ def test_head_map_of_a_base(tiny_base: VideoBase) -> None:
     assert heads.mass_LN2.shape == (BLOCKS, HEADS, 2)
     assert ((heads.mass_LN2 > 0) & (heads.mass_LN2 <= 1)).all()
     assert torch.equal(heads.temporal_LN, ~heads.spatial_LN)
-    assert heads.base == tiny_base.hash
+    assert heads.base_hash == tiny_base.hash
     again = drive(map_heads(tiny_base, _latents(), "a red circle"))
     assert torch.equal(heads.mass_LN2, again.mass_LN2)
 
