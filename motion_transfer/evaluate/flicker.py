@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from motion_transfer.types import Clip
+from motion_transfer.video.frames import resized_frames
 
 FLOW_PX = 128  # flow is found at this width
 MAX_RETURN_PX = 0.5  # forward-backward error at FLOW_PX: more, and a place is hidden or uncovered
@@ -36,13 +37,6 @@ class _Pair:
     steady_HW: np.ndarray
 
 
-def _resized(clip: Clip) -> np.ndarray:
-    height, width = clip.frames_THWC.shape[1:3]
-    size = (FLOW_PX, max(16, round(height * FLOW_PX / width)))
-    how = cv2.INTER_AREA if width > FLOW_PX else cv2.INTER_CUBIC
-    return np.stack([cv2.resize(frame, size, interpolation=how) for frame in clip.frames_THWC])
-
-
 def _carried(pixels: np.ndarray, places_HW2: np.ndarray) -> np.ndarray:
     return cv2.remap(pixels, places_HW2[..., 0], places_HW2[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
@@ -55,7 +49,7 @@ def _one_toned(frame_HWC: np.ndarray) -> np.ndarray:
 
 
 def _pairs(clip: Clip) -> Iterator[_Pair]:
-    frames_THWC = _resized(clip)
+    frames_THWC = resized_frames(clip, FLOW_PX, min_height=16)
     height, width = frames_THWC.shape[1:3]
     grid_HW2 = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

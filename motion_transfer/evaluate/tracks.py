@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from motion_transfer.types import Clip
+from motion_transfer.video.frames import resized_frames
 
 TRACK_PX = 256  # clips are tracked at this width; 64-pixel clips are enlarged four times
 _WINDOW = (25, 25)
@@ -34,14 +35,6 @@ class Tracks:
     tracks_PT2: np.ndarray
     valid_PT: np.ndarray
     textured_P: np.ndarray
-
-
-def _enlarged(clip: Clip) -> np.ndarray:
-    """Frames `(T, h, TRACK_PX, 3)` uint8. Colors stay: two of them can be equally bright."""
-    height, width = clip.frames_THWC.shape[1:3]
-    size = (TRACK_PX, max(8, round(height * TRACK_PX / width)))
-    how = cv2.INTER_AREA if width > TRACK_PX else cv2.INTER_CUBIC
-    return np.stack([cv2.resize(frame, size, interpolation=how) for frame in clip.frames_THWC])
 
 
 def _seeds(frame_HWC: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +87,7 @@ def track_points(clip: Clip, *, grid: int = 12, min_texture: float = MIN_TEXTURE
         grid: points on each side of a lattice that is followed beside the corners.
         min_texture: less textured places than this are only watched, not followed.
     """
-    pixels_THWC = _enlarged(clip)
+    pixels_THWC = resized_frames(clip, TRACK_PX, min_height=8)
     middle = len(pixels_THWC) // 2
     seeds_P2, texture_P = _seeds(pixels_THWC[middle], grid)
     textured_P = texture_P > min_texture

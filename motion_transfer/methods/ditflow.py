@@ -22,7 +22,7 @@ from motion_transfer.types import Clip, Latents, RenderSpec, Work
 
 @dataclass(frozen=True, kw_only=True)
 class FlowGuidance:
-    """Settings; the defaults are the paper's (section 4.3 and its appendix), the block is the base's middle one."""
+    """Settings; block None is the base's middle one."""
 
     block: int | None = None
     guided_share: float = 0.2  # of the denoising steps
@@ -61,7 +61,7 @@ def _queries_and_keys(base: VideoBase, z_BZFYX: Tensor, sigma: float, text: Text
 def attention_flow(
     q_SNK: Tensor, k_SNK: Tensor, grid: tuple[int, int, int], *, temperature: float, hard: bool
 ) -> Tensor:
-    """Where each patch's best match lies in every other frame, as a displacement (section 4.2, eq. 3 to 6).
+    """Where each patch's best match lies in every other frame, as a displacement (the paper's attention motion flow).
 
     Args:
         q_SNK: rotated queries.

@@ -43,7 +43,7 @@ def vmc_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 
 
 
 def debiased_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, anchor: int) -> Tensor:
-    """MotionDirector's appearance-debiased loss with beta 1 (arXiv 2310.08465, section 4.2).
+    """MotionDirector's appearance-debiased loss with beta 1 (arXiv 2310.08465).
 
     The mean squared error of `sqrt(2) v - v[anchor]`, which takes away much of what all frames share.
     """

@@ -69,6 +69,14 @@ def sparse_indices(num_frames: int, num_sparse: int) -> tuple[int, ...]:
     return tuple(range(0, num_frames, (num_frames - 1) // (num_sparse - 1)))
 
 
+def resized_frames(clip: Clip, width: int, *, min_height: int) -> np.ndarray:
+    """Frames `(T, h, width, 3)` uint8 in the clip's own aspect. Colors stay: two of them can be equally bright."""
+    source_height, source_width = clip.frames_THWC.shape[1:3]
+    size = (width, max(min_height, round(source_height * width / source_width)))
+    how = cv2.INTER_AREA if source_width > width else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(frame, size, interpolation=how) for frame in clip.frames_THWC])
+
+
 def contact_sheet(clips: Sequence[Clip], *, columns_frames: int, scale: int = 1) -> np.ndarray:
     """Clips below each other, one row each, as evenly spaced frames from first to last.
 
