@@ -21,6 +21,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workspace", type=Path, help="folder of motions, renders and uploads")
     parser.add_argument("--base", default="nano", help="nano, or a Wan folder in diffusers layout")
     parser.add_argument("--precision", default="nf4", help="nf4, int8, bf16 or fp32 (default: %(default)s)")
+    parser.add_argument("--visitors", action="store_true", default="SPACE_ID" in os.environ,
+                        help="give every visitor a library of their own (always so on a Space)")  # fmt: skip
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
     return parser
 
@@ -40,18 +42,22 @@ def free_port(host: str, first: int) -> int | None:
 
 
 def _serve(options: argparse.Namespace, port: int) -> None:
-    """Opens the base, builds the page and serves it until interrupted."""
+    """Builds the page, starts the worker and serves the page until interrupted."""
+    from motion_transfer.jobs.crew import Crew
     from motion_transfer.library import Library
     from motion_transfer.pipeline import Studio, default_workspace
+    from motion_transfer.workspace import Workspace
 
-    library = Library(options.workspace or default_workspace())
-    library.prepare()
-    os.environ["GRADIO_TEMP_DIR"] = str(library.uploads)
+    workspace = Workspace(options.workspace or default_workspace(), isolated=options.visitors)
+    Library(workspace.root).prepare()
+    os.environ["GRADIO_TEMP_DIR"] = str(workspace.uploads)
     from motion_transfer.ui.app import build_app, launch_options
 
-    print(f"opening the base {options.base} ({options.precision}) ...", flush=True)
-    page = build_app(Studio(base=options.base, precision=options.precision), library)
-    page.launch(server_name=options.host, server_port=port, inbrowser=not options.no_browser, **launch_options(library))
+    studio = Studio(base=options.base, precision=options.precision)
+    page = build_app(studio, workspace)
+    with Crew(workspace.root, options.base, options.precision):
+        page.launch(server_name=options.host, server_port=port, inbrowser=not options.no_browser,
+                    **launch_options(workspace))  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,7 +33,7 @@ _SHOWN_SECONDS = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Motion:
-    """One learned motion: `key` names its file, `name` is what its maker called it, `made` is local time."""
+    """One learned motion: `key` names its file, `name` is what its maker called it, `made` is the file's local time."""
 
     key: str
     path: Path
@@ -97,20 +97,21 @@ def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
         name=str(recipe.get("name") or path.stem),
         caption=str(recipe.get("caption", "")),
         base=str(recipe.get("base", "")),
-        made=str(recipe.get("made") or made),
+        made=made,
     )
 
 
 class Library:
-    """Motions, renders and uploads of one workspace. Nothing that was saved is ever overwritten.
+    """Motions and renders of one owner. Nothing that was saved is ever overwritten.
 
     Args:
-        workspace: folder of all data; made when something is first written.
+        root: folder of the owner's data; made when something is first written.
+        uploads: folder of copies for looking at; default inside `root`.
     """
 
-    def __init__(self, workspace: Path) -> None:
-        root = Path(workspace).expanduser().resolve()
-        self.loras, self.renders, self.uploads = root / "loras", root / "renders", root / "uploads"
+    def __init__(self, root: Path, *, uploads: Path | None = None) -> None:
+        root = Path(root).expanduser().resolve()
+        self.loras, self.renders, self.uploads = root / "loras", root / "renders", uploads or root / "uploads"
 
     def prepare(self) -> None:
         """Makes the folders, and sees that they can be written.
@@ -139,8 +140,7 @@ class Library:
             OSError: the disk does not take it.
         """
         name = " ".join(name.split())[:MAX_NAME_LETTERS]
-        made = datetime.now().isoformat(" ", "seconds")
-        info = {**lora.info, "name": name, "made": made}
+        info = {**lora.info, "name": name}
         with _new_file(self.loras, safe_stem(name, "motion"), ".safetensors") as path:
             write_clip(reference, path.with_suffix(".mp4"), comment=comment, min_side_px=SHOWN_SIDE_PX)
             save_lora(replace(lora, info=info), path)
@@ -184,23 +184,29 @@ class Library:
 
     def show(self, clip: Clip) -> Path:
         """A copy of a clip for looking at, enlarged if it is small; kept for about an hour."""
-        path = self._shown_path()
+        path = self._shown_path(".mp4")
         write_clip(clip, path, min_side_px=SHOWN_SIDE_PX)
         return path
 
-    def show_file(self, source: Path) -> Path:
-        """A copy of a saved video for looking at; kept for about an hour."""
-        path = self._shown_path()
+    def show_file(self, source: Path, *, name: str = "") -> Path:
+        """A copy of a saved file for looking at or taking away, in a folder of its own if it is to keep its name.
+
+        It is kept for about an hour.
+        """
+        path = self._shown_path(source.suffix)
+        if name:
+            path = path.with_suffix("") / name
+            path.parent.mkdir()
         with replacing(path) as partial:
             shutil.copyfile(source, partial)
         return path
 
-    def _shown_path(self) -> Path:
-        """A fresh path for a copy; copies that have served are removed."""
+    def _shown_path(self, suffix: str) -> Path:
+        """A fresh path for a copy, which nobody can guess; copies that have served are removed."""
         folder = self.uploads / "shown"
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.mp4"):
+        for old in folder.iterdir():
             with suppress(FileNotFoundError):
                 if time.time() - os.stat(old).st_mtime > _SHOWN_SECONDS:
-                    old.unlink()
-        return folder / f"{secrets.token_hex(8)}.mp4"
+                    shutil.rmtree(old) if old.is_dir() else old.unlink()
+        return folder / f"{secrets.token_hex(16)}{suffix}"

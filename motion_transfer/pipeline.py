@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
 from motion_transfer.evaluate.report import judge
 from motion_transfer.lora.algebra import scaled
-from motion_transfer.lora.attach import attached, remove_adapters
+from motion_transfer.lora.attach import act, attached, remove_adapters
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
     default_sparse_latents,
@@ -31,16 +32,17 @@ from motion_transfer.methods.fym_tune import (
     tune_spatial,
     tune_temporal,
 )
-from motion_transfer.model.base import VideoBase, open_base
+from motion_transfer.model.base import VideoBase, check_precision, open_base, open_vocabulary
+from motion_transfer.model.catalog import BaseSpec, find_base
 from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.sampling import denoise
-from motion_transfer.types import Clip, HeadMap, Latents, Lora, Progress, RenderSpec, Report, TuneSpec, Work
+from motion_transfer.model.text import Vocabulary
+from motion_transfer.types import Clip, HeadMap, Latents, Lora, Progress, RenderSpec, Report, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip, sparse_indices
 from motion_transfer.video.io import clip_comment, read_clip
 from motion_transfer.video.synth.scene import KINDS, Scene, sample_scene
 
 T = TypeVar("T")
-MAX_LISTED_WORDS = 2000
 SMALLEST_READ_PX = 256  # tracks are followed at this size
 OnProgress = Callable[[Progress], None]
 
@@ -153,9 +155,13 @@ class Studio:
         base: catalog name or folder of the base.
         precision: of the base's weights, see `open_base`.
         device: default the first GPU, else the CPU.
+
+    Raises:
+        BadSpec: there is no such precision.
     """
 
     def __init__(self, *, base: str = "nano", precision: str = "nf4", device: str | None = None) -> None:
+        check_precision(precision)
         self._base_name, self._precision, self._device = base, precision, device
 
     @cached_property
@@ -163,9 +169,18 @@ class Studio:
         """The opened base; opened at first use."""
         return open_base(self._base_name, precision=self._precision, device=self._device)
 
+    @cached_property
+    def spec(self) -> BaseSpec:
+        """What the base is called, and its format; known without opening its weights."""
+        return find_base(self._base_name)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return open_vocabulary(self.spec)
+
     def fit(self, clip: Clip) -> Clip:
         """A clip of any size and rate as the base's own frames, evenly spread over its time."""
-        spec = self.base.spec
+        spec = self.spec
         return fit_clip(clip, num_frames=spec.num_frames, height=spec.height, width=spec.width)
 
     def read(self, path: Path, *, start_s: float = 0.0, end_s: float | None = None, caption: str = "") -> Clip:
@@ -174,17 +189,16 @@ class Studio:
         Raises:
             BadClip: see `read_clip`.
         """
-        side_px = max(SMALLEST_READ_PX, self.base.spec.height, self.base.spec.width)
+        side_px = max(SMALLEST_READ_PX, self.spec.height, self.spec.width)
         return read_clip(path, start_s=start_s, end_s=end_s, caption=caption, max_px=side_px)
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of a prompt that the base never learned."""
-        return self.base.text.unknown_words(prompt)
+        return self._vocabulary.unknown_words(prompt)
 
-    def vocabulary(self) -> list[str]:
+    def words(self) -> list[str]:
         """Words that a base of few words knows, sorted; empty if the base reads any text."""
-        words = self.base.text.tokenizer.get_vocab()
-        return sorted(word for word in words if word.isalpha()) if len(words) <= MAX_LISTED_WORDS else []
+        return self._vocabulary.words()
 
     @_within_memory
     def heads_work(self, clip: Clip, spec: TuneSpec) -> Work[HeadMap]:
@@ -207,7 +221,7 @@ class Studio:
         """The spec with what was left to the base filled in."""
         num_latents = self.base.num_latents
         if spec.sparse_latents == 0:
-            return replace(spec, sparse_latents=default_sparse_latents(num_latents))
+            return replace(spec, sparse_latents=default_sparse_latents(num_latents, self.base.frame_tokens))
         legal = legal_sparse_latents(num_latents)
         if spec.sparse_latents not in legal:
             raise BadSpec(f"sparse latents must be 0 or one of {', '.join(map(str, legal))} for this base, "
@@ -216,8 +230,9 @@ class Studio:
 
     @_within_memory
     def tune_work(
-        self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0
-    ) -> Work[Tuned]:
+        self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0,
+        resume: TuneState | None = None,
+    ) -> Work[Tuned]:  # fmt: skip
         """Learns a clip's motion: heads, spatial stage, temporal stage.
 
         Args:
@@ -225,6 +240,7 @@ class Studio:
             spec: settings.
             preview: how to render previews during the temporal stage.
             preview_every: steps between previews; 0 for none.
+            resume: where an earlier run of the same clip and spec stood.
         """
         base, watch = self.base, Stopwatch()
         spec = self._settled(spec)
@@ -238,10 +254,10 @@ class Studio:
             with watch.timing("heads"):
                 heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
             with watch.timing("spatial"):
-                yield from tune_spatial(base, frames, heads, spec)
-            show = (lambda: drive(denoise(base, preview))) if preview is not None else None
+                yield from tune_spatial(base, frames, heads, spec, resume)
+            show = (lambda: drive(self._moved(preview))) if preview is not None else None
             with watch.timing("temporal"):
-                layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every)
+                layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, resume)
         finally:
             remove_adapters(base.transformer)
         info = self._recipe(clip, fitted, heads, spec)
@@ -274,6 +290,22 @@ class Studio:
         }
 
     @_within_memory
+    def _moved(self, spec: RenderSpec) -> Work[Clip]:
+        """Renders with the adapters that the base carries, which act down to the noise level of the settings.
+
+        Where things are is decided while noise is high; the base alone draws them best.
+        """
+        transformer = self.base.transformer
+
+        def switch(z: Tensor, sigma: float, step: int) -> Tensor:
+            act(transformer, sigma >= spec.motion_until)
+            return z
+
+        try:
+            return (yield from denoise(self.base, spec, switch))
+        finally:
+            act(transformer, True)
+
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
         """Renders a prompt with a LoRA (or the bare base); it plays in the reference's own timing.
 
@@ -288,7 +320,7 @@ class Studio:
                 f"{base.spec.name} {base.hash[:8]}; tune the clip again on this base."
             )
         with attached(base.transformer, scaled(lora, spec.strength) if lora else None):
-            clip = yield from denoise(base, spec)
+            clip = yield from self._moved(spec)
         return replace(clip, fps=float(lora.info.get("clip_fps", clip.fps))) if lora else clip
 
     def render(self, lora: Lora | None, spec: RenderSpec, *, on_progress: OnProgress | None = None) -> Clip:

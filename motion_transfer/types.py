@@ -8,7 +8,7 @@ Tokens: `S`, width `D`, heads `N`, per-head `K`, blocks `L`, text tokens `M`. Lo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -153,19 +153,17 @@ class TuneSpec(_Checked):
 
     caption: str = knob("", help="What the reference clip shows; leave empty if unsure.")
     seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the LoRA's start, frames and noise.")
-    spatial_steps: int = knob(
-        150, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames."
-    )
+    spatial_steps: int = knob(60, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames.")
     temporal_steps: int = knob(
         300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on sparse frames."
     )
     rank: int = knob(8, low=1, high=256, help="Rank of the LoRA.")
     spatial_rate: float = knob(2e-3, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
-    temporal_rate: float = knob(2e-3, low=1e-7, high=0.1, help="Learning rate of the temporal stage.")
+    temporal_rate: float = knob(1e-2, low=1e-7, high=0.1, help="Learning rate of the temporal stage.")
     spatial_decay: float = knob(0.1, low=0.0, high=10.0, help="Weight decay of the spatial stage.")
     temporal_decay: float = knob(0.5, low=0.0, high=10.0, help="Weight decay of the temporal stage.")
     spatial_batch: int = knob(4, low=1, high=64, help="Single frames per spatial step.")
-    temporal_batch: int = knob(4, low=1, high=64, help="Noise draws of the sparse clip per temporal step.")
+    temporal_batch: int = knob(2, low=1, high=64, help="Noise draws of the sparse clip per temporal step.")
     head_rule: str = knob(
         "balanced",
         choices=("code", "paper", "balanced"),
@@ -173,10 +171,10 @@ class TuneSpec(_Checked):
     )
     decoupled: bool = knob(True, help="Look and motion in separate heads; off, every head learns both.")
     motion_loss: str = knob(
-        "frame",
-        choices=("frame", "vmc", "debiased", "off"),
-        help="What is compared beside the velocities: changes from frame to frame, their sizes over time, "
-        "or differences from a random frame.",
+        "clean",
+        choices=("clean", "frame", "vmc", "debiased", "off"),
+        help="What is compared beside the velocities: changes from frame to frame of the clean clip or of the "
+        "velocity, their sizes over time, or differences from a random frame.",
     )
     motion_weight: float = knob(1.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
     sampling: str = knob(
@@ -187,7 +185,13 @@ class TuneSpec(_Checked):
     sparse_latents: int = knob(
         0, low=0, high=81, unit="frames", help="Latent frames of the sparsely sampled clip; 0 lets the base choose."
     )
-    noise_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
+    noise_shift: float = knob(12.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
+    caption_drop: float = knob(
+        0.5,
+        low=0.0,
+        high=1.0,
+        help="Share of the steps that learn with an empty caption, so that any prompt can follow.",
+    )
     inference_weight: float = knob(1.0, low=0.05, high=4.0, help="Factor folded into the saved LoRA.")
 
 
@@ -202,6 +206,12 @@ class RenderSpec(_Checked):
     guidance: float = knob(5.0, low=1.0, high=20.0, help="Classifier-free guidance scale; 1 turns it off.")
     flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the noise levels toward noise.")
     strength: float = knob(1.0, low=-2.0, high=2.0, help="Motion strength; 1 is the reference's own motion.")
+    motion_until: float = knob(
+        0.7,
+        low=0.0,
+        high=1.0,
+        help="Noise level down to which the motion acts; below it the base alone finishes the look. 0: all the way.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +244,25 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class TuneState:
+    """Where tuning stands after a step: enough to go on to the same bytes.
+
+    `tensors` are matrices and moments of the stage's adapter by name (`temporal/blocks.0.attn1.to_q.up/exp_avg`), and
+    the matrices of the stage before.
+    """
+
+    stage: str
+    step: int
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Progress:
-    """One step of long work. `preview` is a clip of the result so far, now and then; `heads` come once."""
+    """One step of long work.
+
+    `preview` is a clip of the result so far, now and then; `heads` come once. `state` takes down where tuning stands;
+    it must be called before the work goes on.
+    """
 
     stage: str
     step: int
@@ -243,6 +270,7 @@ class Progress:
     loss: float | None = None
     preview: Clip | None = None
     heads: HeadMap | None = None
+    state: Callable[[], TuneState] | None = None
 
 
 Work = Generator[Progress, None, T]

@@ -20,7 +20,7 @@ FLOORS = (
     ("video", "lora"),
     ("model",),
     ("methods", "evaluate", "nano"),
-    ("jobs", "pipeline", "presets", "library", "flags", "contenders", "bench"),
+    ("jobs", "pipeline", "presets", "library", "workspace", "flags", "contenders", "bench"),
     ("app", "cli", "ui", "__main__", "__init__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -33,7 +33,7 @@ HOMES = {
     "bitsandbytes": ("model/base.py", "model/training.py"),
     "av": ("video/io.py",),
 }
-UI_ROOMS = {"ui", "pipeline", "presets", "jobs", "library", "video", "types", "errors"}
+UI_ROOMS = {"ui", "pipeline", "presets", "jobs", "library", "workspace", "video", "types", "errors"}
 UI_LIBRARIES = {"gradio", "numpy", "pandas"}
 
 

@@ -24,8 +24,8 @@ RENDER = RenderSpec(prompt="a blue circle", steps=2, seed=1)
 
 
 @pytest.fixture
-def studio(tiny_nf4: VideoBase) -> Studio:
-    studio = Studio(base="tiny")
+def studio(tiny_nf4: VideoBase, tiny_base_folder: Path) -> Studio:
+    studio = Studio(base=str(tiny_base_folder))
     studio.__dict__["base"] = tiny_nf4
     return studio
 
@@ -191,3 +191,12 @@ def test_a_strange_comment_is_no_scene(square_clip: Clip, tmp_path: Path, commen
     write_clip(square_clip, tmp_path / "clip.mp4", comment=comment)
     assert scene_of(tmp_path / "clip.mp4") is None
     assert caption_of(tmp_path / "clip.mp4") == prompt_of(tmp_path / "clip.mp4") == ""
+
+
+def test_motion_acts_down_to_its_noise_level(studio: Studio, square_clip: Clip) -> None:
+    """All the way, or only at first, which is neither that nor the bare base; afterwards the base is bare."""
+    lora = studio.tune(square_clip, TuneSpec(**{**TUNE.__dict__, "temporal_steps": 8, "temporal_rate": 0.05})).lora
+    bare = studio.render(None, RenderSpec(steps=4)).frames_THWC
+    between, always = (studio.render(lora, RenderSpec(steps=4, motion_until=until)).frames_THWC for until in (0.8, 0.0))
+    assert not np.array_equal(between, always) and not np.array_equal(between, bare)
+    assert np.array_equal(studio.render(None, RenderSpec(steps=4)).frames_THWC, bare)

@@ -62,8 +62,8 @@ def _inject(transformer: nn.Module, name: str, ranks: Mapping[str, int]) -> dict
 
 def add_group_adapter(
     transformer: nn.Module, name: str, masks: Mapping[str, Tensor], *, rank: int, generator: torch.Generator
-) -> list[nn.Parameter]:
-    """Attaches a trainable LoRA confined to a head group, and returns its parameters.
+) -> dict[str, nn.Parameter]:
+    """Attaches a trainable LoRA confined to a head group, and returns its `adapter_matrices`.
 
     Rows of `up` (for q, k, v) and columns of `down` (for the output projection) outside the group start at zero
     and get no gradient; AdamW's decay keeps zeros at zero.
@@ -76,7 +76,6 @@ def add_group_adapter(
         generator: draws the initial `down` matrices.
     """
     layers = _inject(transformer, name, dict.fromkeys(masks, rank))
-    parameters: list[nn.Parameter] = []
     for path in sorted(layers):
         down, up = layers[path].lora_A[name].weight, layers[path].lora_B[name].weight
         mask = masks[path].to(device=down.device, dtype=down.dtype)
@@ -89,9 +88,16 @@ def add_group_adapter(
             down.register_hook(lambda g, m=mask: g * m)
         else:
             up.register_hook(lambda g, m=mask: g * m[:, None])
-        parameters += [down, up]
     _activate(transformer, name)
-    return parameters
+    return adapter_matrices(transformer, name)
+
+
+def adapter_matrices(transformer: nn.Module, name: str) -> dict[str, nn.Parameter]:
+    """An adapter's own matrices by module path and side, `blocks.0.attn1.to_q.down` or `.up`, in a fixed order."""
+    out: dict[str, nn.Parameter] = {}
+    for path, layer in sorted(_adapter_layers(transformer, name).items()):
+        out[f"{path}.down"], out[f"{path}.up"] = layer.lora_A[name].weight, layer.lora_B[name].weight
+    return out
 
 
 def read_adapter(transformer: nn.Module, name: str) -> dict[str, LowRank]:
@@ -139,6 +145,12 @@ def remove_adapters(transformer: nn.Module) -> None:
             setattr(transformer.get_submodule(parent), child, module.get_base_layer())
     if hasattr(transformer, "peft_config"):
         del transformer.peft_config
+
+
+def act(transformer: nn.Module, on: bool) -> None:
+    """Switches all attached adapters on, or off so that the bare base runs."""
+    for layer in (m for m in transformer.modules() if isinstance(m, LoraLayer)):
+        layer.enable_adapters(on)
 
 
 @contextmanager

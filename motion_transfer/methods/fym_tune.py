@@ -7,7 +7,8 @@ temporal LoRA is kept, so that the look stays behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,15 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motion_transfer.errors import BadSpec
-from motion_transfer.lora.attach import add_group_adapter, read_adapter, solo
+from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, read_adapter, solo
 from motion_transfer.lora.heads import group_masks
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import keyed_generator, mix, shifted
 from motion_transfer.model.text import TextStates
-from motion_transfer.types import Clip, HeadMap, Latents, LowRank, Progress, TuneSpec, Work
+from motion_transfer.model.tune_state import Matrices, restore_matrices, restore_optimizer, take_state
+from motion_transfer.types import Clip, HeadMap, Latents, LowRank, Progress, TuneSpec, TuneState, Work
 
 Preview = Callable[[], Clip]
 MAX_GRADIENT_NORM = 1.0
+RISE_STEPS, FALL_SHARE = 10, 0.4
+CHEAP_TOKENS = 1024  # a clip this short is learned whole
 
 
 def frame_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
@@ -34,6 +38,17 @@ def frame_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float 
     """
     d_hat, d = (v.float().diff(dim=2).transpose(1, 2).flatten(2) for v in (predicted_BZFYX, target_BZFYX))
     return (1 - F.cosine_similarity(d_hat, d, dim=2, eps=eps)).mean()
+
+
+def clean_motion_loss(
+    noisy_BZFYX: Tensor, sigma_B: Tensor, predicted_BZFYX: Tensor, clean_BZFYX: Tensor, eps: float = 1e-6
+) -> Tensor:
+    """`frame_motion_loss` of the clean latents that the predicted velocities lead to, instead of the velocities.
+
+    Differences of velocities are mostly differences of noise, which the network is given; here only motion counts.
+    """
+    found_BZFYX = noisy_BZFYX.float() - sigma_B.view(-1, 1, 1, 1, 1) * predicted_BZFYX.float()
+    return frame_motion_loss(found_BZFYX, clean_BZFYX, eps)
 
 
 def vmc_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
@@ -51,13 +66,26 @@ def debiased_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, anchor: int) ->
     return F.mse_loss(v_hat, v)
 
 
-def _motion_loss(kind: str, predicted: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class _Guess:
+    """What the network was given, `(B, Z, F, Y, X)` at noise levels `(B,)`, and what it made of it."""
+
+    clean: Tensor
+    noisy: Tensor
+    sigma_B: Tensor
+    velocity: Tensor
+    predicted: Tensor
+
+
+def _motion_loss(kind: str, guess: _Guess, generator: torch.Generator) -> Tensor:
+    if kind == "clean":
+        return clean_motion_loss(guess.noisy, guess.sigma_B, guess.predicted, guess.clean)
     if kind == "frame":
-        return frame_motion_loss(predicted, target)
+        return frame_motion_loss(guess.predicted, guess.velocity)
     if kind == "vmc":
-        return vmc_motion_loss(predicted, target)
-    anchor = int(torch.randint(target.shape[2], (1,), generator=generator))
-    return debiased_loss(predicted, target, anchor)
+        return vmc_motion_loss(guess.predicted, guess.velocity)
+    anchor = int(torch.randint(guess.velocity.shape[2], (1,), generator=generator))
+    return debiased_loss(guess.predicted, guess.velocity, anchor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,40 +122,65 @@ def _step_loss(base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, 
     uniform = (torch.arange(rows) + torch.rand(rows, generator=generator)) / rows
     sigma_B = shifted(uniform, spec.noise_shift)
     noise = torch.randn(batch.z_BZFYX.shape, generator=generator)
-    target = (noise - batch.z_BZFYX).to(base.device)
-    predicted = base.velocity(mix(batch.z_BZFYX, noise, sigma_B), sigma_B, text, batch.times_F)
-    loss = F.mse_loss(predicted, target)
+    noisy = mix(batch.z_BZFYX, noise, sigma_B)
+    predicted = base.velocity(noisy, sigma_B, text, batch.times_F)
+    clean, noisy, sigma_B, velocity = (
+        x.to(base.device) for x in (batch.z_BZFYX, noisy, sigma_B, noise - batch.z_BZFYX)
+    )
+    guess = _Guess(clean=clean, noisy=noisy, sigma_B=sigma_B, velocity=velocity, predicted=predicted)
+    loss = F.mse_loss(predicted, velocity)
     if stage.motion_loss != "off":
-        loss = loss + spec.motion_weight * _motion_loss(stage.motion_loss, predicted, target, generator)
+        loss = loss + spec.motion_weight * _motion_loss(stage.motion_loss, guess, generator)
     return loss
 
 
+def _rate_share(step: int, steps: int) -> float:
+    """The learning rate's course over a stage: up in ten steps, level, and down to a twentieth over the last part."""
+    rise, fall = (step + 1) / RISE_STEPS, (steps - step) / (FALL_SHARE * steps)
+    return min(1.0, rise, max(0.05, fall))
+
+
 def _train(
-    base: VideoBase, stage: _Stage, parameters: list[nn.Parameter], spec: TuneSpec
-) -> Iterator[tuple[int, float]]:
-    """Runs one stage; yields step number and loss after each step."""
-    if not parameters:  # no head in the group
+    base: VideoBase, stage: _Stage, adapters: Mapping[str, Matrices], spec: TuneSpec, resume: TuneState | None
+) -> Iterator[tuple[int, float, Callable[[], TuneState]]]:
+    """Runs one stage on the adapter of its name; yields steps done, loss, and the means to take down the state."""
+    matrices = adapters[stage.name]
+    if not matrices:  # no head in the group
         return
-    text = base.text.encode([spec.caption])
+    parameters = list(matrices.values())
+    captioned, uncaptioned = (base.text.encode([caption]) for caption in (spec.caption, ""))
     optimizer = torch.optim.AdamW(parameters, lr=stage.rate, weight_decay=stage.decay)
-    for step in range(stage.steps):
-        batch = stage.draw(keyed_generator(spec.seed, stage.name, step, "data"))
-        loss = _step_loss(base, batch, text, stage, spec, step)
+    if resume is not None:
+        restore_optimizer(matrices, optimizer, resume)
+    for step in range(resume.step if resume else 0, stage.steps):
+        data = keyed_generator(spec.seed, stage.name, step, "data")
+        batch = stage.draw(data)
+        dropped = torch.rand((), generator=data).item() < spec.caption_drop
+        loss = _step_loss(base, batch, uncaptioned if dropped else captioned, stage, spec, step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
         for group in optimizer.param_groups:
-            group["lr"] = stage.rate * min(1.0, (step + 1) / 10)
+            group["lr"] = stage.rate * _rate_share(step, stage.steps)
         optimizer.step()
-        yield step + 1, loss.item()
+        yield step + 1, loss.item(), functools.partial(take_state, stage.name, step + 1, adapters, optimizer)
 
 
-def _masks(base: VideoBase, group_LN: Tensor, spec: TuneSpec) -> dict[str, Tensor]:
-    """Channel masks of a head group, or of all heads without decoupling."""
-    return group_masks(group_LN if spec.decoupled else torch.ones_like(group_LN), base.head_width)
+def _adapter(
+    base: VideoBase, name: str, group_LN: Tensor, spec: TuneSpec, resume: TuneState | None
+) -> dict[str, nn.Parameter]:
+    """Attaches a stage's adapter to its head group, or to all heads without decoupling."""
+    masks = group_masks(group_LN if spec.decoupled else torch.ones_like(group_LN), base.head_width)
+    init = keyed_generator(spec.seed, name, "init")
+    matrices = add_group_adapter(base.transformer, name, masks, rank=spec.rank, generator=init)
+    if resume is not None:
+        restore_matrices(name, matrices, resume)
+    return matrices
 
 
-def tune_spatial(base: VideoBase, frames_TZ1YX: Tensor, heads: HeadMap, spec: TuneSpec) -> Work[dict[str, LowRank]]:
+def tune_spatial(
+    base: VideoBase, frames_TZ1YX: Tensor, heads: HeadMap, spec: TuneSpec, resume: TuneState | None = None
+) -> Work[dict[str, LowRank]]:
     """Learns the clip's look on single frames, in the spatial heads; the adapter stays attached.
 
     Without decoupling, and with all latent frames and the debiased loss, the two stages are MotionDirector's
@@ -138,10 +191,9 @@ def tune_spatial(base: VideoBase, frames_TZ1YX: Tensor, heads: HeadMap, spec: Tu
         frames_TZ1YX: each frame encoded alone.
         heads: labels of all heads.
         spec: settings.
+        resume: where an earlier run stood, in this stage or in the next.
     """
-    masks = _masks(base, heads.spatial_LN, spec)
-    init = keyed_generator(spec.seed, "spatial", "init")
-    parameters = add_group_adapter(base.transformer, "spatial", masks, rank=spec.rank, generator=init)
+    adapters = {"spatial": _adapter(base, "spatial", heads.spatial_LN, spec, resume)}
 
     def draw(generator: torch.Generator) -> _Batch:
         picks = torch.randint(len(frames_TZ1YX), (spec.spatial_batch,), generator=generator)
@@ -149,8 +201,9 @@ def tune_spatial(base: VideoBase, frames_TZ1YX: Tensor, heads: HeadMap, spec: Tu
 
     stage = _Stage(name="spatial", steps=spec.spatial_steps, rate=spec.spatial_rate, decay=spec.spatial_decay,
                    motion_loss="off", draw=draw)  # fmt: skip
-    for step, loss in _train(base, stage, parameters, spec):
-        yield Progress(stage="spatial", step=step, total=stage.steps, loss=loss)
+    if resume is None or resume.stage == stage.name:
+        for step, loss, state in _train(base, stage, adapters, spec, resume):
+            yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, state=state)
     return read_adapter(base.transformer, "spatial")
 
 
@@ -162,6 +215,7 @@ def tune_temporal(
     spec: TuneSpec,
     preview: Preview | None = None,
     preview_every: int = 0,
+    resume: TuneState | None = None,
 ) -> Work[dict[str, LowRank]]:
     """Learns the clip's motion on sparse frames, in the temporal heads; any attached spatial LoRA stays frozen.
 
@@ -173,16 +227,17 @@ def tune_temporal(
         spec: settings.
         preview: renders the motion learned so far; called with the temporal adapter alone active.
         preview_every: steps between previews; 0 for none.
+        resume: where an earlier run stood; it counts if it stood in this stage.
 
     Raises:
         BadSpec: no head is temporal.
     """
-    masks = _masks(base, heads.temporal_LN, spec)
-    if not masks:
+    resume = resume if resume is not None and resume.stage == "temporal" else None
+    adapters = {"spatial": adapter_matrices(base.transformer, "spatial")}
+    adapters["temporal"] = _adapter(base, "temporal", heads.temporal_LN, spec, resume)
+    if not adapters["temporal"]:
         raise BadSpec(f"motion is learned in temporal heads, but the head rule {spec.head_rule} finds none here; "
                       "choose the rule balanced.")  # fmt: skip
-    init = keyed_generator(spec.seed, "temporal", "init")
-    parameters = add_group_adapter(base.transformer, "temporal", masks, rank=spec.rank, generator=init)
 
     def draw(generator: torch.Generator) -> _Batch:
         chosen = sparse
@@ -195,12 +250,12 @@ def tune_temporal(
 
     stage = _Stage(name="temporal", steps=spec.temporal_steps, rate=spec.temporal_rate, decay=spec.temporal_decay,
                    motion_loss=spec.motion_loss, draw=draw)  # fmt: skip
-    for step, loss in _train(base, stage, parameters, spec):
+    for step, loss, state in _train(base, stage, adapters, spec, resume):
         shown = None
         if preview is not None and preview_every and step % preview_every == 0:
             with solo(base.transformer, "temporal", spec.inference_weight):
                 shown = preview()
-        yield Progress(stage="temporal", step=step, total=stage.steps, loss=loss, preview=shown)
+        yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, preview=shown, state=state)
     return read_adapter(base.transformer, "temporal")
 
 
@@ -209,6 +264,12 @@ def legal_sparse_latents(num_latents: int) -> tuple[int, ...]:
     return tuple(n for n in range(2, num_latents + 1) if (num_latents - 1) % (n - 1) == 0)
 
 
-def default_sparse_latents(num_latents: int) -> int:
-    """The shortest legal length of at least five: 17 of Wan's 81 frames (arXiv 2506.05207, section 3.3)."""
+def default_sparse_latents(num_latents: int, frame_tokens: int) -> int:
+    """All latent frames where that is cheap; else the shortest legal length of at least five.
+
+    That is 17 of Wan's 81 frames (arXiv 2506.05207, section 3.3). Sparse sampling saves time on long sequences; a
+    small model learns the path much better from all frames.
+    """
+    if num_latents * frame_tokens <= CHEAP_TOKENS:
+        return num_latents
     return next(n for n in legal_sparse_latents(num_latents) if n >= min(5, num_latents))

@@ -20,7 +20,7 @@ from motion_transfer.model.catalog import BaseSpec, find_base, weights_hash
 from motion_transfer.model.codec import Codec
 from motion_transfer.model.flow import TIMESTEPS
 from motion_transfer.model.rope import temporal_positions
-from motion_transfer.model.text import TextEncoder, TextStates
+from motion_transfer.model.text import TextEncoder, TextStates, Vocabulary
 from motion_transfer.types import PRECISIONS
 
 
@@ -105,6 +105,13 @@ class VideoBase:
         )
 
     @property
+    def frame_tokens(self) -> int:
+        """Tokens of one latent frame."""
+        _, _, height, width = self.latent_shape
+        _, rows, columns = self.transformer.config.patch_size
+        return (height // rows) * (width // columns)
+
+    @property
     def num_heads(self) -> int:
         """Attention heads of each block."""
         return self.transformer.config.num_attention_heads
@@ -141,6 +148,35 @@ class VideoBase:
         return velocity.float()
 
 
+def check_precision(precision: str) -> None:
+    """Sees that there is such a precision.
+
+    Raises:
+        BadSpec: there is none.
+    """
+    if precision not in PRECISIONS:
+        raise BadSpec(f"precision must be one of {', '.join(PRECISIONS)}, but is {precision!r}; choose one.")
+
+
+def _incomplete(spec: BaseSpec, error: Exception) -> MissingWeights:
+    return MissingWeights(
+        f"expected all parts of a Wan pipeline in {spec.folder}, but one is missing or damaged "
+        f"({str(error).splitlines()[0]}); fetch the folder again, with git lfs if it comes from git."
+    )
+
+
+def open_vocabulary(spec: BaseSpec) -> Vocabulary:
+    """The words of a base, without its weights.
+
+    Raises:
+        MissingWeights: its folder is incomplete.
+    """
+    try:
+        return Vocabulary(spec.folder)
+    except (OSError, ValueError) as error:
+        raise _incomplete(spec, error) from error
+
+
 def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None = None) -> VideoBase:
     """Opens a base by catalog name or folder.
 
@@ -154,8 +190,7 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
         MissingWeights: no such base, or its folder is incomplete.
         BadSpec: unknown precision.
     """
-    if precision not in PRECISIONS:
-        raise BadSpec(f"precision must be one of {', '.join(PRECISIONS)}, but is {precision!r}; choose one.")
+    check_precision(precision)
     spec = find_base(name)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     half = precision == "bf16" or (where.type == "cuda" and precision != "fp32")
@@ -171,10 +206,7 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
         tokenizer = AutoTokenizer.from_pretrained(spec.folder / "tokenizer")
         scheduler = UniPCMultistepScheduler.from_pretrained(spec.folder, subfolder="scheduler")
     except (OSError, ValueError, SafetensorError) as error:
-        raise MissingWeights(
-            f"expected all parts of a Wan pipeline in {spec.folder}, but one is missing or damaged "
-            f"({str(error).splitlines()[0]}); fetch the folder again, with git lfs if it comes from git."
-        ) from error
+        raise _incomplete(spec, error) from error
     transformer.eval().requires_grad_(False)
     if precision in ("nf4", "int8"):
         quantize(transformer, precision, where, dtype)

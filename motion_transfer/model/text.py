@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, UMT5EncoderModel
 
 PADDED_TOKENS = 512  # what stock `WanPipeline` pads every prompt to, with zeros and without a mask
 HIDDEN = -1e9
+MAX_LISTED_WORDS = 2000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,15 +56,13 @@ class TextEncoder:
         self.tokenizer = tokenizer
         self.encoder = encoder.to(device).eval().requires_grad_(False)
         self.device = device
-        self._tokenizing = Lock()  # a tokenizer's padding is shared state: the page marks words while a job encodes
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str], *, min_tokens: int = 24) -> TextStates:
         """States of prompts, padded together; an empty string is the unconditional."""
-        with self._tokenizing:
-            batch = self.tokenizer(
-                list(prompts), padding=True, truncation=True, max_length=PADDED_TOKENS, return_tensors="pt"
-            )
+        batch = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=PADDED_TOKENS, return_tensors="pt"
+        )
         missing = min_tokens - batch.input_ids.shape[1]
         ids = torch.nn.functional.pad(batch.input_ids, (0, max(0, missing)), value=self.tokenizer.pad_token_id)
         mask = torch.nn.functional.pad(batch.attention_mask, (0, max(0, missing)))
@@ -70,9 +70,29 @@ class TextEncoder:
         states = self.encoder(ids, mask).last_hidden_state.float()
         return fold_padding(states, mask, PADDED_TOKENS)
 
+
+class Vocabulary:
+    """The words that a base was trained on, read without opening its weights.
+
+    Args:
+        folder: of the base.
+
+    Raises:
+        OSError, ValueError: it has no tokenizer.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+        self._tokenizing = Lock()  # a tokenizer's settings are shared state, and pages ask at the same time
+
+    def words(self) -> list[str]:
+        """All words, sorted, of a base of few words; empty if the base reads any text."""
+        words = self._tokenizer.get_vocab()
+        return sorted(word for word in words if word.isalpha()) if len(words) <= MAX_LISTED_WORDS else []
+
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of a prompt that the vocabulary lacks; empty for tokenizers without an unknown token."""
-        tokenizer = self.tokenizer
+        tokenizer = self._tokenizer
         if tokenizer.unk_token_id is None:
             return []
         words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()

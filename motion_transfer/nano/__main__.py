@@ -6,6 +6,7 @@ Two processes of one thread each are fastest on two cores:
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ from motion_transfer.nano.export import (
     export_refined_codec,
     start_from_folder,
 )
+from motion_transfer.nano.motion_check import check_motion as measure_motion
 from motion_transfer.nano.prompts import check_prompts
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -115,9 +117,15 @@ def clips() -> None:
 
 @app.command()
 def prompts(count: Annotated[int, typer.Option(min=1)] = 64, results: Path = Path("docs/results")) -> None:
-    """Renders prompts with stock diffusers at its defaults and checks color, shape and presence."""
-    for name, value in check_prompts(ASSETS / "nano", count, results).items():
-        print(f"{name}: {value:.3f}")
+    """Renders prompts with stock diffusers at its defaults and checks color, shape, count and presence."""
+    for group, shares in check_prompts(ASSETS / "nano", count, results).items():
+        print(f"{group}: " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
+
+
+@app.command()
+def check_motion(count: Annotated[int, typer.Option(min=2)] = 200, results: Path = Path("docs/results")) -> None:
+    """Compares how the bare base moves with how the world does."""
+    print(json.dumps(measure_motion(ASSETS / "nano", count, results), indent=1))
 
 
 def main() -> int:

@@ -7,7 +7,8 @@ folded into one token.
 
 Objects fill a twelfth of the world's pictures, and the word for their shape explains a hundredth of the plain loss.
 So cells on and beside objects weigh more where the noise still lets one see where they are; at higher noise,
-where a weight that hangs on the answer would bend the learned mean, all weigh the same.
+where a weight that hangs on the answer would bend the learned mean, all weigh the same. And a head must read from the
+middle of the network what lies where (`nano.layout`).
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from torch import Tensor, nn
 
 from motion_transfer.model.attention import WeightedTextProcessor, small_attention, weigh_text
 from motion_transfer.model.flow import TIMESTEPS, keyed_generator, mix, shifted
+from motion_transfer.model.rope import temporal_positions
 from motion_transfer.model.text import PADDED_TOKENS, fold_padding
 from motion_transfer.nano.codec import SIZE_PX, encoder_hash
 from motion_transfer.nano.folder import build_text_encoder, build_tokenizer, build_transformer, load_codec
 from motion_transfer.nano.latents import Items, LatentStore
+from motion_transfer.nano.layout import LayoutHead, near_objects
 from motion_transfer.nano.training import Run
 
 TEXT_DROP = 0.1
@@ -33,17 +36,23 @@ CLIP_SHIFT, PICTURE_SHIFT = 3.0, 1.5
 UNIFORM_SHARE = 0.2  # of the noise levels; the rest are logit-normal (arXiv 2403.03206, section 3.1)
 OBJECT_WEIGHT = 5.0  # added on objects and beside them,
 FULL_BELOW, NONE_ABOVE = 0.8, 0.95  # in full up to the first noise level, no more from the second on
+LAYOUT_WEIGHT = 0.5  # of the head's cross-entropy, as in arXiv 2410.06940
+LAYOUT_BLOCK = 3  # the block whose output it reads
 NUM_LATENTS = 13
 KINDS = {1: "pictures", NUM_LATENTS: "clips"}
 BATCH = {1: 160, NUM_LATENTS: 16}  # per process
 GROW = {1: 96, NUM_LATENTS: 8}  # new items, at every so many steps: all processes at the same ones
 GROW_EVERY = 4
+KEEP_ONE_IN, KEEP_SHARES = (
+    (1, 2, 3),
+    (0.6, 0.2, 0.2),
+)  # of a clip's latent frames, so that sparse clips are not new to it
 MIN_ITEMS = 128
 SIMPLE_SHARE = {1: 0.6, NUM_LATENTS: 0.3}  # drawn from scenes of one object on a plain background; others can be so too
 
 
 class Nano(nn.Module):
-    """Text encoder and transformer as one trainable network."""
+    """Text encoder and transformer as one trainable network, and the head that is left out of the shipped weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,15 +60,30 @@ class Nano(nn.Module):
         self.text_encoder = build_text_encoder(len(self.tokenizer))
         self.transformer = build_transformer()
         self.text_attention: WeightedTextProcessor = weigh_text(self.transformer)
+        width, patch_cells = self.transformer.patch_embedding.out_channels, self.transformer.config.patch_size[1]
+        self.layout_head = LayoutHead(width, patch_cells)
+        self._middle: list[Tensor] = []  # tokens after a middle block, in the order of `forward`
+        self.transformer.blocks[LAYOUT_BLOCK].register_forward_hook(self._keep_middle)
 
-    def forward(self, x_BZFYX: Tensor, sigma_B: Tensor, captions: list[str], padded_tokens_B: Tensor) -> Tensor:
-        """Velocity of noisy latents; each caption padded to its own length."""
+    def _keep_middle(self, block: nn.Module, arguments: tuple, tokens_BLD: Tensor) -> None:
+        self._middle[:] = [tokens_BLD]
+
+    def layout_loss(self, layout_BFHW: Tensor) -> Tensor:
+        """Cross-entropy of what lies where in the latents last passed to `forward`."""
+        return self.layout_head(self._middle.pop(), layout_BFHW)
+
+    def forward(
+        self, x_BZFYX: Tensor, sigma_B: Tensor, captions: list[str], padded_tokens_B: Tensor,
+        times_F: tuple[float, ...] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Velocity of noisy latents at places in time, default 0, 1, 2, …; each caption padded to its own length."""
         batch = self.tokenizer(captions, padding=True, return_tensors="pt").to(x_BZFYX.device)
         states = self.text_encoder(batch.input_ids, batch.attention_mask).last_hidden_state
         lengths = torch.maximum(padded_tokens_B.to(states.device), batch.attention_mask.sum(1))
         text = fold_padding(states, batch.attention_mask, lengths)
         self.text_attention.bias_BM = text.bias_BM
-        return self.transformer(x_BZFYX, sigma_B * TIMESTEPS, text.states_BMD, return_dict=False)[0]
+        with temporal_positions(self.transformer, times_F or range(x_BZFYX.shape[2])):
+            return self.transformer(x_BZFYX, sigma_B * TIMESTEPS, text.states_BMD, return_dict=False)[0]
 
 
 def _padded_tokens(batch: int, generator: torch.Generator) -> Tensor:
@@ -87,8 +111,8 @@ def object_weights(near_BFYX: Tensor, sigma_B: Tensor) -> Tensor:
     return (1 + OBJECT_WEIGHT * visible.view(-1, 1, 1, 1) * near_BFYX)[:, None]
 
 
-def base_loss(nano: Nano, items: Items, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Weighted mean squared velocity error at random noise levels, and the plain mean for reporting."""
+def base_loss(nano: Nano, items: Items, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    """Loss of velocity and layout at random noise levels, and both by name, unweighted."""
     batch = items.z_BZFYX.shape[0]
     sigma_B = noise_levels(batch, PICTURE_SHIFT if items.z_BZFYX.shape[2] == 1 else CLIP_SHIFT, generator)
     noise = torch.randn(items.z_BZFYX.shape, generator=generator)
@@ -96,11 +120,15 @@ def base_loss(nano: Nano, items: Items, generator: torch.Generator) -> tuple[Ten
     captions = [c if k else "" for c, k in zip(items.captions, keep.tolist(), strict=True)]
     device = next(nano.parameters()).device
     z, noise, sigma_B = items.z_BZFYX.to(device), noise.to(device), sigma_B.to(device)
+    layout = items.layout_BFHW.to(device)
     with small_attention(device), torch.autocast(device.type, dtype=torch.bfloat16):
-        velocity = nano(mix(z, noise, sigma_B), sigma_B, captions, _padded_tokens(batch, generator))
+        padded = _padded_tokens(batch, generator)
+        velocity = nano(mix(z, noise, sigma_B), sigma_B, captions, padded, items.times_F)
+        layout_loss = nano.layout_loss(layout)
     square = (velocity.float() - (noise - z)).square()
-    weights = object_weights(items.near_BFYX.to(device), sigma_B)
-    return (weights * square).mean(), square.detach().mean()
+    weighted = object_weights(near_objects(layout), sigma_B) * square
+    figures = {"velocity": square.detach().mean().item(), "layout": layout_loss.item()}
+    return weighted.mean() + LAYOUT_WEIGHT * layout_loss, figures
 
 
 def _groups(nano: Nano) -> list[dict]:
@@ -128,6 +156,13 @@ def _draw_length(step: int, minutes_done: float, picture_minutes: float) -> int:
     return NUM_LATENTS if draw < clip_share(minutes_done, picture_minutes) else 1
 
 
+def thinning(step: int) -> tuple[int, int]:
+    """Which latent frames of the clips this step learns from, the same in all processes: one in so many, from where."""
+    generator = keyed_generator("base thinning", step)
+    every = KEEP_ONE_IN[int(torch.multinomial(torch.tensor(KEEP_SHARES), 1, generator=generator))]
+    return every, int(torch.randint(every, (1,), generator=generator))
+
+
 class _Data:
     """Encoded pictures and clips, growing while they are used."""
 
@@ -144,7 +179,9 @@ class _Data:
         wanted = len(store) + (GROW[num_latents] if self.run.step % GROW_EVERY == 0 else 0)
         while len(store) < max(MIN_ITEMS, wanted):
             store.grow(GROW[num_latents], key=f"rank{self.run.rank}")
-        items = store.sample(BATCH[num_latents] * batch_scale, generator, simple_share=SIMPLE_SHARE[num_latents])
+        every, offset = thinning(self.run.step) if num_latents > 1 else (1, 0)
+        count = every * BATCH[num_latents] * batch_scale  # as many frames, however few of each clip
+        items = store.sample(count, generator, simple_share=SIMPLE_SHARE[num_latents]).thinned(every, offset)
         return replace(items, z_BZFYX=(items.z_BZFYX - self.mean) / self.std)
 
     def sizes(self) -> str:
@@ -190,7 +227,8 @@ def train_base(
     while run.goes_on():
         generator = keyed_generator("base", run.step, run.rank)
         num_latents = _draw_length(run.step, run.seconds / 60, picture_minutes)
-        loss, square = base_loss(nano, data.batch(num_latents, batch_scale, generator), generator)
+        loss, figures = base_loss(nano, data.batch(num_latents, batch_scale, generator), generator)
+        named = {f"{KINDS[num_latents]} {name}": value for name, value in figures.items()}
         fade = min(1.0, max(0.05, run.seconds_left / (60 * fade_minutes))) if fade_minutes else 1.0
-        run.update(loss, peak_rate * fade * min(1.0, (run.step + 1) / 300), {KINDS[num_latents]: square.item()})
+        run.update(loss, peak_rate * fade * min(1.0, (run.step + 1) / 300), named)
         run.log(data.sizes())

@@ -30,7 +30,7 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _through(codec: AutoencoderKLWan, frames_THWC: np.ndarray) -> tuple[np.ndarray, Tensor]:
+def pass_through(codec: AutoencoderKLWan, frames_THWC: np.ndarray) -> tuple[np.ndarray, Tensor]:
     """The clip after encoding and decoding, and its normalized latents `(Z, F, Y, X)`."""
     video = torch.from_numpy(frames_THWC).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
     z = codec.encode(video).latent_dist.mode()
@@ -59,7 +59,7 @@ def check_codec(folder: Path, count: int, results: Path) -> dict[str, float]:
     for i in range(count):
         scene = sample_scene(f"check-codec/{i}", effects=0.0)
         before = draw([scene], SIZE_PX)[0].numpy()
-        after, z_ZFYX = _through(codec, before)
+        after, z_ZFYX = pass_through(codec, before)
         psnr.append(_psnr(before, after))
         means.append(z_ZFYX.mean((0, 2, 3)))
         deviations.append(z_ZFYX.std((0, 2, 3)))

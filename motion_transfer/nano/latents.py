@@ -8,44 +8,42 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from motion_transfer.video.synth.draw import draw_float, draw_masks
+from motion_transfer.nano.layout import SAMPLES_PER_CELL, scene_layout
+from motion_transfer.video.synth.draw import draw_float
 from motion_transfer.video.synth.palette import COUNTS, FIGURES, PATTERNS, PLURALS, SHAPES
-from motion_transfer.video.synth.scene import NUM_FRAMES, Scene, sample_scene
+from motion_transfer.video.synth.scene import NUM_FRAMES, sample_scene
 
 SCALE, FRAMES_PER_LATENT = 8, 4
 _NOUNS = {*SHAPES, *FIGURES, *PLURALS.values()}
 _MORE = {COUNTS[2], COUNTS[3], *PATTERNS}
-_SAMPLES_PER_CELL = 2  # on each side, of the objects' masks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Items:
-    """A batch: raw latents, their captions, and which cells lie on an object or beside one."""
+    """A batch: raw latents, captions, which kind of object lies where (`nano.layout`), and the frames' times."""
 
     z_BZFYX: Tensor
     captions: list[str]
-    near_BFYX: Tensor
+    layout_BFHW: Tensor
+    times_F: tuple[float, ...]
+
+    def thinned(self, every: int, offset: int) -> Items:
+        """One latent frame in `every`, from `offset` on; each keeps its place in time."""
+        return replace(self, z_BZFYX=self.z_BZFYX[:, :, offset::every], layout_BFHW=self.layout_BFHW[:, offset::every],
+                       times_F=self.times_F[offset::every])  # fmt: skip
 
 
-def near_objects(scene: Scene, frames: Sequence[int], cells: int) -> Tensor:
-    """Cells that an object touches, or that touch such a cell, `(F, cells, cells)` bool.
-
-    The first frame is a latent frame of its own, every four others share one.
-    """
-    masks_THW = draw_masks(scene, _SAMPLES_PER_CELL * cells, frames).any(0).float()
-    touched = F.max_pool2d(masks_THW[None], _SAMPLES_PER_CELL)[0]
-    rest = touched[1:].unflatten(0, (-1, FRAMES_PER_LATENT)).amax(1) if len(touched) > 1 else touched[1:]
-    return F.max_pool2d(torch.cat([touched[:1], rest])[None], 3, stride=1, padding=1)[0] > 0
+def layout_frames(num_latents: int) -> list[int]:
+    """The frame that stands for each latent frame: the first for itself, then a middle one of every four."""
+    return [0, *range(FRAMES_PER_LATENT // 2, FRAMES_PER_LATENT * (num_latents - 1), FRAMES_PER_LATENT)]
 
 
 def shows_one_object(caption: str) -> bool:
@@ -57,7 +55,7 @@ def shows_one_object(caption: str) -> bool:
 class LatentStore:
     """Raw codec means of one kind of item: clips of 13 latent frames, or single pictures.
 
-    Appended to `<name>.bin` (float16), `<name>.near` (one byte a cell) and `<name>.txt` (one JSON caption a line)
+    Appended to `<name>.bin` (float16), `<name>.layout` (one byte a place) and `<name>.txt` (one JSON caption a line)
     in `folder`.
     """
 
@@ -65,16 +63,17 @@ class LatentStore:
         folder.mkdir(parents=True, exist_ok=True)
         self.name, self.num_latents, self.codec, self.size_px = name, num_latents, codec, size_px
         cells = size_px // SCALE
-        self.shape, self.near_shape = (codec.config.z_dim, num_latents, cells, cells), (num_latents, cells, cells)
-        self.data_path, self.near_path, self.text_path = (folder / f"{name}.{end}" for end in ("bin", "near", "txt"))
+        self.shape = (codec.config.z_dim, num_latents, cells, cells)
+        self.layout_shape = (num_latents, SAMPLES_PER_CELL * cells, SAMPLES_PER_CELL * cells)
+        self.data_path, self.layout_path, self.text_path = (folder / f"{name}.{e}" for e in ("bin", "layout", "txt"))
         self.captions: list[str] = []
         self.simple: list[int] = []  # which items show one object on a plain background
-        if all(path.exists() for path in (self.data_path, self.near_path, self.text_path)):
+        if all(path.exists() for path in (self.data_path, self.layout_path, self.text_path)):
             self._keep_whole_items()
 
     def _keep_whole_items(self) -> None:
         """Drops what a killed run left half written."""
-        sizes = {self.data_path: 2 * int(np.prod(self.shape)), self.near_path: int(np.prod(self.near_shape))}
+        sizes = {self.data_path: 2 * int(np.prod(self.shape)), self.layout_path: int(np.prod(self.layout_shape))}
         lines = self.text_path.read_text().splitlines(keepends=True)
         whole = min(sum(line.endswith("\n") for line in lines), *(p.stat().st_size // n for p, n in sizes.items()))
         for path, item_bytes in sizes.items():
@@ -99,16 +98,16 @@ class LatentStore:
             frames = [[17 * (first + i) % NUM_FRAMES] for i in range(count)]
             clips = torch.cat([draw_float([s], self.size_px, frames=f) for s, f in zip(scenes, frames, strict=True)])
         else:
-            frames = [list(range(NUM_FRAMES))] * count
+            frames = [layout_frames(self.num_latents)] * count
             clips = draw_float(scenes, self.size_px)
-        near = [near_objects(s, f, self.shape[-1]) for s, f in zip(scenes, frames, strict=True)]
+        layouts = [scene_layout(s, f, self.shape[-1]) for s, f in zip(scenes, frames, strict=True)]
         device = next(self.codec.parameters()).device
         with torch.autocast(device.type, dtype=torch.bfloat16):
             means = self.codec.encode(clips.to(device) * 2 - 1).latent_dist.mode()
         captions = [scene.caption for scene in scenes]
         parts = (
             (self.data_path, means.cpu().half().numpy().tobytes()),
-            (self.near_path, torch.stack(near).byte().numpy().tobytes()),
+            (self.layout_path, torch.stack(layouts).numpy().tobytes()),
             (self.text_path, "".join(json.dumps(c) + "\n" for c in captions).encode()),
         )
         for path, content in parts:
@@ -125,11 +124,13 @@ class LatentStore:
         if self.simple:
             places = torch.randint(len(self.simple), (round(simple_share * count),), generator=generator).tolist()
             picks[: len(places)] = [self.simple[i] for i in places]
-        data, near = self._latents(), np.memmap(self.near_path, dtype=np.uint8, mode="r").reshape(-1, *self.near_shape)
+        data = self._latents()
+        layouts = np.memmap(self.layout_path, dtype=np.uint8, mode="r").reshape(-1, *self.layout_shape)
         return Items(
             z_BZFYX=torch.from_numpy(np.stack([data[i] for i in picks])).float(),
             captions=[self.captions[i] for i in picks],
-            near_BFYX=torch.from_numpy(np.stack([near[i] for i in picks])) > 0,
+            layout_BFHW=torch.from_numpy(np.stack([layouts[i] for i in picks])),
+            times_F=tuple(float(i) for i in range(self.num_latents)),
         )
 
     def statistics(self) -> tuple[Tensor, Tensor]:

@@ -1,25 +1,30 @@
 """Does nano show what it is told? Stock diffusers renders prompts at its own defaults, the exact checker reads them.
 
-`python -m motion_transfer.nano prompts --count 64` remakes `docs/results/prompts.json` and its contact sheet.
+`python -m motion_transfer.nano prompts --count 200` remakes `docs/results/prompts.json` and its contact sheet.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import count as numbers
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import WanPipeline
 
-from motion_transfer.evaluate.checker import check_clip
+from motion_transfer.atomic import replacing
+from motion_transfer.evaluate.checker import check_clip, count_objects
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.types import Clip
 from motion_transfer.video.frames import save_png
-from motion_transfer.video.synth.scene import sample_scene
+from motion_transfer.video.synth.palette import held_out
+from motion_transfer.video.synth.scene import Scene, sample_scene
 
-SHEET_COLUMNS = 8
+SHEET_COLUMNS, SHEET_PROMPTS = 8, 64
+PRESENT_SHARE = 0.9  # of the frames must show the asked object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +32,43 @@ class PromptResult:
     """One prompt's verdict; `present` is the share of frames that show the asked object."""
 
     prompt: str
+    group: str
     color_right: bool
     shape_right: bool
+    count_right: bool
     present: float
 
 
-def prompt_list(count: int) -> list[tuple[str, str, str]]:
-    """Prompts in the world's wording for one object each, with the asked color and shape."""
-    out: list[tuple[str, str, str]] = []
-    number = 0
-    while len(out) < count:
-        scene = sample_scene(f"prompts/{number}", kind="single", effects=0.0)
-        number += 1
-        if scene.background.color in scene.caption.replace(scene.things[0].color, "", 1):
-            out.append((scene.caption, scene.things[0].color, scene.things[0].kind))
+def _singles() -> Iterator[Scene]:
+    """Scenes of one object whose caption names the background."""
+    scenes = (sample_scene(f"prompts/{i}", kind="single", effects=0.0) for i in numbers())
+    return (s for s in scenes if s.background.color in s.caption.replace(s.things[0].color, "", 1))
+
+
+def _several() -> Iterator[Scene]:
+    """Scenes of two or three objects."""
+    return (sample_scene(f"prompts/several/{i}", kind="multiple", effects=0.0) for i in numbers())
+
+
+def _unseen() -> Iterator[Scene]:
+    """Scenes of one object in a color that training never shows its shape in."""
+    scenes = (sample_scene(f"prompts/unseen/{i}", kind="single", effects=0.0, unseen_pairs=True) for i in numbers())
+    return (s for s in scenes if held_out(s.things[0].kind, s.things[0].color))
+
+
+# group: its scenes, and how many of them there are beside each single one
+GROUPS: dict[str, tuple[Callable[[], Iterator[Scene]], float]] = {
+    "single": (_singles, 1.0),
+    "several": (_several, 0.5),
+    "unseen pairs": (_unseen, 0.5),
+}
+
+
+def prompt_scenes(count: int) -> list[tuple[str, Scene]]:
+    """Groups and scenes whose captions are the prompts: `count` of one object, and half as many of each other group."""
+    out: list[tuple[str, Scene]] = []
+    for group, (scenes, share) in GROUPS.items():
+        out += [(group, scene) for scene, _ in zip(scenes(), range(round(share * count)), strict=False)]
     return out
 
 
@@ -57,34 +85,50 @@ def render_stock(pipeline: WanPipeline, prompt: str, seed: int, native: dict) ->
     return Clip(frames_THWC=(np.asarray(video) * 255).round().astype(np.uint8), fps=native["fps"], caption=prompt)
 
 
-def check_prompts(folder: Path, count: int, results: Path) -> dict[str, float]:
-    """Renders and checks `count` prompts; writes `prompts.json` and `prompts.png` into `results`."""
+def check_render(scene: Scene, group: str, clip: Clip) -> PromptResult:
+    """Looks for the scene's first object, and counts."""
+    asked = scene.things[0]
+    verdict = check_clip(clip.frames_THWC, color=asked.color, shape=asked.kind)
+    return PromptResult(
+        prompt=scene.caption,
+        group=group,
+        color_right=verdict.color_right,
+        shape_right=verdict.shape_right,
+        count_right=count_objects(clip.frames_THWC) == len(scene.things),
+        present=round(verdict.present_share, 4),
+    )
+
+
+def summary(checked: list[PromptResult]) -> dict[str, dict[str, float]]:
+    """Shares of right renders by group."""
+    out = {}
+    for group in dict.fromkeys(result.group for result in checked):
+        rows = [result for result in checked if result.group == group]
+        right = {name: [getattr(r, f"{name}_right") for r in rows] for name in ("color", "shape", "count")}
+        right["present"] = [r.present >= PRESENT_SHARE for r in rows]
+        out[group] = {name: round(sum(values) / len(rows), 4) for name, values in right.items()}
+    return out
+
+
+def check_prompts(folder: Path, count: int, results: Path) -> dict[str, dict[str, float]]:
+    """Renders and checks prompts of every group; writes `prompts.json` and `prompts.png` into `results`."""
     native = json.loads((folder / "native.json").read_text())
     pipeline = WanPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     checked, pictures = [], []
-    for i, (prompt, color, shape) in enumerate(prompt_list(count)):
-        clip = render_stock(pipeline, prompt, i, native)
-        verdict = check_clip(clip.frames_THWC, color=color, shape=shape)
-        result = PromptResult(
-            prompt=prompt,
-            color_right=bool(verdict.color_right),
-            shape_right=bool(verdict.shape_right),
-            present=float(verdict.present_share),
-        )
-        checked.append(result)
+    scenes = prompt_scenes(count)
+    for i, (group, scene) in enumerate(scenes):
+        clip = render_stock(pipeline, scene.caption, i, native)
+        checked.append(check_render(scene, group, clip))
         pictures.append(clip.frames_THWC[len(clip.frames_THWC) // 2])
-        print(f"{i + 1}/{count} {prompt}: read {verdict.read_color} {verdict.read_shape}", flush=True)
-    summary = {
-        "color_right": sum(r.color_right for r in checked) / count,
-        "shape_right": sum(r.shape_right for r in checked) / count,
-        "present_in_90_percent": sum(r.present >= 0.9 for r in checked) / count,
-    }
+        print(f"{i + 1}/{len(scenes)} {checked[-1]}", flush=True)
+    shares = summary(checked)
     results.mkdir(parents=True, exist_ok=True)
-    rows = {"base": weights_hash(folder), "summary": summary, "prompts": [asdict(r) for r in checked]}
-    (results / "prompts.json").write_text(json.dumps(rows, indent=1) + "\n")
-    save_png(_sheet(pictures), results / "prompts.png")
-    return summary
+    rows = {"base": weights_hash(folder), "summary": shares, "prompts": [asdict(r) for r in checked]}
+    with replacing(results / "prompts.json") as partial:
+        partial.write_text(json.dumps(rows, indent=1) + "\n")
+    save_png(_sheet(pictures[: min(count, SHEET_PROMPTS)]), results / "prompts.png")
+    return shares
 
 
 def _sheet(pictures: list[np.ndarray], scale: int = 2) -> np.ndarray:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from motion_transfer.jobs.orders import RENDER, TUNE
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk
+from motion_transfer.ui.buttons import QUIET
+from motion_transfer.ui.desk import Place, told
 from motion_transfer.ui.learn import example_clips
-from motion_transfer.ui.tab_learn import QUIET, build_learn_tab
+from motion_transfer.ui.tab_jobs import build_jobs_tab
+from motion_transfer.ui.tab_learn import build_learn_tab
 from motion_transfer.ui.tab_render import build_render_tab
+from motion_transfer.workspace import SHORTEST_TOKEN, Workspace
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "clips"
 MAX_UPLOAD = "500mb"
+VISITOR_KEY = "motion-transfer-visitor"
 CACHE_SECONDS = (3600, 24 * 3600)  # how often to look for old uploads, and how old they may get
 
 CSS = """
@@ -25,6 +31,8 @@ CSS = """
 .problem { border-left: 4px solid #d55e00; padding-left: 0.75rem; }
 #random { align-self: end; }
 #heads, #span, #preview, #reference, #result { padding-top: 1.9rem; }
+.facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
+.facts td { overflow-wrap: anywhere; }
 .marked strong { color: #d55e00; }
 #scores table { width: 100%; display: table; }
 #scores td { overflow-wrap: anywhere; }
@@ -32,31 +40,51 @@ CSS = """
 
 
 def _heading(studio: Studio) -> str:
-    spec = studio.base.spec
+    spec = studio.spec
     base = words.BASE_NOTE.format(name=spec.name, width=spec.width, height=spec.height, frames=spec.num_frames)
     return f"# {words.TITLE}\n{words.INTRO}\n\n{spec.note or base}"
 
 
-def build_app(studio: Studio, library: Library) -> gr.Blocks:
-    """Builds the page; opens the base, whose words and size the page shows."""
-    desk = Desk()
+def _visitor_token(token: str | None) -> str:
+    """A visitor keeps the token that the browser holds; a new one gets a new one."""
+    return token or secrets.token_urlsafe(SHORTEST_TOKEN)
+
+
+def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
+    """Builds the page. It only writes orders and reads how jobs stand; a worker does them."""
+
+    def place_of(token: str | None) -> Place:
+        return Place(workspace=workspace, owner=workspace.owner(token))
+
+    uploads = Library(workspace.root, uploads=workspace.uploads)
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
+        visitor = gr.BrowserState(None, storage_key=VISITOR_KEY, secret=VISITOR_KEY)
         gr.Markdown(_heading(studio))
         with gr.Tabs() as tabs:
             with gr.Tab(words.LEARN_TAB, id="learn"):
-                learned = build_learn_tab(studio, library, desk, example_clips(EXAMPLES))
+                learned = build_learn_tab(studio, place_of, uploads, example_clips(EXAMPLES), visitor)
             with gr.Tab(words.RENDER_TAB, id="render") as render_tab:
-                renders = build_render_tab(studio, library, desk)
-        app.load(lambda: renders.refresh(None), None, renders.motion, **QUIET)
-        render_tab.select(renders.refresh, renders.motion, renders.motion, **QUIET)
-        learned.ended.then(
-            lambda saved, chosen: renders.refresh(saved or chosen),
-            [learned.saved, renders.motion],
-            renders.motion,
-            **QUIET,
-        )
-        learned.go_render.click(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
+                renders = build_render_tab(studio, place_of, visitor)
+            with gr.Tab(words.JOBS_TAB, id="jobs"):
+                jobs = build_jobs_tab(place_of, visitor)
+        known = app.load(_visitor_token, visitor, visitor, **QUIET)
+        offered = gr.State(None)
+        offer = [visitor, renders.motion, learned.saved, offered]
+        known.then(lambda token: renders.choose(token, None), visitor, renders.motion, **QUIET)
+        render_tab.select(renders.refresh, offer, [renders.motion, offered], **QUIET)
+        leads_on = learned.go_render.click(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
+        leads_on.then(renders.choose, [visitor, learned.saved], renders.motion, **QUIET)
+        chosen = [visitor, jobs.key]
+        jobs.again.click(learned.fill, chosen, learned.filled, **QUIET)
+        jobs.again.click(renders.fill, chosen, renders.filled, **QUIET)
+        jobs.again.click(lambda key: gr.Tabs(selected=tab_of(workspace, key)), jobs.key, tabs, queue=False, **QUIET)
     return app
+
+
+def tab_of(workspace: Workspace, key: str | None) -> str:
+    """The tab in which a job was ordered."""
+    job, _ = told(lambda: workspace.jobs.job(key or ""))
+    return {TUNE: "learn", RENDER: "render"}[job.kind] if job else "jobs"
 
 
 def _theme() -> gr.Theme:
@@ -65,16 +93,16 @@ def _theme() -> gr.Theme:
     return theme.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")
 
 
-def launch_options(library: Library) -> dict[str, Any]:
-    """How the page is served: no history, no tracebacks, no files but renders and examples."""
+def launch_options(workspace: Workspace) -> dict[str, Any]:
+    """How the page is served: no history, no tracebacks, no files but the examples and copies for looking at."""
     return {
         "show_error": False,
         "run_history": False,
         "ssr_mode": False,
         "footer_links": [],
         "max_file_size": MAX_UPLOAD,
-        "allowed_paths": [str(library.renders), str(EXAMPLES)],
-        "blocked_paths": [str(library.loras)],
+        "allowed_paths": [str(EXAMPLES)],
+        "blocked_paths": [str(workspace.root / name) for name in ("jobs", "loras", "renders", "visitors")],
         "theme": _theme(),
         "css": CSS,
     }

@@ -1,112 +1,38 @@
-"""Long work behind the page: one job at a time, told in steps, stopped on request."""
+"""How a job looks on the page: its line of progress, and what changed since it was last looked at."""
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from motion_transfer.errors import Cancelled, MotionTransferError, StorageFailed
-from motion_transfer.types import Progress, Work
+from motion_transfer.errors import MotionTransferError, StorageFailed
+from motion_transfer.jobs.store import CANCEL, CANCELLED, DONE, FAILED, PAUSE, PAUSED, QUEUED, RUNNING, Job
 from motion_transfer.ui import words
+from motion_transfer.workspace import Workspace
 
 T = TypeVar("T")
 
-SECONDS_BETWEEN_UPDATES = 0.25
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a handler works: the workspace, and whose part of it."""
 
-class Busy(MotionTransferError):
-    """Another job holds the base."""
-
-
-class Desk:
-    """Lets one job at a time use the base. Each job belongs to a page, and only that page can stop it."""
-
-    def __init__(self) -> None:
-        self._free = threading.Lock()
-        self._owner: str | None = None
-        self._stop = threading.Event()
-
-    @contextmanager
-    def taken(self, owner: str) -> Iterator[None]:
-        """While open, the base belongs to `owner`.
-
-        Raises:
-            Busy: a job is running.
-        """
-        if not self._free.acquire(blocking=False):
-            raise Busy(words.BUSY)
-        self._stop.clear()
-        self._owner = owner
-        try:
-            yield
-        finally:
-            self._owner = None
-            self._free.release()
-
-    def stop(self, owner: str) -> bool:
-        """Asks the job of `owner` to end after its current step; False if it has none."""
-        if self._owner != owner:
-            return False
-        self._stop.set()
-        return True
-
-    def told(self, work: Work[T]) -> Generator[list[Progress], None, T]:
-        """Runs work and yields its steps in bundles, at most four a second; closes it however it ends.
-
-        Raises:
-            Cancelled: `stop` was called.
-        """
-        steps: list[Progress] = []
-        told_s = 0.0
-        with closing(work):
-            while True:
-                if self._stop.is_set():
-                    raise Cancelled(words.STOPPED)
-                try:
-                    steps.append(next(work))
-                except StopIteration as end:
-                    if steps:
-                        yield steps
-                    return end.value
-                if time.monotonic() - told_s >= SECONDS_BETWEEN_UPDATES:
-                    yield steps
-                    steps, told_s = [], time.monotonic()
-
-
-class Meter:
-    """Turns steps into a progress line: stage, step, rate, time left in the stage, loss."""
-
-    def __init__(self) -> None:
-        self._stage, self._begin_s, self._first = "", 0.0, 0
-
-    def line(self, progress: Progress) -> str:
-        """The line for the newest step, as HTML."""
-        if progress.stage != self._stage:
-            self._stage, self._begin_s, self._first = progress.stage, time.monotonic(), progress.step
-        stage = words.STAGES.get(progress.stage, progress.stage)
-        parts = [words.STEP.format(stage=stage, step=progress.step, total=progress.total), *self._pace(progress)]
-        if progress.loss is not None:
-            parts.append(words.STEP_LOSS.format(loss=progress.loss))
-        return status(" · ".join(parts), done=progress.step / max(1, progress.total))
-
-    def _pace(self, progress: Progress) -> list[str]:
-        seconds, steps = time.monotonic() - self._begin_s, progress.step - self._first
-        if steps < 1 or seconds <= 0:
-            return []
-        rate = steps / seconds
-        left = words.LEFT.format(left=clock((progress.total - progress.step) / rate))
-        return [words.RATE.format(rate=rate), left]
+    workspace: Workspace
+    owner: str
 
 
 def clock(seconds: float) -> str:
-    """Seconds as `42 s` or `3 min 05 s`."""
+    """Seconds as `42 s`, `3 min 05 s` or `2 h 07 min`."""
     whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 60:
+        return f"{whole} s"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
 
 
 class Fault(MotionTransferError):
@@ -129,12 +55,105 @@ def status(text: str, *, done: float | None = None) -> str:
     return f'<div class="job" role="status">{bar}<p>{escape(text)}</p></div>'
 
 
-def sentence(error: MotionTransferError) -> str:
-    """An error's own sentence, beginning with a capital."""
-    text = str(error)
+def capital(text: str) -> str:
+    """A sentence, beginning with a capital."""
     return text[:1].upper() + text[1:]
 
 
-def problem(error: MotionTransferError) -> str:
+def sentence(error: MotionTransferError) -> str:
+    """An error's own sentence, beginning with a capital."""
+    return capital(str(error))
+
+
+def problem(error: MotionTransferError | str) -> str:
     """An error's sentence for the page, as HTML."""
-    return f'<div class="job problem" role="alert"><p>{escape(sentence(error))}</p></div>'
+    return f'<div class="job problem" role="alert"><p>{escape(capital(str(error)))}</p></div>'
+
+
+def _running(job: Job) -> str:
+    """Stage, step, rate, time left, loss, time gone, memory: whatever is known."""
+    stage = words.STAGES.get(job.stage, job.stage) or words.OPENING
+    parts = [words.STEP.format(stage=stage, step=job.step, total=job.total) if job.total else stage]
+    if job.rate:
+        parts += [words.RATE.format(rate=job.rate), words.LEFT.format(left=clock(job.left_s or 0))]
+    if job.loss is not None:
+        parts.append(words.STEP_LOSS.format(loss=job.loss))
+    parts.append(words.GONE.format(gone=clock(job.worked_s)))
+    if job.peak_memory_mb:
+        parts.append(words.MEMORY.format(gb=job.peak_memory_mb / 1000))
+    if job.wish:
+        parts.append({PAUSE: words.PAUSING, CANCEL: words.CANCELLING}[job.wish])
+    return status(" · ".join(parts), done=job.step / job.total if job.total else 0.0)
+
+
+def job_line(job: Job, ahead: int, done: str) -> str:
+    """How a job stands, as HTML.
+
+    Args:
+        job: the job.
+        ahead: how many jobs are to be done before it.
+        done: what to say once it is done.
+    """
+    if job.state == RUNNING:
+        return _running(job)
+    if job.state == FAILED:
+        return problem(job.note)
+    if job.state == QUEUED:
+        return status(words.WAITING.format(ahead=ahead) if ahead else words.NEXT, done=0.0)
+    if job.state == PAUSED:
+        return status(words.PAUSED.format(stage=words.STAGES.get(job.stage, job.stage), step=job.step))
+    if job.state == CANCELLED:
+        return status(words.CANCELLED)
+    assert job.state == DONE
+    return status(f"{done} {capital(job.note)}".strip())
+
+
+def shown_job(place: Place, kind: str, key: str | None) -> Job | None:
+    """The job to show: the one that is asked for, else the owner's latest of its kind."""
+    jobs = [job for job in place.workspace.jobs.jobs(place.owner) if job.kind == kind]
+    asked = next((job for job in jobs if job.key == key), None)
+    return asked or max(jobs, key=lambda job: job.made_s, default=None)
+
+
+def ahead_of(place: Place, job: Job) -> int:
+    """How many jobs, of whomever, are to be done before a queued one."""
+    if job.state != QUEUED:
+        return 0
+    others = place.workspace.jobs.jobs(states=(QUEUED, RUNNING))
+    return sum(other.state == RUNNING or other.place < job.place for other in others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What was shown of a job: equal looks show the same."""
+
+    key: str
+    state: str
+    telling: tuple[Any, ...]
+    files: tuple[int, ...]
+
+    @classmethod
+    def of(cls, job: Job, ahead: int, *files: Path) -> Seen:
+        """Of a job as it stands, with the files that its worker renews."""
+        stamps = tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in files)
+        return cls(key=job.key, state=job.state, telling=(job.wish, job.told_s, job.note, ahead), files=stamps)
+
+    def renewed(self, before: Seen | None, *names: str) -> frozenset[str]:
+        """Which parts of the page are to be renewed: the line and curve always, each file's part with its file.
+
+        Args:
+            before: the last look, if there was one.
+            names: of the parts that show the files, in their order.
+        """
+        if before is None or before.key != self.key:
+            return frozenset(["job", "result", *names])
+        parts = {name for name, new, old in zip(names, self.files, before.files, strict=True) if new != old}
+        return frozenset(parts | {"job"} | ({"result"} if self.state != before.state else set()))
+
+
+def told(action: Callable[[], T]) -> tuple[T | None, MotionTransferError | None]:
+    """The result of an action, or what to say of its failure."""
+    try:
+        return action(), None
+    except Exception as error:
+        return None, in_words(error)

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from motion_transfer.errors import BadClip, Cancelled, MotionTransferError
-from motion_transfer.library import SHOWN_SIDE_PX, Library, Motion
-from motion_transfer.pipeline import Studio, Tuned, caption_of
-from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec, Work
+from motion_transfer.errors import BadClip
+from motion_transfer.jobs.orders import TUNE, TuneOrder, from_json, to_json
+from motion_transfer.jobs.store import Job
+from motion_transfer.jobs.worker import HEADS, PREVIEW
+from motion_transfer.library import SHOWN_SIDE_PX, Library
+from motion_transfer.pipeline import Studio, caption_of
+from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, Meter, in_words, problem, status
+from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
 from motion_transfer.ui.knobs import spec_from
-from motion_transfer.ui.plots import Losses
-from motion_transfer.video.io import MAX_SECONDS, clip_comment, probe, read_clip
-from motion_transfer.video.overlay import head_map_picture
+from motion_transfer.ui.plots import loss_table
+from motion_transfer.video.io import MAX_SECONDS, probe, read_clip
 
-PREVIEW_STEPS = 8
-PREVIEWS = 5
-SECONDS_BETWEEN_PLOTS = 1.0
-
-_ROUNDING_S = 0.05  # lengths are shown rounded
+SMALLEST_PX = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +52,19 @@ class LearnOrder:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LearnView:
-    """What changes on the page; None leaves a part as it is."""
+    """How a job looks: its line, curve, newest preview and heads, and the key of the motion it ended in.
 
+    Parts that are not `renewed` are as they were.
+    """
+
+    job: Job
+    seen: Seen
+    renewed: frozenset[str]
     status: str
-    losses: pd.DataFrame | None = None
+    losses: pd.DataFrame | None
+    saved: str | None
     preview: Path | None = None
-    heads: np.ndarray | None = None
-    saved: Motion | None = None
-    error: MotionTransferError | None = None
+    heads: Path | None = None
 
 
 def example_clips(folder: Path) -> list[Path]:
@@ -102,62 +102,71 @@ def unknown_note(studio: Studio, text: str) -> str:
     return words.UNKNOWN.format(words=", ".join(f"**{word}**" for word in unknown)) if unknown else ""
 
 
-def _whole_comment(path: Path, order: LearnOrder) -> str | None:
-    """The file's comment tag if the order takes the whole clip, so that its true scene stays known."""
-    seconds = probe(path).seconds
-    whole = not order.start_s and (order.end_s is None or order.end_s >= seconds - _ROUNDING_S)
-    return clip_comment(path) if whole and seconds <= MAX_SECONDS else None
+def order_learning(place: Place, order: LearnOrder) -> Job:
+    """Queues the learning of a clip, of which the job gets a copy.
 
-
-def _work(studio: Studio, clip: Clip, order: LearnOrder) -> Work[Tuned]:
-    spec = spec_from(TuneSpec, {**order.knobs, "caption": order.caption.strip()})
-    preview = RenderSpec(prompt=order.preview_prompt.strip() or spec.caption, steps=PREVIEW_STEPS)
-    return studio.tune_work(clip, spec, preview=preview, preview_every=math.ceil(spec.temporal_steps / PREVIEWS))
-
-
-def _views(desk: Desk, library: Library, work: Work[Tuned]) -> Generator[LearnView, None, Tuned]:
-    """Shows work as it goes: a line at every update, the loss curve at most once a second."""
-    meter, losses, plotted_s = Meter(), Losses(), 0.0
-    with closing(desk.told(work)) as bundles:
-        while True:
-            try:
-                steps: list[Progress] = next(bundles)
-            except StopIteration as end:
-                yield LearnView(status=status(words.SAVING), losses=losses.table())
-                return end.value
-            losses.add(steps)
-            table = losses.table() if time.monotonic() - plotted_s >= SECONDS_BETWEEN_PLOTS else None
-            plotted_s = time.monotonic() if table is not None else plotted_s
-            preview = next((step.preview for step in reversed(steps) if step.preview is not None), None)
-            heads = next((step.heads for step in steps if step.heads is not None), None)
-            yield LearnView(
-                status=meter.line(steps[-1]),
-                losses=table,
-                preview=library.show(preview) if preview is not None else None,
-                heads=head_map_picture(heads) if heads is not None else None,
-            )
-
-
-def _learn(studio: Studio, library: Library, desk: Desk, order: LearnOrder) -> Iterator[LearnView]:
+    Raises:
+        BadClip: no clip is chosen, or the span holds none.
+        BadSpec: a setting is out of range.
+        StorageFailed: the copy can't be made.
+    """
     if not order.path:
         raise BadClip(words.NO_CLIP)
-    yield LearnView(status=status(words.PREPARING))
-    path = Path(order.path)
-    caption = order.caption.strip()
-    clip = studio.read(path, start_s=order.start_s or 0.0, end_s=order.end_s, caption=caption)
-    tuned = yield from _views(desk, library, _work(studio, clip, order))
-    saved = library.save_motion(tuned.lora, order.name or path.stem, clip, comment=_whole_comment(path, order))
-    done = words.SAVED.format(name=saved.name, seconds=sum(tuned.seconds.values()))
-    yield LearnView(status=status(done), saved=saved)
+    path, spec = Path(order.path), spec_from(TuneSpec, {**order.knobs, "caption": order.caption.strip()})
+    read_clip(path, start_s=order.start_s or 0.0, end_s=order.end_s, max_px=SMALLEST_PX)
+    jobs = place.workspace.jobs
+    key, name = jobs.new_key(), order.name.strip() or path.stem
+    clip = f"clip{path.suffix.lower()}"
+    shutil.copyfile(path, jobs.files(key) / clip)
+    asked = TuneOrder(name=name, clip=clip, source=path.name, spec=spec, start_s=order.start_s or 0.0,
+                      end_s=order.end_s, preview_prompt=order.preview_prompt.strip())  # fmt: skip
+    return jobs.submit(key, TUNE, place.owner, name, to_json(asked))
 
 
-def learn(studio: Studio, library: Library, desk: Desk, order: LearnOrder, owner: str) -> Iterator[LearnView]:
-    """Learns a clip's motion and saves it; whatever goes wrong ends it with one sentence."""
-    try:
-        with desk.taken(owner):
-            yield from _learn(studio, library, desk, order)
-    except Cancelled as stop:
-        yield LearnView(status=status(str(stop)))
-    except Exception as error:
-        said = in_words(error)
-        yield LearnView(status=problem(said), error=said)
+def ordered_learning(place: Place, key: str) -> LearnOrder | None:
+    """What a job was asked, to be changed and ordered again; None if it was not to learn.
+
+    Raises:
+        NoSuchJob: it is gone.
+    """
+    job = place.workspace.jobs.job(key, place.owner)
+    if job.kind != TUNE:
+        return None
+    asked = from_json(TuneOrder, job.orders)
+    knobs = asdict(asked.spec)
+    clip = place.workspace.jobs.folder / key / asked.clip
+    return LearnOrder(path=str(clip), start_s=asked.start_s, end_s=asked.end_s, caption=knobs.pop("caption"),
+                      name=asked.name, preview_prompt=asked.preview_prompt, knobs=knobs)  # fmt: skip
+
+
+def look_at_learning(place: Place, key: str | None, seen: Seen | None) -> LearnView | None:
+    """How the owner's job stands: the one of that key, else the latest; None if that has been seen.
+
+    Args:
+        place: whose jobs.
+        key: of the job to show, if one was chosen.
+        seen: the last look.
+    """
+    job = shown_job(place, TUNE, key)
+    if job is None:
+        return None
+    files, ahead = place.workspace.jobs.folder / job.key, ahead_of(place, job)
+    now = Seen.of(job, ahead, files / PREVIEW, files / HEADS)
+    if now == seen:
+        return None
+    renewed, library = now.renewed(seen, "preview", "heads"), place.workspace.library(place.owner)
+    shown = {
+        name: library.show_file(files / file)
+        for name, file in (("preview", PREVIEW), ("heads", HEADS))
+        if name in renewed and (files / file).is_file()
+    }
+    done = words.SAVED.format(name=job.title, seconds=sum(job.results.get("seconds", {}).values()))
+    return LearnView(
+        job=job,
+        seen=now,
+        renewed=renewed,
+        status=job_line(job, ahead, done),
+        losses=loss_table(place.workspace.jobs.losses(job.key)),
+        saved=job.results.get("motion"),
+        **shown,
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
-from motion_transfer.types import Measure, Progress, Report
+from motion_transfer.types import Measure
 from motion_transfer.ui import words
 from motion_transfer.video.synth.palette import COLORS, FIGURES, PATTERNS, PLURALS, SHAPES
 
@@ -15,30 +16,25 @@ MAX_POINTS = 300
 STAGE_COLORS = {"spatial": "#0072b2", "temporal": "#d55e00"}
 
 
-class Losses:
-    """The losses of all stages along one axis of steps."""
+def loss_table(losses: Sequence[tuple[str, int, float]]) -> pd.DataFrame | None:
+    """The losses of all stages along one axis of steps, a few hundred points, each the mean of its neighbors.
 
-    def __init__(self) -> None:
-        self._rows: list[tuple[int, float, str]] = []
+    Args:
+        losses: stage, step and loss, in their order.
 
-    def add(self, steps: list[Progress]) -> None:
-        """Takes in the steps that have a loss."""
-        for step in steps:
-            if step.loss is not None:
-                self._rows.append((len(self._rows) + 1, step.loss, step.stage))
-
-    def table(self) -> pd.DataFrame | None:
-        """A few hundred points for the plot, each the mean of its neighbors; None while there are none."""
-        if not self._rows:  # the plot would take an empty table's columns for text, for good
-            return None
-        columns = [words.LOSS_STEP, words.LOSS_VALUE, words.LOSS_STAGE]
-        table = pd.DataFrame(self._rows, columns=columns)
-        width = -(-len(table) // MAX_POINTS)
-        keys = [table[words.LOSS_STAGE], (table[words.LOSS_STEP] - 1) // width]
-        thin = table.groupby(keys, sort=False).agg({words.LOSS_STEP: "max", words.LOSS_VALUE: "mean"})
-        # The plot gives no line to a stage that was not in its first values, so each stage begins with an empty one.
-        first = pd.DataFrame([(1, math.nan, stage) for stage in STAGE_COLORS], columns=columns)
-        return pd.concat([first, thin.reset_index(level=0)], ignore_index=True)[columns]
+    Returns:
+        None while there are none: the plot would take an empty table's columns for text, for good.
+    """
+    if not losses:
+        return None
+    columns = [words.LOSS_STEP, words.LOSS_VALUE, words.LOSS_STAGE]
+    table = pd.DataFrame([(i + 1, loss, stage) for i, (stage, _, loss) in enumerate(losses)], columns=columns)
+    width = -(-len(table) // MAX_POINTS)
+    keys = [table[words.LOSS_STAGE], (table[words.LOSS_STEP] - 1) // width]
+    thin = table.groupby(keys, sort=False).agg({words.LOSS_STEP: "max", words.LOSS_VALUE: "mean"})
+    # The plot gives no line to a stage that was not in its first values, so each stage begins with an empty one.
+    first = pd.DataFrame([(1, math.nan, stage) for stage in STAGE_COLORS], columns=columns)
+    return pd.concat([first, thin.reset_index(level=0)], ignore_index=True)[columns]
 
 
 def _cell(text: str) -> str:
@@ -56,10 +52,10 @@ def _row(measure: Measure) -> str:
     return f"| {_cell(name)} | {_cell(value)} | {better} |"
 
 
-def score_table(report: Report) -> str:
-    """A report as a Markdown table; what could not be measured says why."""
+def score_table(measures: Sequence[Measure]) -> str:
+    """Measures as a Markdown table; what could not be measured says why."""
     head = f"| {' | '.join(words.SCORES_HEAD)} |\n|---|---|---|\n"
-    return head + "\n".join(_row(measure) for measure in report.measures)
+    return head + "\n".join(_row(measure) for measure in measures)
 
 
 def word_list(vocabulary: list[str]) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from motion_transfer.errors import BadSpec, Cancelled, MotionTransferError
-from motion_transfer.library import Library, Motion
-from motion_transfer.pipeline import Studio, scene_of
-from motion_transfer.types import Clip, RenderSpec, Work
+from motion_transfer.errors import BadLora, BadSpec
+from motion_transfer.jobs import orders
+from motion_transfer.jobs.store import DONE, Job
+from motion_transfer.library import Library
+from motion_transfer.types import Measure, RenderSpec
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, Meter, in_words, problem, status
+from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import score_table
 from motion_transfer.video.io import read_clip
@@ -37,14 +37,19 @@ class RenderOrder:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RenderView:
-    """What changes on the page; None leaves a part as it is."""
+    """How a job looks: its line, the clip its motion came from, and its result, file and scores, once they are there.
 
+    Parts that are not `renewed` are as they were.
+    """
+
+    job: Job
+    seen: Seen
+    renewed: frozenset[str]
     status: str
     reference: Path | None = None
     result: Path | None = None
     file: Path | None = None
-    scores: str | None = None
-    error: MotionTransferError | None = None
+    scores: str = ""
 
 
 def motion_choices(library: Library) -> list[tuple[str, str]]:
@@ -89,46 +94,72 @@ def _spec(order: RenderOrder) -> RenderSpec:
     return spec_from(RenderSpec, {**order.knobs, "prompt": prompt, "seed": used_seed(order.seed)})
 
 
-def _views(desk: Desk, work: Work[Clip]) -> Generator[RenderView, None, Clip]:
-    meter = Meter()
-    with closing(desk.told(work)) as bundles:
-        while True:
-            try:
-                steps = next(bundles)
-            except StopIteration as end:
-                return end.value
-            yield RenderView(status=meter.line(steps[-1]))
+def order_rendering(place: Place, order: RenderOrder) -> Job:
+    """Queues a render.
+
+    Raises:
+        BadSpec: there is no prompt, or a setting is out of range.
+        BadLora: the motion is gone.
+    """
+    spec = _spec(order)
+    strength, spec = spec.strength, replace(spec, strength=1.0)
+    motions = ((place.workspace.library(place.owner).motion(order.motion).key, strength),) if order.motion else ()
+    asked = orders.RenderOrder(spec=spec, motions=motions)
+    jobs = place.workspace.jobs
+    return jobs.submit(jobs.new_key(), orders.RENDER, place.owner, spec.prompt, orders.to_json(asked))
 
 
-def _scores(studio: Studio, motion: Motion | None, clip: Clip, prompt: str) -> str:
-    """The table of scores against the clip the motion was learned from."""
-    if motion is None or motion.reference is None:
-        return words.NO_SCORES
-    reference = read_clip(motion.reference, caption=motion.caption)
-    return score_table(studio.judge(reference, clip, prompt=prompt, scene=scene_of(motion.reference)))
+def ordered_rendering(place: Place, key: str) -> RenderOrder | None:
+    """What a job was asked, to be changed and ordered again; None if it was not to render.
+
+    Raises:
+        NoSuchJob: it is gone.
+    """
+    job = place.workspace.jobs.job(key, place.owner)
+    if job.kind != orders.RENDER:
+        return None
+    asked = orders.from_json(orders.RenderOrder, job.orders)
+    knobs = asdict(asked.spec)
+    prompt, seed = knobs.pop("prompt"), knobs.pop("seed")
+    motion, strength = asked.motions[0] if asked.motions else ("", 1.0)
+    return RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs | {"strength": strength})
 
 
-def _render(studio: Studio, library: Library, desk: Desk, order: RenderOrder) -> Iterator[RenderView]:
-    spec, begin_s = _spec(order), time.monotonic()
-    motion = library.motion(order.motion) if order.motion else None
-    reference = library.show_file(motion.reference) if motion and motion.reference else None
-    yield RenderView(status=status(words.OPENING_MOTION), reference=reference)
-    lora = library.load(motion) if motion else None
-    clip = yield from _views(desk, studio.render_work(lora, spec))
-    saved = library.save_render(clip, spec, {"motion": motion.key if motion else None})
-    yield RenderView(status=status(words.JUDGING), result=library.show(clip), file=saved)
-    scores = _scores(studio, motion, clip, spec.prompt)
-    done = words.RENDERED.format(seconds=time.monotonic() - begin_s, seed=spec.seed)
-    yield RenderView(status=status(done), scores=scores)
+def _reference(library: Library, job: Job) -> Path | None:
+    """A copy of the clip that the job's first motion was learned from, where both are still there."""
+    for key, _ in job.orders.get("motions", ()):
+        with suppress(BadLora):
+            path = library.motion(key).reference
+            return library.show_file(path) if path else None
+    return None
 
 
-def render(studio: Studio, library: Library, desk: Desk, order: RenderOrder, owner: str) -> Iterator[RenderView]:
-    """Renders, saves and measures; whatever goes wrong ends it with one sentence."""
-    try:
-        with desk.taken(owner):
-            yield from _render(studio, library, desk, order)
-    except Cancelled as stop:
-        yield RenderView(status=status(str(stop)))
-    except Exception as error:
-        said = in_words(error)
-        yield RenderView(status=problem(said), error=said)
+def _scores(job: Job) -> str:
+    if job.state != DONE:
+        return ""
+    measures = [Measure(**values) for values in job.results.get("report", ())]
+    return score_table(measures) if measures else words.NO_SCORES
+
+
+def look_at_rendering(place: Place, key: str | None, seen: Seen | None) -> RenderView | None:
+    """How the owner's render stands: the one of that key, else the latest; None if that has been seen."""
+    job = shown_job(place, orders.RENDER, key)
+    if job is None:
+        return None
+    ahead, library = ahead_of(place, job), place.workspace.library(place.owner)
+    now = Seen.of(job, ahead)
+    if now == seen:
+        return None
+    renewed = now.renewed(seen)
+    done = words.RENDERED.format(seconds=job.worked_s, seed=job.results.get("seed"))
+    shown = _results(library, job) if "result" in renewed else {}
+    return RenderView(job=job, seen=now, renewed=renewed, status=job_line(job, ahead, done), **shown)
+
+
+def _results(library: Library, job: Job) -> dict[str, Any]:
+    """What there is to show beside the line: the reference at once, the rest when the job is done."""
+    file = library.renders / str(job.results.get("render"))
+    shown: dict[str, Any] = {"reference": _reference(library, job), "scores": _scores(job)}
+    if job.state == DONE and file.is_file():
+        shown |= {"result": library.show(read_clip(file)), "file": library.show_file(file, name=file.name)}
+    return shown

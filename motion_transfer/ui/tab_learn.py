@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,42 @@ from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, in_words, sentence, status
+from motion_transfer.ui.buttons import (
+    QUIET,
+    SECONDS_BETWEEN_LOOKS,
+    JobButtons,
+    PlaceOf,
+    bind_buttons,
+    build_buttons,
+    usable,
+)
+from motion_transfer.ui.controls import OrderControls, nothing_new, started
+from motion_transfer.ui.desk import Seen, in_words, sentence, status, told
 from motion_transfer.ui.knobs import controls, other_names
-from motion_transfer.ui.learn import LearnOrder, LearnView, choose_clip, learn, show_span, unknown_note
+from motion_transfer.ui.learn import (
+    LearnOrder,
+    choose_clip,
+    look_at_learning,
+    order_learning,
+    ordered_learning,
+    show_span,
+    unknown_note,
+)
 from motion_transfer.ui.plots import STAGE_COLORS, word_list
 
 COMMON_KNOBS = ("spatial_steps", "temporal_steps")
-BUTTONS = ("start", "stop", "go_render")
-RESULTS = ("losses", "preview", "heads", "saved")
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+SHOWN = ("status", "losses", "preview", "heads", "saved", "go_render", "seen")
 FILE_TYPES = [".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnTab:
-    """What other parts of the page need: the key of the last saved motion, and the button that leads on."""
+    """What other parts of the page need: the learned motion's key, the button that leads on, and how to fill it in."""
 
     saved: gr.State
-    ended: gr.events.Dependency
     go_render: gr.Button
+    fill: Callable[..., Any]
+    filled: list[Component]
 
 
 def _clip_parts(examples: list[Path]) -> dict[str, Any]:
@@ -61,7 +78,7 @@ def _clip_parts(examples: list[Path]) -> dict[str, Any]:
 def _caption_parts(studio: Studio) -> dict[str, Any]:
     parts: dict[str, Any] = {"caption": gr.Textbox(label=words.CAPTION, placeholder=words.CAPTION_HINT)}
     parts["unknown"] = gr.Markdown(elem_classes="marked")
-    if vocabulary := studio.vocabulary():
+    if vocabulary := studio.words():
         with gr.Accordion(words.VOCABULARY, open=False):
             gr.Markdown(word_list(vocabulary))
     parts["preview_prompt"] = gr.Textbox(label=words.PREVIEW_PROMPT, placeholder=words.PREVIEW_HINT)
@@ -79,9 +96,8 @@ def _knob_parts() -> dict[str, Component]:
 
 def _result_parts() -> dict[str, Any]:
     parts: dict[str, Any] = {"status": gr.HTML(status(words.IDLE_LEARN), elem_id="learn-status")}
-    with gr.Row():
-        parts["start"] = gr.Button(words.START, variant="primary", min_width=120, elem_id="start")
-        parts["stop"] = gr.Button(words.STOP, variant="stop", interactive=False, min_width=120, elem_id="learn-stop")
+    parts["start"] = gr.Button(words.START, variant="primary", elem_id="start")
+    parts["buttons"] = build_buttons("learn")
     parts["go_render"] = gr.Button(words.GO_RENDER, visible=False, elem_id="go-render")
     parts["losses"] = gr.LinePlot(
         x=words.LOSS_STEP,
@@ -89,7 +105,7 @@ def _result_parts() -> dict[str, Any]:
         color=words.LOSS_STAGE,
         color_map=STAGE_COLORS,
         label=words.LOSS,
-        height=280,
+        height=320,
         buttons=[],
     )
     parts["preview"] = gr.Video(
@@ -104,10 +120,11 @@ def _result_parts() -> dict[str, Any]:
 class _LearnPage:
     """Binds the tab's parts to the functions behind them."""
 
-    def __init__(self, studio: Studio, library: Library, desk: Desk, examples: list[Path]) -> None:
-        self._studio, self._library, self._desk, self._examples = studio, library, desk, examples
-        self._orders: dict[str, Component] = {}
-        self._knobs: dict[str, Component] = {}
+    def __init__(self, studio: Studio, place_of: PlaceOf, uploads: Library, examples: list[Path]) -> None:
+        self._studio, self._place_of, self._uploads, self._examples = studio, place_of, uploads, examples
+        self._visitor: gr.BrowserState
+        self._span: gr.Video
+        self._controls: OrderControls[LearnOrder]
 
     def choose(self, path: str | None, caption: str, filled: str) -> tuple[Any, ...]:
         """A new clip: its path, facts, start, end, caption, the caption filled in, and a look at its span.
@@ -118,7 +135,7 @@ class _LearnPage:
         if path is None:
             return None, "", 0.0, None, kept, "", None
         try:
-            clip = choose_clip(self._library, Path(path))
+            clip = choose_clip(self._uploads, Path(path))
         except (MotionTransferError, OSError) as error:
             said = sentence(in_words(error))
             gr.Warning(said)
@@ -134,7 +151,7 @@ class _LearnPage:
         if path is None:
             return None
         try:
-            return str(show_span(self._library, Path(path), start_s, end_s))
+            return str(show_span(self._uploads, Path(path), start_s, end_s))
         except (MotionTransferError, OSError) as error:
             gr.Warning(sentence(in_words(error)))
             return None
@@ -143,24 +160,37 @@ class _LearnPage:
         """Words to mark below a text box."""
         return unknown_note(self._studio, text)
 
-    def begin(self) -> tuple[Any, ...]:
-        """Start was pressed: the buttons, and nothing left of the last run."""
-        return gr.Button(interactive=False), gr.Button(interactive=True), gr.Button(visible=False), *(None,) * 4
+    def start(self, values: dict[Component, Any]) -> tuple[Any, str]:
+        """Start was pressed: the key of the new job, and the status line."""
+        order = self._controls.order(values)
+        return started(lambda: order_learning(self._place_of(values[self._visitor]), order))
 
-    def run(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        """The job: status, losses, preview, heads, key of the saved motion."""
-        told = {name: values[part] for name, part in self._orders.items()}
-        order = LearnOrder(**told, knobs={name: values[part] for name, part in self._knobs.items()})
-        for view in learn(self._studio, self._library, self._desk, order, request.session_hash or ""):
-            yield _updates(view)
+    def fill(self, token: str | None, key: str | None) -> dict[Component, Any]:
+        """What a job was asked, back in the controls; nothing if it was not to learn."""
+        order, values = self._controls.filled(lambda: ordered_learning(self._place_of(token), key or ""))
+        if order is None:
+            return values
+        span, _ = told(lambda: str(show_span(self._uploads, Path(order.path or ""), order.start_s, order.end_s)))
+        return {**values, self._span: span}
 
-    def end(self, key: str | None) -> tuple[Any, ...]:
-        """The job is over: the buttons."""
-        return gr.Button(interactive=True), gr.Button(interactive=False), gr.Button(visible=key is not None)
+    def look(self, token: str | None, key: str | None, seen: Seen | None) -> tuple[Any, ...]:
+        """The timer ticked: what has changed of the job."""
+        view, error = told(lambda: look_at_learning(self._place_of(token), key, seen))
+        if view is None:
+            return nothing_new(error, len(SHOWN) + 3)
+        renewed = {
+            name: str(path) if path else None
+            for name, path in (("preview", view.preview), ("heads", view.heads))
+            if name in view.renewed
+        }
+        files = [renewed[name] if name in renewed else gr.skip() for name in ("preview", "heads")]
+        leads_on = gr.Button(visible=view.saved is not None)
+        return view.status, view.losses, *files, view.saved, leads_on, view.seen, view.job.key, *usable(view.job)
 
-    def stop(self, request: gr.Request) -> None:
-        """Stop was pressed. The status line stays the job's own: an answer here could arrive after its last word."""
-        gr.Info(words.STOPPING if self._desk.stop(request.session_hash or "") else words.NOTHING_TO_STOP)
+    @property
+    def filled(self) -> list[Component]:
+        """What `fill` may change."""
+        return [*self._controls.components, self._span]
 
     def bind_clip(self, parts: dict[str, Any]) -> None:
         """Choosing a clip, and moving its span."""
@@ -176,37 +206,31 @@ class _LearnPage:
         for text, note in (("caption", "unknown"), ("preview_prompt", "preview_unknown")):
             parts[text].change(self.unknown, parts[text], parts[note], trigger_mode="always_last", **QUIET)
 
-    def bind_job(self, parts: dict[str, Any], knobs: dict[str, Component]) -> gr.events.Dependency:
-        """Start and Stop; returns the event that follows the end of a job."""
-        self._orders = {name: parts[name] for name in LearnOrder.__dataclass_fields__ if name != "knobs"}
-        self._knobs = knobs
-        buttons, results = [parts[n] for n in BUTTONS], [parts[n] for n in RESULTS]
-        parts["stop"].click(self.stop, None, None, queue=False, **QUIET)
-        begun = parts["start"].click(self.begin, None, [*buttons, *results], queue=False, **QUIET)
-        inputs = {*self._orders.values(), *knobs.values()}
-        run = begun.then(self.run, inputs, [parts["status"], *results], concurrency_limit=None, **QUIET)
-        return run.then(self.end, parts["saved"], buttons, queue=False, **QUIET)
+    def bind_job(self, parts: dict[str, Any], knobs: dict[str, Component], visitor: gr.BrowserState) -> None:
+        """Start, the buttons below the job, and looking at it again and again."""
+        self._visitor, self._span = visitor, parts["span"]
+        self._controls = OrderControls(LearnOrder, parts, knobs)
+        inputs = {*self._controls.components, visitor}
+        parts["start"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
+        buttons: JobButtons = parts["buttons"]
+        bind_buttons(buttons, self._place_of, visitor, parts["key"])
+        shown = [*(parts[name] for name in SHOWN), parts["key"], *buttons.parts]
+        timer = gr.Timer(SECONDS_BETWEEN_LOOKS)
+        timer.tick(self.look, [visitor, parts["key"], parts["seen"]], shown, queue=False, **QUIET)
 
 
-def _updates(view: LearnView) -> tuple[Any, ...]:
-    """A view as values of the status and the results; an error is also shown as a warning."""
-    if view.error is not None:
-        gr.Warning(sentence(view.error))
-    preview, key = view.preview and str(view.preview), view.saved and view.saved.key
-    parts = (view.losses, preview, view.heads, key)
-    return view.status, *(gr.skip() if part is None else part for part in parts)
-
-
-def build_learn_tab(studio: Studio, library: Library, desk: Desk, examples: list[Path]) -> LearnTab:
+def build_learn_tab(
+    studio: Studio, place_of: PlaceOf, uploads: Library, examples: list[Path], visitor: gr.BrowserState
+) -> LearnTab:
     """Builds the tab's content where it is called."""
-    page = _LearnPage(studio, library, desk, examples)
+    page = _LearnPage(studio, place_of, uploads, examples)
     with gr.Row():
         with gr.Column(min_width=320):
             parts = _clip_parts(examples) | _caption_parts(studio)
             knobs = _knob_parts()
         with gr.Column(min_width=320):
             parts |= _result_parts()
-    parts["saved"] = gr.State(None)
+    parts |= {"saved": gr.State(None), "key": gr.State(None), "seen": gr.State(None)}
     page.bind_clip(parts)
-    ended = page.bind_job(parts, knobs)
-    return LearnTab(saved=parts["saved"], ended=ended, go_render=parts["go_render"])
+    page.bind_job(parts, knobs, visitor)
+    return LearnTab(saved=parts["saved"], go_render=parts["go_render"], fill=page.fill, filled=page.filled)

@@ -2,50 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from motion_transfer.errors import MotionTransferError
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import RenderSpec
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Desk, problem, sentence, status
+from motion_transfer.ui.buttons import (
+    QUIET,
+    SECONDS_BETWEEN_LOOKS,
+    JobButtons,
+    PlaceOf,
+    bind_buttons,
+    build_buttons,
+    usable,
+)
+from motion_transfer.ui.controls import OrderControls, nothing_new, started
+from motion_transfer.ui.desk import Seen, problem, status, told
 from motion_transfer.ui.knobs import control, controls, other_names
 from motion_transfer.ui.learn import unknown_note
 from motion_transfer.ui.render import (
     RANDOM_SEED,
     RenderOrder,
-    RenderView,
     kept_motion,
+    look_at_rendering,
     motion_choices,
     motion_facts,
-    render,
+    order_rendering,
+    ordered_rendering,
 )
 
-BUTTONS = ("render", "stop")
-RESULTS = ("reference", "result", "download", "scores")
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+SHOWN = ("status", "reference", "result", "download", "scores", "seen")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderTab:
-    """What other parts of the page need: the list of motions, and the function that renews it."""
+    """What other parts of the page need: the list of motions, how to renew and choose from it, how to fill all in."""
 
     motion: gr.Dropdown
-    refresh: Any
+    refresh: Callable[..., Any]
+    choose: Callable[..., Any]
+    fill: Callable[..., Any]
+    filled: list[Component]
 
 
-def _order_parts(library: Library) -> dict[str, Any]:
-    choices = motion_choices(library)
-    parts: dict[str, Any] = {
-        "motion": gr.Dropdown(choices=choices, value=choices[0][1], label=words.MOTION, elem_id="motion")
-    }
-    parts["facts"] = gr.HTML(motion_facts(library, choices[0][1]))
+def _order_parts() -> dict[str, Any]:
+    bare = [(words.NO_MOTION, "")]
+    parts: dict[str, Any] = {"motion": gr.Dropdown(choices=bare, value="", label=words.MOTION, elem_id="motion")}
+    parts["facts"] = gr.HTML("")
     parts["prompt"] = gr.Textbox(label=words.PROMPT, placeholder=words.PROMPT_HINT)
     parts["unknown"] = gr.Markdown(elem_classes="marked")
     with gr.Row():
@@ -66,9 +75,8 @@ def _knob_parts() -> dict[str, Component]:
 def _result_parts() -> dict[str, Any]:
     look: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, "min_width": 150, "height": 300}
     parts: dict[str, Any] = {"status": gr.HTML(status(words.IDLE_RENDER), elem_id="render-status")}
-    with gr.Row():
-        parts["render"] = gr.Button(words.RENDER, variant="primary", min_width=120, elem_id="render")
-        parts["stop"] = gr.Button(words.STOP, variant="stop", interactive=False, min_width=120)
+    parts["render"] = gr.Button(words.RENDER, variant="primary", elem_id="render")
+    parts["buttons"] = build_buttons("render")
     with gr.Row():
         parts["reference"] = gr.Video(label=words.REFERENCE, buttons=[], elem_id="reference", **look)
         parts["result"] = gr.Video(label=words.RESULT, buttons=["download"], elem_id="result", **look)
@@ -81,78 +89,99 @@ def _result_parts() -> dict[str, Any]:
 class _RenderPage:
     """Binds the tab's parts to the functions behind them."""
 
-    def __init__(self, studio: Studio, library: Library, desk: Desk) -> None:
-        self._studio, self._library, self._desk = studio, library, desk
-        self._orders: dict[str, Component] = {}
-        self._knobs: dict[str, Component] = {}
+    def __init__(self, studio: Studio, place_of: PlaceOf) -> None:
+        self._studio, self._place_of = studio, place_of
+        self._visitor: gr.BrowserState
+        self._motion: gr.Dropdown
+        self._controls: OrderControls[RenderOrder]
 
-    def refresh(self, key: str | None) -> gr.Dropdown:
-        """The list of motions as it is now; the chosen one stays chosen."""
-        return gr.Dropdown(choices=motion_choices(self._library), value=kept_motion(self._library, key))
+    def _library(self, token: str | None) -> Library:
+        place = self._place_of(token)
+        return place.workspace.library(place.owner)
 
-    def facts(self, key: str | None) -> str:
+    def refresh(self, token: str | None, key: str | None, learned: str | None, offered: str | None) -> Any:
+        """The list of motions as it is now, and the motion that was offered.
+
+        A motion that was just learned is chosen once; a choice that is gone gives way to the newest motion.
+        """
+
+        def renew() -> dict[str, Any]:
+            library = self._library(token)
+            kept = kept_motion(library, learned if learned != offered else key)
+            return gr.update(choices=motion_choices(library), **({} if kept == key else {"value": kept}))
+
+        return told(renew)[0] or gr.skip(), learned
+
+    def choose(self, token: str | None, key: str | None) -> Any:
+        """The list of motions with one of them chosen."""
+
+        def renew() -> gr.Dropdown:
+            library = self._library(token)
+            return gr.Dropdown(choices=motion_choices(library), value=kept_motion(library, key))
+
+        return told(renew)[0] or gr.skip()
+
+    def facts(self, token: str | None, key: str | None) -> str:
         """The line below the list."""
-        try:
-            return motion_facts(self._library, key)
-        except MotionTransferError as error:
-            return problem(error)
+        line, error = told(lambda: motion_facts(self._library(token), key))
+        return problem(error) if error is not None else line or ""
 
     def unknown(self, text: str) -> str:
         """Words to mark below the prompt."""
         return unknown_note(self._studio, text)
 
-    def begin(self) -> tuple[Any, ...]:
-        """Render was pressed: the buttons, and nothing left of the last run."""
-        cleared = (None, None, gr.DownloadButton(value=None, interactive=False), "")
-        return gr.Button(interactive=False), gr.Button(interactive=True), *cleared
+    def start(self, values: dict[Component, Any]) -> tuple[Any, str]:
+        """Render was pressed: the key of the new job, and the status line."""
+        order = self._controls.order(values)
+        return started(lambda: order_rendering(self._place_of(values[self._visitor]), order))
 
-    def run(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        """The job: status, reference, result, file, scores."""
-        told = {name: values[part] for name, part in self._orders.items()}
-        order = RenderOrder(**told, knobs={name: values[part] for name, part in self._knobs.items()})
-        for view in render(self._studio, self._library, self._desk, order, request.session_hash or ""):
-            yield _updates(view)
+    def fill(self, token: str | None, key: str | None) -> dict[Component, Any]:
+        """What a job was asked, back in the controls; nothing if it was not to render."""
+        order, values = self._controls.filled(lambda: ordered_rendering(self._place_of(token), key or ""))
+        return values if order is None else {**values, self._motion: self.choose(token, order.motion)}
 
-    def end(self) -> tuple[Any, ...]:
-        """The job is over: the buttons."""
-        return gr.Button(interactive=True), gr.Button(interactive=False)
+    @property
+    def filled(self) -> list[Component]:
+        """What `fill` may change."""
+        return self._controls.components
 
-    def stop(self, request: gr.Request) -> None:
-        """Stop was pressed. The status line stays the job's own: an answer here could arrive after its last word."""
-        gr.Info(words.STOPPING if self._desk.stop(request.session_hash or "") else words.NOTHING_TO_STOP)
+    def look(self, token: str | None, key: str | None, seen: Seen | None) -> tuple[Any, ...]:
+        """The timer ticked: what has changed of the job."""
+        view, error = told(lambda: look_at_rendering(self._place_of(token), key, seen))
+        if view is None:
+            return nothing_new(error, len(SHOWN) + 3)
+        results: tuple[Any, ...] = (gr.skip(),) * 4
+        if "result" in view.renewed:
+            file = gr.DownloadButton(value=view.file and str(view.file), interactive=view.file is not None)
+            results = view.reference and str(view.reference), view.result and str(view.result), file, view.scores
+        return view.status, *results, view.seen, view.job.key, *usable(view.job)
 
-    def bind(self, parts: dict[str, Any], knobs: dict[str, Component]) -> None:
+    def bind(self, parts: dict[str, Any], knobs: dict[str, Component], visitor: gr.BrowserState) -> None:
         """Connects every part."""
-        self._orders = {name: parts[name] for name in RenderOrder.__dataclass_fields__ if name != "knobs"}
-        self._knobs = knobs
-        buttons, results = [parts[n] for n in BUTTONS], [parts[n] for n in RESULTS]
-        parts["motion"].change(self.facts, parts["motion"], parts["facts"], **QUIET)
+        self._visitor, self._motion = visitor, parts["motion"]
+        self._controls = OrderControls(RenderOrder, parts, knobs)
+        parts["motion"].change(self.facts, [visitor, parts["motion"]], parts["facts"], **QUIET)
         parts["prompt"].change(self.unknown, parts["prompt"], parts["unknown"], trigger_mode="always_last", **QUIET)
         parts["random"].click(lambda: RANDOM_SEED, None, parts["seed"], queue=False, **QUIET)
-        parts["stop"].click(self.stop, None, None, queue=False, **QUIET)
-        begun = parts["render"].click(self.begin, None, [*buttons, *results], queue=False, **QUIET)
-        inputs = {*self._orders.values(), *knobs.values()}
-        run = begun.then(self.run, inputs, [parts["status"], *results], concurrency_limit=None, **QUIET)
-        run.then(self.end, None, buttons, queue=False, **QUIET)
+        inputs = {*self._controls.components, visitor}
+        parts["render"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
+        buttons: JobButtons = parts["buttons"]
+        bind_buttons(buttons, self._place_of, visitor, parts["key"])
+        shown = [*(parts[name] for name in SHOWN), parts["key"], *buttons.parts]
+        timer = gr.Timer(SECONDS_BETWEEN_LOOKS)
+        timer.tick(self.look, [visitor, parts["key"], parts["seen"]], shown, queue=False, **QUIET)
 
 
-def _updates(view: RenderView) -> tuple[Any, ...]:
-    """A view as values of the status and the results; an error is also shown as a warning."""
-    if view.error is not None:
-        gr.Warning(sentence(view.error))
-    file = gr.DownloadButton(value=str(view.file), interactive=True) if view.file else None
-    parts = (view.reference and str(view.reference), view.result and str(view.result), file, view.scores)
-    return view.status, *(gr.skip() if part is None else part for part in parts)
-
-
-def build_render_tab(studio: Studio, library: Library, desk: Desk) -> RenderTab:
+def build_render_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -> RenderTab:
     """Builds the tab's content where it is called."""
-    page = _RenderPage(studio, library, desk)
+    page = _RenderPage(studio, place_of)
     with gr.Row():
         with gr.Column(min_width=320):
-            parts = _order_parts(library)
+            parts = _order_parts()
             knobs = _knob_parts()
         with gr.Column(min_width=320):
             parts |= _result_parts()
-    page.bind(parts, knobs)
-    return RenderTab(motion=parts["motion"], refresh=page.refresh)
+    parts |= {"key": gr.State(None), "seen": gr.State(None)}
+    page.bind(parts, knobs, visitor)
+    return RenderTab(motion=parts["motion"], refresh=page.refresh, choose=page.choose, fill=page.fill,
+                     filled=page.filled)  # fmt: skip

@@ -6,7 +6,7 @@ TITLE = "Motion transfer"
 INTRO = "Learn the motion of a short clip, then render it onto new content."
 BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
 
-LEARN_TAB, RENDER_TAB = "Learn a motion", "Render"
+LEARN_TAB, RENDER_TAB, JOBS_TAB = "Learn a motion", "Render", "Jobs"
 
 # Learn
 UPLOAD = "Reference clip (mp4, mov, webm, mkv, avi or gif)"
@@ -25,14 +25,13 @@ STORAGE = "The workspace should take what is saved, but does not ({reason}); fre
 ADVANCED = "Advanced settings"
 PREVIEW_PROMPT = "Preview prompt: rendered now and then while it learns (empty: the caption)"
 PREVIEW_HINT = "a red star on a white background"
-START, STOP, GO_RENDER = "Start", "Stop", "Render with this motion"
+START, GO_RENDER = "Start", "Render with this motion"
 PROGRESS = "Progress"
 LOSS = "Loss"
 LOSS_STEP, LOSS_VALUE, LOSS_STAGE = "step", "loss", "stage"
 PREVIEW = "Preview of the motion so far"
 HEADS = "Attention heads: spatial and temporal"
 IDLE_LEARN = "Choose a clip, then press Start."
-PREPARING = "Reading and encoding the clip …"
 SAVED = "Saved as “{name}” after {seconds:.0f} s of work."
 
 # Render
@@ -50,8 +49,6 @@ RENDER, DOWNLOAD = "Render", "Download as rendered"
 REFERENCE, RESULT = "Reference", "Result"
 SCORES = "Scores"
 IDLE_RENDER = "Choose a motion, write a prompt, then press Render."
-OPENING_MOTION = "Opening the motion …"
-JUDGING = "Measuring the result …"
 RENDERED = "Done in {seconds:.0f} s with seed {seed}."
 NO_SCORES = "There is no reference clip to compare with, so nothing was measured."
 SCORES_HEAD = ("Measure", "Value", "Better")
@@ -74,6 +71,9 @@ MEASURES = {
 
 # Long work
 STAGES = {
+    "open": "Opening the base",
+    "encode": "Reading and encoding the clip",
+    "judge": "Measuring the result",
     "heads": "Sorting attention heads",
     "spatial": "Spatial stage: the look",
     "temporal": "Temporal stage: the motion",
@@ -83,12 +83,33 @@ STEP = "{stage}, step {step} of {total}"
 RATE = "{rate:.1f} steps a second"
 LEFT = "{left} left in this stage"
 STEP_LOSS = "loss {loss:.3f}"
-SAVING = "Saving …"
-STOPPING = "Stopping after the current step …"
-STOPPED = "Stopped; nothing was saved."
-BUSY = "the base works on one job at a time, but another one is running; wait until it ends."
-FAULT = "the program made a mistake of its own ({kind}); the terminal it runs in shows the details."
-NOTHING_TO_STOP = "Nothing is running on this page."
+OPENING = "Beginning"
+GONE = "{gone} so far"
+MEMORY = "{gb:.1f} GB at most"
+PAUSING, CANCELLING = "pausing after this step …", "cancelling after this step …"
+WAITING = "Waiting for {ahead} other job(s)."
+NEXT = "Waiting for the worker to begin."
+PAUSED = "Paused at “{stage}”, step {step}; Continue goes on from there."
+CANCELLED = "Cancelled; nothing was saved. Continue goes on from its last checkpoint."
+PAUSE_JOB, CONTINUE_JOB, CANCEL_JOB = "Pause", "Continue", "Cancel"
+FAULT = "the program made a mistake of its own ({kind}); its log shows the details."
+NO_JOB = "a job is expected, but none is chosen; start one."
+
+# Jobs
+JOBS = "Jobs, in the order in which they are done; then the ended ones"
+JOB_LABEL = "{title} · {kind} · {state} · {made}"
+JOB_KINDS = {"tune": "learning", "render": "render"}
+JOB_STATES = {
+    "queued": "waiting",
+    "running": "running",
+    "paused": "paused",
+    "done": "done",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+NO_JOBS = "There is no job yet. Learn a motion, or render one."
+WORKED, TRIES, PEAK = "Time worked", "Times begun", "Memory"
+UP, DOWN, REMOVE, AGAIN = "Up", "Down", "Remove", "Order again"
 
 # What is wrong with the input
 NO_CLIP = "a reference clip is expected, but none is chosen; upload one or click an example."

@@ -81,7 +81,15 @@ def stock(tiny_base_folder: Path) -> WanPipeline:
 
 
 def _stock_frames(pipeline: WanPipeline, spec: RenderSpec) -> np.ndarray:
+    """Stock's frames; its callback takes the LoRA off where `motion_until` says so."""
     pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, flow_shift=spec.flow_shift)
+
+    def step_ended(pipe: WanPipeline, step: int, timestep: torch.Tensor, values: dict) -> dict:
+        following = pipe.scheduler.timesteps[step + 1 :]
+        if len(following) and following[0] / 1000 < spec.motion_until and pipe.get_active_adapters():
+            pipe.disable_lora()
+        return values
+
     frames = pipeline(
         prompt=spec.prompt,
         negative_prompt=spec.negative_prompt,
@@ -92,18 +100,20 @@ def _stock_frames(pipeline: WanPipeline, spec: RenderSpec) -> np.ndarray:
         guidance_scale=spec.guidance,
         generator=torch.Generator().manual_seed(spec.seed),
         output_type="np",
+        callback_on_step_end=step_ended,
     ).frames[0]
     return np.rint(frames * 255).astype(int)
 
 
-@pytest.mark.parametrize(("guidance", "flow_shift"), [(5.0, 3.0), (1.0, 5.0)])
+@pytest.mark.parametrize(("guidance", "flow_shift", "until"), [(5.0, 3.0, 0.0), (1.0, 5.0, 0.0), (5.0, 3.0, 0.7)])
 @pytest.mark.parametrize("with_lora", [False, True])
 def test_stock_diffusers_renders_the_same_pixels(
-    tiny_base: VideoBase, stock: WanPipeline, tmp_path: Path, with_lora: bool, guidance: float, flow_shift: float
-) -> None:
+    tiny_base: VideoBase, stock: WanPipeline, tmp_path: Path, with_lora: bool, guidance: float, flow_shift: float,
+    until: float,
+) -> None:  # fmt: skip
     """One seed, one file: `WanPipeline.load_lora_weights` and `Studio.render` agree to 2/255."""
     spec = RenderSpec(prompt="a red circle on a blue background", negative_prompt="a dog", seed=3, steps=4,
-                      guidance=guidance, flow_shift=flow_shift)  # fmt: skip
+                      guidance=guidance, flow_shift=flow_shift, motion_until=until)  # fmt: skip
     studio = Studio(base="tiny")
     studio.__dict__["base"] = tiny_base
     lora = None
@@ -128,7 +138,7 @@ def test_strength_is_stock_adapter_weight(tiny_base: VideoBase, stock: WanPipeli
     stock.set_adapters("motion", 0.5)
     studio = Studio(base="tiny")
     studio.__dict__["base"] = tiny_base
-    spec = RenderSpec(prompt="a red circle", seed=1, steps=2, strength=0.5)
+    spec = RenderSpec(prompt="a red circle", seed=1, steps=2, strength=0.5, motion_until=0.0)
     ours = studio.render(load_lora(tmp_path / "motion.safetensors"), spec).frames_THWC.astype(int)
     assert abs(ours - _stock_frames(stock, spec)).max() <= 2
 

@@ -153,5 +153,5 @@ def test_blocks_without_a_head_of_the_group_are_left_out() -> None:
 def test_an_empty_group_attaches_nothing(transformer: nn.Module) -> None:
     before = _attend(transformer, _input())
     masks = group_masks(torch.zeros(BLOCKS, HEADS, dtype=torch.bool), HEAD_WIDTH)
-    assert add_group_adapter(transformer, "spatial", masks, rank=RANK, generator=torch.Generator()) == []
+    assert add_group_adapter(transformer, "spatial", masks, rank=RANK, generator=torch.Generator()) == {}
     assert torch.equal(before, _attend(transformer, _input()))

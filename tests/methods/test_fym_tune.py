@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from motion_transfer.lora.attach import LoraLayer, add_frozen, read_adapter, rem
 from motion_transfer.lora.files import save_lora
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
+    _rate_share,
+    clean_motion_loss,
     debiased_loss,
     default_sparse_latents,
     frame_motion_loss,
@@ -23,8 +26,9 @@ from motion_transfer.methods.fym_tune import (
     vmc_motion_loss,
 )
 from motion_transfer.model.base import VideoBase
+from motion_transfer.model.text import TextStates
 from motion_transfer.pipeline import Studio, drive
-from motion_transfer.types import Clip, HeadMap, Latents, Lora, LowRank, RenderSpec, TuneSpec
+from motion_transfer.types import Clip, HeadMap, Latents, Lora, LowRank, Progress, RenderSpec, TuneSpec, TuneState
 from tests.conftest import BLOCKS, HEAD_WIDTH, HEADS, Z_DIM
 
 SPEC = TuneSpec(caption="a red square", spatial_steps=3, temporal_steps=3, rank=2, spatial_batch=2, temporal_batch=2,
@@ -93,7 +97,7 @@ def test_without_decoupling_both_stages_touch_all_heads(tiny_base: VideoBase) ->
 
 def test_every_motion_loss_learns_otherwise(tiny_base: VideoBase) -> None:
     learned = {}
-    for kind in ("frame", "vmc", "debiased", "off"):
+    for kind in ("clean", "frame", "vmc", "debiased", "off"):
         remove_adapters(tiny_base.transformer)
         spec = TuneSpec(**{**SPEC.__dict__, "motion_loss": kind})
         layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
@@ -187,6 +191,47 @@ def test_motion_loss_ignores_what_does_not_move() -> None:
     )
 
 
+def test_clean_motion_loss_is_that_of_the_clip_that_the_velocity_leads_to() -> None:
+    """Right for the true velocity at any noise level; noise, which both clips share, does not count."""
+    clean, other = _pair()
+    noise, sigma = torch.randn(clean.shape, generator=torch.Generator().manual_seed(5)), torch.tensor([0.9, 0.3])
+    level = sigma.view(-1, 1, 1, 1, 1)
+    noisy = (1 - level) * clean + level * noise
+    assert clean_motion_loss(noisy, sigma, noise - clean, clean).item() == pytest.approx(0.0, abs=1e-5)
+    backward = (noisy + clean) / level  # leads to the negative of the clip
+    assert clean_motion_loss(noisy, sigma, backward, clean).item() == pytest.approx(2.0, abs=1e-5)
+    elsewhere = clean_motion_loss(noisy, sigma, (noisy - other) / level, clean).item()
+    assert elsewhere == pytest.approx(frame_motion_loss(other, clean).item(), abs=1e-4)
+
+
+def test_the_rate_rises_and_falls() -> None:
+    """Ten steps up, level, and down over the last two fifths."""
+    shares = [_rate_share(step, 100) for step in range(100)]
+    assert shares[:3] == pytest.approx([0.1, 0.2, 0.3]) and set(shares[9:61]) == {1.0}
+    assert shares[80] == pytest.approx(0.5) and shares[99] == 0.05
+    assert shares[60:] == sorted(shares[60:], reverse=True)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, {"a red square"}), (1.0, {""}), (0.5, {"a red square", ""})])
+def test_captions_are_dropped_as_often_as_asked(
+    tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch, share: float, expected: set[str]
+) -> None:
+    states = {caption: tiny_base.text.encode([caption]) for caption in ("a red square", "")}
+    monkeypatch.setattr(type(tiny_base.text), "encode", lambda _, captions: states[captions[0]])
+    seen, velocity = [], VideoBase.velocity
+
+    def watched(
+        base: VideoBase, z: Tensor, sigma: Tensor, text: TextStates, times: tuple[float, ...] | None = None
+    ) -> Tensor:
+        seen.append(next(caption for caption, kept in states.items() if kept is text))
+        return velocity(base, z, sigma, text, times)
+
+    monkeypatch.setattr(VideoBase, "velocity", watched)
+    spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 20, "caption_drop": share})
+    drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+    assert set(seen) == expected
+
+
 def test_vmc_motion_loss_is_blind_to_direction() -> None:
     target = torch.randn(2, 3, 5, 4, 4, generator=torch.Generator().manual_seed(2))
     assert vmc_motion_loss(-3 * target, target).item() == pytest.approx(0.0, abs=1e-5)
@@ -218,10 +263,13 @@ def test_legal_sparse_lengths(full: int, legal: tuple[int, ...]) -> None:
     assert legal_sparse_latents(full) == legal
 
 
-@pytest.mark.parametrize(("full", "chosen"), [(2, 2), (4, 4), (5, 5), (12, 12), (13, 5), (21, 5)])
-def test_default_sparse_length(full: int, chosen: int) -> None:
-    """17 of Wan's 81 frames, and never a length that does not fit."""
-    assert default_sparse_latents(full) == chosen
+@pytest.mark.parametrize(
+    ("full", "frame_tokens", "chosen"),
+    [(2, 1560, 2), (4, 1560, 4), (5, 1560, 5), (12, 1560, 12), (13, 1560, 5), (21, 1560, 5), (13, 16, 13), (21, 64, 5)],
+)
+def test_default_sparse_length(full: int, frame_tokens: int, chosen: int) -> None:
+    """17 of Wan's 81 frames, all of nano's, and never a length that does not fit."""
+    assert default_sparse_latents(full, frame_tokens) == chosen
 
 
 def test_sparse_latents_keep_their_frames_and_places() -> None:
@@ -253,8 +301,8 @@ def test_solo_is_one_adapter_and_restores_everything(tiny_base: VideoBase) -> No
 
 
 @pytest.fixture
-def studio(tiny_base: VideoBase) -> Studio:
-    studio = Studio(base="tiny")
+def studio(tiny_base: VideoBase, tiny_base_folder: Path) -> Studio:
+    studio = Studio(base=str(tiny_base_folder))
     studio.__dict__["base"] = tiny_base
     return studio
 
@@ -321,3 +369,30 @@ def test_heads_are_mapped_on_the_bare_base(studio: Studio, square_clip: Clip) ->
     latents = studio.base.codec.encode(studio.fit(square_clip))
     alone = drive(map_heads(studio.base, latents, SPEC.caption))
     assert torch.equal(alone.mass_LN2, studio.tune(square_clip, SPEC).heads.mass_LN2)
+
+
+def _tuned(base: VideoBase, resume: TuneState | None = None) -> Generator[Progress, None, dict[str, LowRank]]:
+    """Both stages on a bare base."""
+    remove_adapters(base.transformer)
+    yield from tune_spatial(base, _frames(), _heads(), SPEC, resume)
+    return (yield from tune_temporal(base, _full(), _full(), _heads(), SPEC, resume=resume))
+
+
+@pytest.mark.parametrize("fixture", ["tiny_base", "tiny_nf4"])
+def test_going_on_from_any_step_ends_in_the_same_bits(fixture: str, request: pytest.FixtureRequest) -> None:
+    base = request.getfixturevalue(fixture)
+    states: list[TuneState] = []
+
+    def note(progress: Progress) -> None:
+        assert progress.state is not None
+        states.append(progress.state())
+
+    whole = drive(_tuned(base), note)
+    assert [(s.stage, s.step) for s in states[:1] + states[-1:]] == [("spatial", 1), ("temporal", SPEC.temporal_steps)]
+    for state in states:
+        steps: list[tuple[str, int]] = []
+        again = drive(_tuned(base, state), lambda p, steps=steps: steps.append((p.stage, p.step)))
+        assert steps == [(s.stage, s.step) for s in states[states.index(state) + 1 :]]
+        assert whole.keys() == again.keys()
+        assert all(torch.equal(whole[n].up_OR, again[n].up_OR) for n in whole)
+        assert all(torch.equal(whole[n].down_RI, again[n].down_RI) for n in whole)

@@ -39,7 +39,7 @@ def _attach(base: VideoBase) -> list[nn.Parameter]:
     """A trainable LoRA on all heads, with `up` away from zero."""
     generator = torch.Generator().manual_seed(1)
     masks = group_masks(torch.ones(BLOCKS, HEADS, dtype=torch.bool), HEAD_WIDTH)
-    parameters = add_group_adapter(base.transformer, "motion", masks, rank=4, generator=generator)
+    parameters = [*add_group_adapter(base.transformer, "motion", masks, rank=4, generator=generator).values()]
     with torch.no_grad():
         for up in parameters[1::2]:
             up.copy_(0.05 * torch.randn(up.shape, generator=generator))

@@ -6,8 +6,7 @@ from random import Random
 import torch
 
 from motion_transfer.nano.codec import build_codec, codec_loss, decode_unclamped, natural_clip, training_batch
-from motion_transfer.nano.latents import LatentStore, near_objects, shows_one_object
-from motion_transfer.video.synth.draw import draw_masks
+from motion_transfer.nano.latents import LatentStore, shows_one_object
 from motion_transfer.video.synth.palette import vocabulary
 from motion_transfer.video.synth.scene import sample_scene
 
@@ -54,7 +53,7 @@ def test_the_store_grows_and_is_found_again(tmp_path: Path) -> None:
     found = LatentStore(tmp_path, "pictures", 1, codec, 32)
     assert len(found) == 5 and found.captions == store.captions
     items = found.sample(4, torch.Generator().manual_seed(0))
-    assert items.z_BZFYX.shape == (4, 16, 1, 4, 4) and items.near_BFYX.shape == (4, 1, 4, 4)
+    assert items.z_BZFYX.shape == (4, 16, 1, 4, 4) and items.layout_BFHW.shape == (4, 1, 16, 16)
     assert {w for c in items.captions for w in c.replace(",", " , ").split()} <= set(vocabulary())
     mean, std = found.statistics()
     assert mean.shape == std.shape == (16,)
@@ -69,19 +68,6 @@ def test_a_store_cut_off_in_the_middle_keeps_whole_items(tmp_path: Path) -> None
     assert len(store) == 2
     store.grow(1, key="a")
     assert data.stat().st_size == 3 * 2 * 16 * 16 and len(LatentStore(tmp_path, "pictures", 1, codec, 32)) == 3
-
-
-def test_cells_near_objects() -> None:
-    """Each latent frame's cells cover the objects of its own frames, and one cell around them."""
-    scene = sample_scene("near", kind="single", effects=0.0)
-    near = near_objects(scene, range(49), 8)
-    assert near.shape == (13, 8, 8)
-    masks = draw_masks(scene, 64).any(0)
-    groups = [masks[:1], *masks[1:].split(4)]
-    covered = torch.stack([torch.nn.functional.max_pool2d(g.float().amax(0)[None], 8)[0] > 0 for g in groups])
-    assert near[covered].float().mean() > 0.98  # masks are sampled, corners can slip through
-    assert near.float().mean() < 0.8
-    assert torch.equal(near_objects(scene, [0], 8), near[:1])
 
 
 def test_scenes_of_one_object_are_told_by_their_captions(tmp_path: Path) -> None:

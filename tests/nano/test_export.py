@@ -34,7 +34,8 @@ def test_export_and_back(work: Path) -> None:
         shipped, facts = load_state(fresh / f"{part}.safetensors")
         trained, _ = load_state(work / f"{part}.safetensors")
         assert facts["step"] == 7 and shipped.keys() == trained.keys()
-        assert all(torch.allclose(shipped[n], trained[n].float(), rtol=1e-3, atol=1e-4) for n in shipped)
+        kept = [n for n in shipped if "layout_head" not in n]  # the head starts anew
+        assert all(torch.allclose(shipped[n], trained[n].float(), rtol=1e-3, atol=1e-4) for n in kept)
 
 
 def test_a_refined_decoder_keeps_statistics_and_base(work: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
+from motion_transfer.jobs.worker import Worker
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip
-from motion_transfer.ui.desk import Desk
+from motion_transfer.ui.desk import Place
 from motion_transfer.video.io import write_clip
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
+from motion_transfer.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +25,18 @@ def studio(tiny_base_folder: Path) -> Studio:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
-    return Library(tmp_path / "work")
+def place(tmp_path: Path) -> Place:
+    return Place(workspace=Workspace(tmp_path / "work"), owner="")
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def library(place: Place) -> Library:
+    return place.workspace.library(place.owner)
+
+
+@pytest.fixture
+def worker(place: Place, studio: Studio) -> Worker:
+    return Worker(place.workspace, studio, threading.Event())
 
 
 @pytest.fixture(scope="session")

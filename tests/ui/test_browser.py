@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,22 +32,27 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def address(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page, served by `app.py` on a toy base."""
-    work = tmp_path_factory.mktemp("page")
-    options = ["--no-browser", "--port", str(_free_port()), "--workspace", str(work / "space")]
-    command = [sys.executable, str(ROOT / "app.py"), *options, "--base", str(tiny_base_folder)]
+@contextmanager
+def _served(base: Path, work: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """The page, served by `app.py` on a toy base, and its process."""
+    command = [sys.executable, str(ROOT / "app.py"), "--no-browser", "--port", str(_free_port()),
+               "--workspace", str(work / "space"), "--base", str(base), *options]  # fmt: skip
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    log = work / "log.txt"
+    log = work / f"log-{time.monotonic_ns()}.txt"
     with (
         log.open("w") as out,
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT) as server,
     ):
         try:
-            yield _address(server, log)
+            yield _address(server, log), server
         finally:
             server.terminate()
+
+
+@pytest.fixture(scope="module")
+def address(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with _served(tiny_base_folder, tmp_path_factory.mktemp("page")) as (address, _):
+        yield address
 
 
 def _address(server: subprocess.Popen, log: Path) -> str:
@@ -66,12 +73,17 @@ def browser() -> Iterator[sync_api.Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: sync_api.Browser, address: str) -> Iterator[sync_api.Page]:
+def _open(browser: sync_api.Browser, address: str) -> sync_api.Page:
     page = browser.new_page()
     page.set_default_timeout(WAIT_MS)
     page.goto(address)
     page.wait_for_selector("#start")
+    return page
+
+
+@pytest.fixture
+def page(browser: sync_api.Browser, address: str) -> Iterator[sync_api.Page]:
+    page = _open(browser, address)
     yield page
     page.close()
 
@@ -109,7 +121,7 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
     page.wait_for_selector("#go-render:visible", timeout=JOB_MS)
     assert "My wave" in page.locator("#learn-status").inner_text()
     page.locator("#go-render").click()
-    assert "My wave" in page.locator("#motion input").input_value()
+    page.wait_for_function("document.querySelector('#motion input')?.value.includes('My wave')")
     page.get_by_label("Prompt: what").fill("a green star on a white background")
     page.get_by_role("button", name="Advanced settings").last.click()
     page.get_by_label("number input for Steps").fill("2")
@@ -119,30 +131,91 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
     _plays(page, "#reference video")
 
 
-def test_stop_and_start_again(page: sync_api.Page, clip_path: Path) -> None:
+def _start(page: sync_api.Page, clip_path: Path, temporal_steps: int, name: str) -> None:
+    """Starts a job, and waits until its temporal stage is under way."""
     _choose(page, clip_path)
-    _order_short_job(page, 5000)
+    page.get_by_label("Name of the motion").fill(name)
+    _order_short_job(page, temporal_steps)
     page.locator("#start").click()
-    page.wait_for_selector("#learn-status progress", timeout=JOB_MS)
-    page.locator("#learn-stop").click()
-    page.wait_for_selector("#learn-status:has-text('Stopped')", timeout=JOB_MS)
-    page.wait_for_selector("#start:not([disabled])")
+    page.wait_for_selector("#learn-status:has-text('Temporal stage')", timeout=JOB_MS)
 
 
-def test_a_page_that_goes_away_frees_the_base(
-    page: sync_api.Page, browser: sync_api.Browser, address: str, clip_path: Path
-) -> None:
-    _choose(page, clip_path)
-    _order_short_job(page, 5000)
-    page.locator("#start").click()
+def _step(page: sync_api.Page) -> int:
+    found = re.search(r"step (\d+)", page.locator("#learn-status").inner_text())
+    return int(found[1]) if found else 0
+
+
+def test_pause_continue_and_cancel(page: sync_api.Page, clip_path: Path) -> None:
+    _start(page, clip_path, 20000, "long")
+    page.locator("#learn-pause").click()
+    page.wait_for_selector("#learn-status:has-text('Paused')", timeout=JOB_MS)
+    step = _step(page)
+    page.locator("#learn-continue").click()
     page.wait_for_selector("#learn-status progress", timeout=JOB_MS)
-    page.goto("about:blank")
-    page.wait_for_timeout(3000)
-    page.goto(address)
+    number = "Number((document.querySelector('#learn-status').innerText.match(/Temporal.*step (\\d+)/) || [0, 0])[1])"
+    page.wait_for_function(f"step => {number} > step", arg=step, timeout=JOB_MS)
+    page.locator("#learn-cancel").click()
+    page.wait_for_selector("#learn-status:has-text('Cancelled')", timeout=JOB_MS)
     page.get_by_role("tab", name="Render").click()
     page.get_by_label("Prompt: what").fill("a red star")
     page.locator("#render").click()
     _plays(page, "#result video")
+
+
+def test_a_job_outlives_its_page(browser: sync_api.Browser, address: str, clip_path: Path) -> None:
+    page = _open(browser, address)
+    _start(page, clip_path, 20000, "left alone")
+    step = _step(page)
+    page.close()
+    page = _open(browser, address)
+    page.wait_for_selector("#learn-status:has-text('Temporal stage')", timeout=JOB_MS)
+    assert _step(page) >= step
+    page.locator("#learn-cancel").click()
+    page.wait_for_selector("#learn-status:has-text('Cancelled')", timeout=JOB_MS)
+    page.close()
+
+
+def test_a_job_outlives_server_and_worker(
+    browser: sync_api.Browser, tiny_base_folder: Path, clip_path: Path, tmp_path: Path
+) -> None:
+    """kill -9 of both in the middle of tuning: the next start goes on, to the bytes of an undisturbed run."""
+    with _served(tiny_base_folder, tmp_path) as (address, server):
+        page = _open(browser, address)
+        _start(page, clip_path, 1500, "Wave")
+        for child in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        server.kill()
+        server.wait()
+        page.close()
+    with _served(tiny_base_folder, tmp_path) as (address, _):
+        page = _open(browser, address)
+        page.wait_for_selector("#learn-status:has-text('Saved as')", timeout=JOB_MS)
+        _start(page, clip_path, 1500, "Wave")
+        page.wait_for_selector("#learn-status:has-text('Saved as')", timeout=JOB_MS)
+        page.close()
+    resumed, whole = (tmp_path / "space" / "loras" / f"wave{end}.safetensors" for end in ("", "-2"))
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_two_visitors_never_see_each_other(
+    browser: sync_api.Browser, tiny_base_folder: Path, clip_path: Path, tmp_path: Path
+) -> None:
+    with _served(tiny_base_folder, tmp_path, "--visitors") as (address, _):
+        pages = [_open(browser.new_context(), address) for _ in range(2)]  # type: ignore[arg-type]
+        _choose(pages[0], clip_path)
+        pages[0].get_by_label("Name of the motion").fill("Mine alone")
+        _order_short_job(pages[0], 3)
+        pages[0].locator("#start").click()
+        pages[0].wait_for_selector("#learn-status:has-text('Mine alone')", timeout=JOB_MS)
+        pages[1].wait_for_timeout(2500)
+        assert "Choose a clip" in pages[1].locator("#learn-status").inner_text()
+        for page, seen in zip(pages, (True, False), strict=True):
+            page.reload()
+            page.get_by_role("tab", name="Render").click()
+            page.locator("#motion input").click()
+            page.wait_for_timeout(1500)
+            assert page.get_by_role("option", name="Mine alone").is_visible() == seen
+            page.close()
 
 
 def test_a_missing_clip_is_told_in_one_sentence(page: sync_api.Page) -> None:

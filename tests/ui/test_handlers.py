@@ -1,4 +1,4 @@
-"""What the tabs do, as plain functions on a toy base: learn, render, stop, and every way to go wrong."""
+"""What the tabs do, as plain functions on a toy base: order, look, and every way to go wrong."""
 
 from __future__ import annotations
 
@@ -8,27 +8,42 @@ from typing import Any
 import pytest
 
 from motion_transfer.errors import BadClip, BadSpec, MotionTransferError, StorageFailed
+from motion_transfer.jobs import worker as worker_module
+from motion_transfer.jobs.store import CANCELLED, DONE, PAUSED, RUNNING, Job
+from motion_transfer.jobs.worker import PREVIEW, Worker
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio, scene_of
-from motion_transfer.types import Measure, Progress, Report
-from motion_transfer.ui import learn as learn_module
+from motion_transfer.types import Measure
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Busy, Desk, Fault, Meter, clock, problem
-from motion_transfer.ui.learn import LearnOrder, LearnView, choose_clip, example_clips, learn, show_span, unknown_note
-from motion_transfer.ui.plots import MAX_POINTS, Losses, score_table, word_list
+from motion_transfer.ui.buttons import usable
+from motion_transfer.ui.desk import Fault, Place, clock, in_words, job_line, problem, told
+from motion_transfer.ui.learn import (
+    LearnOrder,
+    LearnView,
+    choose_clip,
+    example_clips,
+    look_at_learning,
+    order_learning,
+    show_span,
+    unknown_note,
+)
+from motion_transfer.ui.plots import MAX_POINTS, loss_table, score_table, word_list
 from motion_transfer.ui.render import (
     RenderOrder,
     RenderView,
     kept_motion,
+    look_at_rendering,
     motion_choices,
     motion_facts,
-    render,
+    order_rendering,
     used_seed,
 )
 from motion_transfer.ui.tab_learn import _LearnPage
+from motion_transfer.ui.tab_render import _RenderPage
 from motion_transfer.video.io import clip_comment, probe, read_clip, write_clip
 from motion_transfer.video.synth.palette import vocabulary
 from motion_transfer.video.synth.scene import Scene
+from motion_transfer.workspace import UnknownVisitor, Workspace
 
 SHORT = {"spatial_steps": 2, "temporal_steps": 3, "sparse_latents": 5, "rank": 2}
 
@@ -51,13 +66,37 @@ def render_order(**changes: Any) -> RenderOrder:
     return RenderOrder(**values | {"knobs": {"steps": 2, "guidance": 2.0}} | changes)
 
 
-def adapters(studio: Studio) -> list[str]:
-    return [name for name, _ in studio.base.transformer.named_modules() if "lora" in name]
+def learn(place: Place, worker: Worker, order: LearnOrder) -> LearnView:
+    job = order_learning(place, order)
+    worker.work()
+    view = look_at_learning(place, job.key, None)
+    assert view is not None
+    return view
+
+
+def render(place: Place, worker: Worker, order: RenderOrder) -> RenderView:
+    job = order_rendering(place, order)
+    worker.work()
+    view = look_at_rendering(place, job.key, None)
+    assert view is not None
+    return view
+
+
+def running(**changes: Any) -> Job:
+    values: dict[str, Any] = {
+        "key": "k", "kind": "tune", "owner": "", "title": "Wave", "orders": {}, "state": RUNNING, "wish": "",
+        "place": 1.0, "made_s": 0.0, "begun_s": 0.0, "told_s": 0.0, "ended_s": None, "worked_s": 30.0,
+        "stage": "temporal", "step": 5, "total": 201, "rate": 2.0, "loss": 0.25, "peak_memory_mb": 1234.0, "tries": 1,
+        "note": "", "results": {},
+    }  # fmt: skip
+    return Job(**values | changes)
 
 
 @pytest.fixture
-def learned(studio: Studio, library: Library, desk: Desk, clip_path: Path) -> LearnView:
-    return list(learn(studio, library, desk, learn_order(clip_path), "me"))[-1]
+def learned(place: Place, worker: Worker, clip_path: Path) -> str:
+    key = learn(place, worker, learn_order(clip_path)).saved
+    assert key is not None
+    return key
 
 
 def test_an_example_fills_in_caption_and_span(library: Library, clip_path: Path, scene: Scene) -> None:
@@ -88,52 +127,51 @@ def test_unknown_words_are_marked_once(studio: Studio) -> None:
 
 
 def test_learning_shows_its_course_and_saves_the_motion(
-    studio: Studio, library: Library, desk: Desk, clip_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    place: Place, library: Library, worker: Worker, clip_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learn_module, "PREVIEWS", 2)
-    monkeypatch.setattr(learn_module, "PREVIEW_STEPS", 1)
-    views = list(learn(studio, library, desk, learn_order(clip_path, preview_prompt="a red star"), "me"))
-    assert any("step 3 of 3" in view.status for view in views)
-    assert any(view.preview is not None and probe(view.preview).height >= 384 for view in views)
-    losses = [view.losses for view in views if view.losses is not None]
-    assert len(losses[-1].dropna()) == 5
-    saved = views[-1].saved
-    assert saved is not None and any(v.heads is not None for v in views) and library.motions() == [saved]
-    assert saved.reference is not None and scene_of(saved.reference) == scene
-    assert adapters(studio) == []
+    monkeypatch.setattr(worker_module, "PREVIEW_STEPS", 1)
+    view = learn(place, worker, learn_order(clip_path, preview_prompt="a red star"))
+    assert view.job.state == DONE and "Wave" in view.status
+    assert view.preview is not None and probe(view.preview).height >= 384 and view.heads is not None
+    assert view.losses is not None and len(view.losses.dropna()) == 5
+    assert view.renewed == {"job", "result", "preview", "heads"}
+    (saved,) = library.motions()
+    assert saved.key == view.saved and saved.reference is not None and scene_of(saved.reference) == scene
 
 
-def test_a_cut_clip_forgets_its_true_scene(studio: Studio, library: Library, desk: Desk, clip_path: Path) -> None:
-    saved = list(learn(studio, library, desk, learn_order(clip_path, start_s=1.0), "me"))[-1].saved
-    assert saved is not None and saved.reference is not None
-    assert clip_comment(saved.reference) is None
+def test_a_look_at_what_was_seen_shows_nothing_and_a_new_preview_only_itself(
+    place: Place, worker: Worker, clip_path: Path
+) -> None:
+    view = learn(place, worker, learn_order(clip_path))
+    assert look_at_learning(place, None, view.seen) is None
+    files = place.workspace.jobs.files(view.job.key)
+    (files / PREVIEW).write_bytes((files / PREVIEW).read_bytes())
+    again = look_at_learning(place, None, view.seen)
+    assert again is not None and again.renewed == {"job", "preview"} and again.heads is None
 
 
-def test_stop_ends_the_job_and_saves_nothing(studio: Studio, library: Library, desk: Desk, clip_path: Path) -> None:
-    job = learn(studio, library, desk, learn_order(clip_path, knobs=SHORT | {"temporal_steps": 500}), "me")
-    while "Temporal" not in next(job).status:
-        pass
-    assert not desk.stop("someone else")
-    assert desk.stop("me")
-    assert words.STOPPED in list(job)[-1].status
-    assert library.motions() == [] and adapters(studio) == [] and not desk.stop("me")
+def test_a_page_that_comes_back_finds_its_latest_job(place: Place, worker: Worker, clip_path: Path) -> None:
+    first, second = (order_learning(place, learn_order(clip_path, name=name)) for name in ("one", "two"))
+    for key, found, line in ((None, second, "1 other"), (first.key, first, words.NEXT), ("gone", second, "1 other")):
+        view = look_at_learning(place, key, None)
+        assert view is not None and view.job.key == found.key and line in view.status
+    assert look_at_rendering(place, None, None) is None
 
 
-def test_a_closed_page_frees_the_base(studio: Studio, library: Library, desk: Desk, clip_path: Path) -> None:
-    job = learn(studio, library, desk, learn_order(clip_path), "me")
-    while "Temporal" not in next(job).status:
-        pass
-    job.close()  # type: ignore[attr-defined]
-    assert adapters(studio) == []
-    with desk.taken("next"):
-        pass
+def test_a_cut_clip_forgets_its_true_scene(place: Place, library: Library, worker: Worker, clip_path: Path) -> None:
+    key = learn(place, worker, learn_order(clip_path, start_s=1.0)).saved
+    saved = library.motion(key or "")
+    assert saved.reference is not None and clip_comment(saved.reference) is None
 
 
-def test_a_second_job_is_told_to_wait(studio: Studio, library: Library, desk: Desk, clip_path: Path) -> None:
-    with desk.taken("first"):
-        views = list(learn(studio, library, desk, learn_order(clip_path), "second"))
-        assert isinstance(list(render(studio, library, desk, render_order(), "third"))[-1].error, Busy)
-    assert len(views) == 1 and isinstance(views[0].error, Busy) and 'role="alert"' in views[0].status
+def test_the_job_keeps_its_own_copy_of_the_clip(place: Place, worker: Worker, clip_path: Path, tmp_path: Path) -> None:
+    """An upload is cleaned away after a while; the job can begin later."""
+    upload = tmp_path / "upload.mp4"
+    upload.write_bytes(clip_path.read_bytes())
+    job = order_learning(place, learn_order(upload))
+    upload.unlink()
+    worker.work()
+    assert place.workspace.jobs.job(job.key).state == DONE
 
 
 @pytest.mark.parametrize(
@@ -143,74 +181,82 @@ def test_a_second_job_is_told_to_wait(studio: Studio, library: Library, desk: De
         ({"start_s": 99.0}, BadClip),
         ({"start_s": 2.0, "end_s": 1.0}, BadClip),
         ({"knobs": SHORT | {"rank": None}}, BadSpec),
-        ({"knobs": SHORT | {"sparse_latents": 4}}, BadSpec),
     ],
 )
-def test_a_mistake_is_one_sentence(
-    studio: Studio, library: Library, desk: Desk, clip_path: Path, changes: dict[str, Any], kind: type
+def test_a_mistake_is_refused_before_anything_is_queued(
+    place: Place, clip_path: Path, changes: dict[str, Any], kind: type
 ) -> None:
-    last = list(learn(studio, library, desk, learn_order(clip_path, **changes), "me"))[-1]
-    assert type(last.error) is kind and last.saved is None
-    assert 'role="alert"' in last.status and "Traceback" not in last.status
+    with pytest.raises(kind):
+        order_learning(place, learn_order(clip_path, **changes))
+    assert place.workspace.jobs.jobs() == []
 
 
-def test_a_render_is_saved_shown_and_measured(studio: Studio, library: Library, desk: Desk, learned: LearnView) -> None:
-    assert learned.saved is not None
-    views = list(render(studio, library, desk, render_order(motion=learned.saved.key), "me"))
-    assert views[0].reference is not None
-    done = next(view for view in views if view.file is not None)
-    assert done.file is not None and done.file.parent == library.renders and probe(done.file).height == 32
-    assert done.result is not None and probe(done.result).height == 384
-    assert "seed 3" in views[-1].status and views[-1].scores is not None and "| Motion" in views[-1].scores
-    assert adapters(studio) == []
+def test_what_only_the_base_can_know_fails_in_one_sentence(place: Place, worker: Worker, clip_path: Path) -> None:
+    view = learn(place, worker, learn_order(clip_path, knobs=SHORT | {"sparse_latents": 4}))
+    assert 'role="alert"' in view.status and "sparse latents" in view.status.lower() and view.saved is None
 
 
-def test_the_bare_base_renders_without_scores(studio: Studio, library: Library, desk: Desk) -> None:
-    views = list(render(studio, library, desk, render_order(seed=-1), "me"))
-    assert views[-1].scores == words.NO_SCORES and views[0].reference is None
+def test_a_render_is_saved_shown_and_measured(place: Place, library: Library, worker: Worker, learned: str) -> None:
+    view = render(place, worker, render_order(motion=learned, knobs={"steps": 2, "strength": 0.5}))
+    assert view.reference is not None and view.job.orders["motions"] == [[learned, 0.5]]
+    (saved,) = library.renders.iterdir()
+    assert view.file is not None and view.file.name == saved.name and view.file.read_bytes() == saved.read_bytes()
+    assert probe(view.file).height == 32 and view.result is not None and probe(view.result).height == 384
+    assert "seed 3" in view.status and "| Motion" in view.scores
+
+
+def test_the_bare_base_renders_without_scores(place: Place, worker: Worker) -> None:
+    view = render(place, worker, render_order(seed=-1))
+    assert view.scores == words.NO_SCORES and view.reference is None and view.result is not None
 
 
 @pytest.mark.parametrize("changes", [{"prompt": " "}, {"seed": None}, {"seed": -2}, {"motion": "missing"}])
-def test_a_wrong_order_is_one_sentence(studio: Studio, library: Library, desk: Desk, changes: dict[str, Any]) -> None:
-    views: list[RenderView] = list(render(studio, library, desk, render_order(**changes), "me"))
-    assert isinstance(views[-1].error, MotionTransferError) and not isinstance(views[-1].error, Fault)
+def test_a_wrong_order_is_one_sentence(place: Place, changes: dict[str, Any]) -> None:
+    job, error = told(lambda: order_rendering(place, render_order(**changes)))
+    assert job is None and isinstance(error, MotionTransferError) and not isinstance(error, Fault)
 
 
-def test_a_fault_of_the_program_does_not_leak_its_text(
-    studio: Studio, library: Library, desk: Desk, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_motion_that_is_deleted_meanwhile_fails_the_render(
+    place: Place, library: Library, worker: Worker, learned: str
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("/secret/path")
-
-    monkeypatch.setattr(studio, "read", fail)
-    last = list(learn(studio, library, desk, learn_order(clip_path), "me"))[-1]
-    assert isinstance(last.error, Fault) and "RuntimeError" in last.status and "secret" not in last.status
-    with desk.taken("next"):
-        pass
+    job = order_rendering(place, render_order(motion=learned))
+    library.motion(learned).path.unlink()
+    worker.work()
+    view = look_at_rendering(place, job.key, None)
+    assert view is not None and 'role="alert"' in view.status and view.reference is None
 
 
-def test_a_full_disk_is_one_sentence_and_frees_the_base(
-    studio: Studio, library: Library, desk: Desk, clip_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever step of showing or saving fails: the work is closed before the page hears of it."""
+def test_a_fault_of_the_program_does_not_leak_its_text() -> None:
+    error = in_words(RuntimeError("/secret/path"))
+    assert isinstance(error, Fault) and "RuntimeError" in str(error) and "secret" not in str(error)
+    assert isinstance(in_words(OSError(28, "No space left on device")), StorageFailed)
 
+
+def test_a_full_disk_refuses_the_order(place: Place, clip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("show", "save_motion"):
-        with monkeypatch.context() as patch:
-            patch.setattr(library, name, full)
-            for view in learn(studio, library, desk, learn_order(clip_path), "me"):
-                if view.error is not None:
-                    assert isinstance(view.error, StorageFailed) and "No space left" in view.status
-                    assert adapters(studio) == []
-            assert view.error is not None
+    monkeypatch.setattr("motion_transfer.ui.learn.shutil.copyfile", full)
+    _, error = told(lambda: order_learning(place, learn_order(clip_path)))
+    assert isinstance(error, StorageFailed) and place.workspace.jobs.jobs() == []
+
+
+def test_visitors_see_their_own_things_only(tmp_path: Path, studio: Studio, clip_path: Path) -> None:
+    workspace = Workspace(tmp_path / "work", isolated=True)
+    one, other = (Place(workspace=workspace, owner=workspace.owner(token * 32)) for token in "ab")
+    job = order_rendering(one, render_order())
+    assert look_at_rendering(other, job.key, None) is None and look_at_rendering(other, None, None) is None
+    view = look_at_rendering(one, None, None)
+    assert view is not None and view.job.key == job.key
+    for token in (None, "", "short"):
+        with pytest.raises(UnknownVisitor):
+            workspace.owner(token)
 
 
 def test_a_caption_that_came_with_a_clip_leaves_with_it(
-    studio: Studio, library: Library, desk: Desk, clip_path: Path, scene: Scene, tmp_path: Path
+    studio: Studio, place: Place, library: Library, clip_path: Path, scene: Scene, tmp_path: Path
 ) -> None:
-    page = _LearnPage(studio, library, desk, [clip_path])
+    page = _LearnPage(studio, lambda _: place, library, [clip_path])
     _, _, _, _, _, caption, filled, _ = page.example(0, "", "")
     assert caption == filled == scene.caption
     plain = tmp_path / "plain.mp4"
@@ -220,12 +266,21 @@ def test_a_caption_that_came_with_a_clip_leaves_with_it(
     assert page.choose(None, caption, filled)[4:6] == ("", "")
 
 
-def test_motions_to_choose_from(library: Library, learned: LearnView) -> None:
-    assert learned.saved is not None
-    key = learned.saved.key
+def test_motions_to_choose_from(library: Library, learned: str) -> None:
+    key = learned
     assert [k for _, k in motion_choices(library)] == [key, ""]
     assert kept_motion(library, "gone") == kept_motion(library, None) == key and kept_motion(library, "") == ""
     assert "a red circle" in motion_facts(library, key) and motion_facts(library, "") == ""
+
+
+def test_a_motion_that_was_just_learned_is_chosen_once(studio: Studio, place: Place, learned: str) -> None:
+    page = _RenderPage(studio, lambda _: place)
+    update, offered = page.refresh(None, "", learned, None)
+    assert update["value"] == offered == learned
+    again, _ = page.refresh(None, "", learned, offered)  # the bare base was chosen since
+    assert "value" not in again and again["choices"] == update["choices"]
+    gone, _ = page.refresh(None, "gone", None, None)
+    assert gone["value"] == learned
 
 
 def test_a_random_seed_is_drawn() -> None:
@@ -233,14 +288,23 @@ def test_a_random_seed_is_drawn() -> None:
     assert len({used_seed(-1) for _ in range(5)}) > 1
 
 
-def test_the_meter_tells_stage_step_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, 0.0, 2.0])
-    monkeypatch.setattr("motion_transfer.ui.desk.time.monotonic", lambda: next(now))
-    meter = Meter()
-    assert "steps a second" not in meter.line(Progress(stage="temporal", step=1, total=201))
-    line = meter.line(Progress(stage="temporal", step=5, total=201, loss=0.25))
-    assert "step 5 of 201" in line and "2.0 steps a second" in line and "1 min 38 s left" in line and "0.250" in line
-    assert clock(59.4) == "59 s"
+def test_a_running_job_tells_stage_step_rate_time_and_memory() -> None:
+    line = job_line(running(), 0, "")
+    for part in ("step 5 of 201", "2.0 steps a second", "1 min 38 s left", "0.250", "30 s so far", "1.2 GB"):
+        assert part in line
+    assert "steps a second" not in job_line(running(rate=None), 0, "")
+    assert words.CANCELLING in job_line(running(wish="cancel"), 0, "")
+    assert "step 5" in job_line(running(state=PAUSED), 0, "")
+    assert 'role="alert"' in job_line(running(state="failed", note="no <space>."), 0, "")
+    assert [clock(s) for s in (59.4, 61, 7300)] == ["59 s", "1 min 01 s", "2 h 01 min"]
+
+
+@pytest.mark.parametrize(
+    ("state", "wish", "expected"),
+    [(RUNNING, "", "101"), (RUNNING, "pause", "000"), (PAUSED, "", "011"), (DONE, "", "000"), (CANCELLED, "", "010")],
+)
+def test_buttons_follow_the_state(state: str, wish: str, expected: str) -> None:
+    assert "".join(str(int(button.interactive)) for button in usable(running(state=state, wish=wish))) == expected
 
 
 def test_messages_are_escaped() -> None:
@@ -248,12 +312,9 @@ def test_messages_are_escaped() -> None:
 
 
 def test_long_loss_curves_are_thinned() -> None:
-    losses = Losses()
-    assert losses.table() is None
-    losses.add([Progress(stage="heads", step=1, total=1)])
-    losses.add([Progress(stage="spatial", step=i, total=999, loss=1.0) for i in range(999)])
-    losses.add([Progress(stage="temporal", step=i, total=9, loss=3.0) for i in range(9)])
-    table = losses.table()
+    assert loss_table([]) is None
+    losses = [("spatial", i, 1.0) for i in range(999)] + [("temporal", i, 3.0) for i in range(9)]
+    table = loss_table(losses)
     assert table is not None and set(table["stage"][:2]) == {"spatial", "temporal"} and table["loss"][:2].isna().all()
     table = table.dropna()
     assert len(table) <= MAX_POINTS + 2
@@ -262,13 +323,12 @@ def test_long_loss_curves_are_thinned() -> None:
 
 
 def test_scores_say_why_they_are_missing() -> None:
-    report = Report(
-        measures=(
+    rows = score_table(
+        [
             Measure(name="motion_fidelity", value=0.5),
             Measure(name="leakage", value=None, higher_is_better=False, why_missing="a | b <c>"),
-        )
-    )
-    rows = score_table(report).splitlines()
+        ]
+    ).splitlines()
     assert rows[2] == "| Motion: moves like the reference | 0.500 | higher |"
     assert r"– (a \| b &lt;c>)" in rows[3] and rows[3].endswith("lower |")
 

@@ -1,0 +1,68 @@
+"""What a job is asked to do, as values that JSON holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from motion_transfer.errors import BadSpec
+from motion_transfer.types import RenderSpec, TuneSpec
+
+Order = TypeVar("Order")
+TUNE, RENDER = "tune", "render"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOrder:
+    """Learn the motion of a clip.
+
+    `name` is what its maker calls the motion; `clip` is a file in the job's folder, and `source` what it was called
+    before; `start_s` and `end_s` say which span of it; an empty `preview_prompt` previews the caption.
+    """
+
+    name: str
+    clip: str
+    source: str
+    spec: TuneSpec
+    start_s: float = 0.0
+    end_s: float | None = None
+    preview_prompt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOrder:
+    """Render a prompt with some motions of the library, by key, each with its strength; none is the bare base."""
+
+    spec: RenderSpec
+    motions: tuple[tuple[str, float], ...] = ()
+
+
+SPEC_OF = {TuneOrder: TuneSpec, RenderOrder: RenderSpec}
+
+
+def to_json(order: TuneOrder | RenderOrder) -> dict[str, Any]:
+    """The order as JSON holds it."""
+    return asdict(order)
+
+
+def from_json(order_class: type[Order], values: Mapping[str, Any]) -> Order:
+    """The order that `to_json` wrote.
+
+    Raises:
+        BadSpec: it is not such an order, or a setting is out of range.
+    """
+    spec_class = SPEC_OF[order_class]  # type: ignore[index]
+    known = {field.name for field in dataclasses.fields(order_class)}  # type: ignore[arg-type]
+    settings = values.get("spec")
+    if not isinstance(settings, Mapping) or set(values) - known:
+        raise BadSpec(f"an order of {', '.join(sorted(known))} is expected, but has {', '.join(map(str, values))}; "
+                      "order it anew.")  # fmt: skip
+    try:
+        rest = {name: value for name, value in values.items() if name != "spec"}
+        if "motions" in rest:
+            rest["motions"] = tuple((str(key), float(strength)) for key, strength in rest["motions"])
+        return order_class(**rest, spec=spec_class(**settings))
+    except (TypeError, ValueError) as error:
+        raise BadSpec(f"an order of this version is expected, but it does not fit ({error}); order it anew.") from error

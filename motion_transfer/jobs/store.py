@@ -1,0 +1,313 @@
+"""Jobs on disk: a queue in sqlite that outlives the page, the server and the worker.
+
+The page writes orders and wishes and reads how jobs stand; a worker takes jobs and writes how they stand. Neither
+ever waits for the other.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from motion_transfer.errors import MotionTransferError, StorageFailed
+
+VERSION = 1
+WAIT_S = 30.0  # for another process's write to end
+WAIT_ALONE_S = 10.0  # for the worker before to keep its state and leave
+QUEUED, RUNNING, PAUSED, DONE, FAILED, CANCELLED = "queued", "running", "paused", "done", "failed", "cancelled"
+OPEN, ENDED = (QUEUED, RUNNING, PAUSED), (DONE, FAILED, CANCELLED)
+PAUSE, CANCEL = "pause", "cancel"
+
+_SCHEMA = """
+CREATE TABLE jobs (
+    key TEXT PRIMARY KEY, kind TEXT NOT NULL, owner TEXT NOT NULL, title TEXT NOT NULL, orders TEXT NOT NULL,
+    state TEXT NOT NULL, wish TEXT NOT NULL DEFAULT '', place REAL NOT NULL,
+    made_s REAL NOT NULL, begun_s REAL, told_s REAL, ended_s REAL, worked_s REAL NOT NULL DEFAULT 0,
+    stage TEXT NOT NULL DEFAULT '', step INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
+    rate REAL, loss REAL, peak_memory_mb REAL, tries INTEGER NOT NULL DEFAULT 0,
+    note TEXT NOT NULL DEFAULT '', results TEXT NOT NULL DEFAULT '{}'
+);
+CREATE INDEX jobs_by_state ON jobs (state, place);
+CREATE TABLE losses (key TEXT NOT NULL, stage TEXT NOT NULL, step INTEGER NOT NULL, loss REAL NOT NULL,
+    PRIMARY KEY (key, stage, step)) WITHOUT ROWID;
+"""
+
+
+class NoSuchJob(MotionTransferError):
+    """The job is not there, or not in a state in which this can be done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job as it stands. Times are seconds since 1970; `worked_s` sums the seconds of all tries.
+
+    `orders` and `results` are JSON-ready; `wish` is what its owner wants of a running job; `note` is a sentence for
+    people: why it failed, or what was done about a fault. `rate` is in steps a second.
+    """
+
+    key: str
+    kind: str
+    owner: str
+    title: str
+    orders: Mapping[str, Any]
+    state: str
+    wish: str
+    place: float
+    made_s: float
+    begun_s: float | None
+    told_s: float | None
+    ended_s: float | None
+    worked_s: float
+    stage: str
+    step: int
+    total: int
+    rate: float | None
+    loss: float | None
+    peak_memory_mb: float | None
+    tries: int
+    note: str
+    results: Mapping[str, Any]
+
+    @property
+    def left_s(self) -> float | None:
+        """Estimate of the seconds left in the stage under way."""
+        return (self.total - self.step) / self.rate if self.rate and self.state == RUNNING else None
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Job))
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = dict(row)
+    return Job(**{**values, "orders": json.loads(values["orders"]), "results": json.loads(values["results"])})
+
+
+class JobStore:
+    """The jobs of one workspace; safe to use from many threads and processes at once.
+
+    Args:
+        folder: of the queue (`jobs.sqlite`) and of one folder of files per job.
+
+    Raises:
+        StorageFailed: the folder can't hold it, or holds the queue of a newer version of this program.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._local = threading.local()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._writing() as db:
+                version = db.execute("PRAGMA user_version").fetchone()[0]
+                if version == 0:
+                    for statement in _SCHEMA.split(";"):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {VERSION}")
+        except (OSError, sqlite3.Error) as error:
+            raise StorageFailed(f"a folder for jobs is expected at {self.folder}, but it can't be used ({error}); "
+                                "choose another --workspace.") from error  # fmt: skip
+        if version > VERSION:
+            raise StorageFailed(f"a job list of version {VERSION} is expected in {self.folder}, but it has version "
+                                f"{version}; update this program, or choose another --workspace.")  # fmt: skip
+
+    def _db(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        db = getattr(self._local, "db", None)
+        if db is None:
+            db = sqlite3.connect(self.folder / "jobs.sqlite", timeout=WAIT_S, isolation_level=None)
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            self._local.db = db
+        return db
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other writer can come between; undone if the block fails."""
+        db = self._db()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While open, no other worker can enter; given up when the process ends, however it does.
+
+        Raises:
+            StorageFailed: another worker is at these jobs.
+        """
+        lock = sqlite3.connect(self.folder / "worker.sqlite", timeout=WAIT_ALONE_S, isolation_level=None)
+        with closing(lock):
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                raise StorageFailed(
+                    f"one worker at a time works in {self.folder}, but another one is there; close the other window "
+                    "of this program, or choose another --workspace."
+                ) from error
+            yield
+
+    def files(self, key: str) -> Path:
+        """The folder of a job's files, made if need be."""
+        folder = self.folder / key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    # What the page does.
+
+    def new_key(self) -> str:
+        """A key for a job to come, so that its files can be laid down first. It can't be guessed."""
+        return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(8)}"
+
+    def submit(self, key: str, kind: str, owner: str, title: str, orders: Mapping[str, Any]) -> Job:
+        """Queues a job behind all others."""
+        with self._writing() as db:
+            last = db.execute("SELECT MAX(place) FROM jobs").fetchone()[0] or 0.0
+            db.execute(
+                "INSERT INTO jobs (key, kind, owner, title, orders, state, place, made_s) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (key, kind, owner, title, json.dumps(dict(orders)), QUEUED, last + 1, time.time()),
+            )
+        return self.job(key)
+
+    def job(self, key: str, owner: str | None = None) -> Job:
+        """One job; with `owner`, only if it is theirs.
+
+        Raises:
+            NoSuchJob: there is none.
+        """
+        row = self._db().execute(f"SELECT {_COLUMNS} FROM jobs WHERE key = ?", (key,)).fetchone()
+        if row is None or (owner is not None and row["owner"] != owner):
+            raise NoSuchJob(f"a job of this list is expected, but there is none called {key!r:.60}; reload the page.")
+        return _job(row)
+
+    def jobs(self, owner: str | None = None, *, states: Iterable[str] = (), limit: int = 200) -> list[Job]:
+        """Jobs, those to be done in their order first, then the ended ones, newest first."""
+        states = tuple(states) or OPEN + ENDED
+        marks = ", ".join("?" * len(states))
+        mine, owners = ("AND owner = ?", (owner,)) if owner is not None else ("", ())
+        rows = self._db().execute(
+            f"SELECT {_COLUMNS} FROM jobs WHERE state IN ({marks}) {mine} "
+            "ORDER BY ended_s IS NOT NULL, ended_s DESC, state != 'running', place LIMIT ?",
+            (*states, *owners, limit),
+        )
+        return [_job(row) for row in rows]
+
+    def losses(self, key: str) -> list[tuple[str, int, float]]:
+        """Stage, step and loss of every step told so far."""
+        rows = self._db().execute("SELECT stage, step, loss FROM losses WHERE key = ? ORDER BY stage, step", (key,))
+        return [tuple(row) for row in rows]
+
+    def _change(self, key: str, owner: str | None, allowed: tuple[str, ...], what: str, **values: Any) -> Job:
+        """Sets columns of a job if its state allows that."""
+        with self._writing() as db:
+            job = self.job(key, owner)
+            if job.state not in allowed:
+                raise NoSuchJob(f"a job that is {' or '.join(allowed)} can be {what}, but this one is {job.state}; "
+                                "choose another.")  # fmt: skip
+            settings = ", ".join(f"{name} = ?" for name in values)
+            db.execute(f"UPDATE jobs SET {settings} WHERE key = ?", (*values.values(), key))
+        return self.job(key)
+
+    def pause(self, key: str, owner: str | None = None) -> Job:
+        """Lays a job aside: a queued one at once, a running one after its current step, keeping what it has."""
+        if self.job(key, owner).state == QUEUED:
+            return self._change(key, owner, (QUEUED,), "paused", state=PAUSED)
+        return self._change(key, owner, (RUNNING,), "paused", wish=PAUSE)
+
+    def cancel(self, key: str, owner: str | None = None) -> Job:
+        """Ends a job: a waiting one at once, a running one after its current step."""
+        if self.job(key, owner).state == RUNNING:
+            return self._change(key, owner, (RUNNING,), "cancelled", wish=CANCEL)
+        return self._change(key, owner, (QUEUED, PAUSED), "cancelled", state=CANCELLED, ended_s=time.time())
+
+    def go_on(self, key: str, owner: str | None = None) -> Job:
+        """Queues a paused, failed or cancelled job again; it goes on from its last checkpoint, if there is one."""
+        return self._change(key, owner, (PAUSED, FAILED, CANCELLED), "continued", state=QUEUED, wish="", note="",
+                            ended_s=None)  # fmt: skip
+
+    def move(self, key: str, before: str | None, owner: str | None = None) -> Job:
+        """Puts a queued job before another queued one, or last."""
+        queue = [job for job in self.jobs(states=(QUEUED,)) if job.key != key]
+        places = [job.place for job in queue]
+        if before is None:
+            place = (places[-1] if places else 0.0) + 1
+        else:
+            at = next((i for i, job in enumerate(queue) if job.key == before), None)
+            if at is None:
+                raise NoSuchJob(f"a queued job is expected to go before, but {before!r:.60} is not queued; reload.")
+            place = (places[at] + (places[at - 1] if at else places[at] - 2)) / 2
+        return self._change(key, owner, (QUEUED,), "moved", place=place)
+
+    def remove(self, key: str, owner: str | None = None) -> None:
+        """Forgets an ended job; its files stay until the caller removes them."""
+        with self._writing() as db:
+            if self.job(key, owner).state not in ENDED:
+                raise NoSuchJob("a job that has ended can be removed, but this one has not; cancel it first.")
+            db.execute("DELETE FROM jobs WHERE key = ?", (key,))
+            db.execute("DELETE FROM losses WHERE key = ?", (key,))
+
+    # What a worker does.
+
+    def take(self, kinds: Iterable[str]) -> Job | None:
+        """Starts the first queued job of some kinds; None if there is none. No two workers get the same one."""
+        kinds = tuple(kinds)
+        marks = ", ".join("?" * len(kinds))
+        with self._writing() as db:
+            row = db.execute(
+                f"SELECT key FROM jobs WHERE state = ? AND kind IN ({marks}) ORDER BY place LIMIT 1", (QUEUED, *kinds)
+            ).fetchone()
+            if row is None:
+                return None
+            now = time.time()
+            db.execute(
+                "UPDATE jobs SET state = ?, wish = '', tries = tries + 1, begun_s = COALESCE(begun_s, ?), told_s = ?, "
+                "ended_s = NULL, rate = NULL WHERE key = ?",
+                (RUNNING, now, now, row["key"]),
+            )
+        return self.job(row["key"])
+
+    def tell(self, key: str, losses: Iterable[tuple[str, int, float]] = (), **columns: Any) -> str:
+        """Writes how a running job stands; returns what its owner wishes."""
+        now = time.time()
+        with self._writing() as db:
+            settings = "".join(f", {name} = ?" for name in columns)
+            db.execute(
+                f"UPDATE jobs SET worked_s = worked_s + (? - told_s), told_s = ?{settings} WHERE key = ?",
+                (now, now, *columns.values(), key),
+            )
+            db.executemany("INSERT OR REPLACE INTO losses VALUES (?, ?, ?, ?)", ((key, *row) for row in losses))
+            return db.execute("SELECT wish FROM jobs WHERE key = ?", (key,)).fetchone()["wish"]
+
+    def wish(self, key: str) -> str:
+        """What the owner of a running job wishes: nothing, to pause it, or to cancel it."""
+        return self._db().execute("SELECT wish FROM jobs WHERE key = ?", (key,)).fetchone()["wish"]
+
+    def end(self, key: str, state: str, **columns: Any) -> Job:
+        """Ends a running job, or lays it aside; with a note or results, if there are any."""
+        ended = time.time() if state in ENDED else None
+        if "results" in columns:
+            columns["results"] = json.dumps(columns["results"])
+        return self._change(key, None, (RUNNING,), state, state=state, wish="", ended_s=ended, **columns)
+
+    def queue_orphans(self, kinds: Iterable[str]) -> list[Job]:
+        """Queues the running jobs of some kinds again. For a worker that is alone: nobody else can be at them."""
+        kinds, orphans = tuple(kinds), []
+        for job in self.jobs(states=(RUNNING,)):
+            if job.kind in kinds:
+                state = {PAUSE: PAUSED, CANCEL: CANCELLED}.get(job.wish, QUEUED)
+                ended = time.time() if state == CANCELLED else None
+                orphans.append(self._change(job.key, None, (RUNNING,), "queued", state=state, wish="", ended_s=ended))
+        return orphans

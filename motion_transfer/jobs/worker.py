@@ -1,0 +1,150 @@
+"""Works off the queue: takes a job, learns or renders, saves into the library, tells how it went."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import threading
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from motion_transfer.errors import Cancelled, MotionTransferError
+from motion_transfer.jobs.checkpoints import Checkpoints
+from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
+from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, Job
+from motion_transfer.jobs.teller import Interrupted, Paused, Teller
+from motion_transfer.library import SHOWN_SIDE_PX, Motion
+from motion_transfer.lora.algebra import stack
+from motion_transfer.pipeline import Studio, scene_of
+from motion_transfer.types import Clip, Progress, RenderSpec
+from motion_transfer.video.frames import save_png
+from motion_transfer.video.io import MAX_SECONDS, clip_comment, probe, read_clip, write_clip
+from motion_transfer.video.overlay import head_map_picture
+from motion_transfer.workspace import Workspace
+
+KINDS = (TUNE, RENDER)
+PREVIEW, HEADS = "preview.mp4", "heads.png"
+PREVIEW_STEPS = 8
+PREVIEWS = 5
+
+_ROUNDING_S = 0.05  # lengths are shown rounded
+
+
+def in_words(error: Exception) -> str:
+    """What a person is told of any error; an unforeseen one goes to the log with its traceback."""
+    if isinstance(error, MotionTransferError):
+        return str(error)
+    if isinstance(error, OSError):
+        return (f"the workspace should take what is saved, but does not ({error.strerror or error}); free some space "
+                "or choose another folder.")  # fmt: skip
+    logging.getLogger(__name__).error("unforeseen error", exc_info=error)
+    return f"the program made a mistake of its own ({type(error).__name__}); its log shows the details."
+
+
+def _whole_comment(path: Path, order: TuneOrder) -> str | None:
+    """The file's comment tag if the order takes the whole clip, so that its true scene stays known."""
+    seconds = probe(path).seconds
+    whole = not order.start_s and (order.end_s is None or order.end_s >= seconds - _ROUNDING_S)
+    return clip_comment(path) if whole and seconds <= MAX_SECONDS else None
+
+
+class Worker:
+    """Does the jobs of a workspace, one after the other.
+
+    Args:
+        workspace: of the jobs, and of the libraries that results go to.
+        studio: the base that all jobs use.
+        leaving: set when the worker is to end; the job under way is queued again, with its state kept.
+    """
+
+    def __init__(self, workspace: Workspace, studio: Studio, leaving: threading.Event) -> None:
+        self._workspace, self._store = workspace, workspace.jobs
+        self._studio, self._leaving = studio, leaving
+
+    def work(self) -> bool:
+        """Does the first queued job; False if there is none."""
+        job = self._store.take(KINDS)
+        if job is None:
+            return False
+        end = self._store.end
+        try:
+            results = (self._tune if job.kind == TUNE else self._render)(job)
+        except Paused:
+            end(job.key, PAUSED)
+        except Interrupted:
+            end(job.key, QUEUED)
+        except Cancelled:
+            end(job.key, CANCELLED)
+        except Exception as error:
+            end(job.key, FAILED, note=in_words(error))
+        else:
+            end(job.key, DONE, results=results)
+        return True
+
+    def work_until_leaving(self, wait_s: float = 0.2) -> None:
+        """Does all jobs, and waits for new ones."""
+        while not self._leaving.is_set():
+            if not self.work():
+                self._leaving.wait(wait_s)
+
+    def _tune(self, job: Job) -> dict[str, Any]:
+        order = from_json(TuneOrder, job.orders)
+        files, teller = self._store.files(job.key), Teller(self._store, job, self._leaving)
+        teller.stage("open")
+        studio = self._studio
+        digest = hashlib.sha256(json.dumps(dict(job.orders), sort_keys=True).encode())
+        checkpoints = Checkpoints(files, f"{studio.base.hash}/{digest.hexdigest()}")
+        resume, damaged = checkpoints.newest()
+        if damaged:
+            note = "a damaged checkpoint was passed over; the job goes on from the one before."
+            self._store.tell(job.key, note=note)
+        teller.stage("encode")
+        path = files / order.clip
+        clip = studio.read(path, start_s=order.start_s, end_s=order.end_s, caption=order.spec.caption)
+        clip = replace(clip, source=order.source)
+
+        def see(progress: Progress) -> None:
+            if progress.preview is not None:
+                write_clip(progress.preview, files / PREVIEW, min_side_px=SHOWN_SIDE_PX)
+            if progress.heads is not None:
+                save_png(head_map_picture(progress.heads), files / HEADS)
+
+        def keep(progress: Progress) -> None:
+            if progress.state is not None:
+                checkpoints.save(progress.state())
+
+        preview = RenderSpec(prompt=order.preview_prompt or order.spec.caption, steps=PREVIEW_STEPS)
+        every = math.ceil(order.spec.temporal_steps / PREVIEWS)
+        work = studio.tune_work(clip, order.spec, preview=preview, preview_every=every, resume=resume)
+        tuned = teller.run(work, see, keep)
+        saved = self._workspace.library(job.owner).save_motion(
+            tuned.lora, order.name, clip, comment=_whole_comment(path, order)
+        )
+        checkpoints.clear()
+        return {"motion": saved.key, "seconds": tuned.seconds}
+
+    def _render(self, job: Job) -> dict[str, Any]:
+        order, teller = from_json(RenderOrder, job.orders), Teller(self._store, job, self._leaving)
+        teller.stage("open")
+        library = self._workspace.library(job.owner)
+        motions = [(library.motion(key), strength) for key, strength in order.motions]
+        lora = stack([(library.load(motion), strength) for motion, strength in motions]) if motions else None
+        work = self._studio.render_work(lora, order.spec)
+        clip = teller.run(work, lambda _: None, lambda _: None)
+        saved = library.save_render(clip, order.spec, {"motions": [list(m) for m in order.motions]})
+        results: dict[str, Any] = {"render": saved.name, "seed": order.spec.seed}
+        if motions:
+            teller.stage("judge")
+            results["report"] = self._report(motions[0][0], clip, order.spec.prompt)
+        return results
+
+    def _report(self, motion: Motion, clip: Clip, prompt: str) -> list[dict[str, Any]]:
+        """What was measured against the clip that the first motion was learned from."""
+        if motion.reference is None:
+            return []
+        reference = read_clip(motion.reference, caption=motion.caption)
+        report = self._studio.judge(reference, clip, prompt=prompt, scene=scene_of(motion.reference))
+        return [asdict(measure) for measure in report.measures]

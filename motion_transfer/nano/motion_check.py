@@ -1,0 +1,115 @@
+"""Does the bare base move as the world does? Speeds, curvature, rest and flicker of renders beside true ones.
+
+`python -m motion_transfer.nano check-motion` remakes `docs/results/base_motion.json`. The same checker reads both, so
+what it misses, it misses in both; true renders pass through the codec, whose flicker is not the base's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count as numbers
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diffusers import WanPipeline
+
+from motion_transfer.atomic import replacing
+from motion_transfer.evaluate.checker import find_object
+from motion_transfer.evaluate.flicker import flicker
+from motion_transfer.model.catalog import weights_hash
+from motion_transfer.nano.codec import SIZE_PX
+from motion_transfer.nano.codec_check import pass_through
+from motion_transfer.nano.folder import load_codec
+from motion_transfer.nano.prompts import render_stock
+from motion_transfer.types import Clip
+from motion_transfer.video.synth.draw import draw
+from motion_transfer.video.synth.palette import SHAPES
+from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
+
+QUANTILES = (0.1, 0.5, 0.9)
+STRIDE = 3  # frames: a quarter of a second
+REST = 0.02  # of the width: an object whose path spans less rests
+MOVING = 0.1  # widths a second: slower, and a direction says little
+STATIC_SPAN = 0.04  # of the width: a clip whose object stays within it counts as static, for flicker
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moves:
+    """How clips of one object move: speeds in widths a second, turning in radians a width, paths' spans in widths."""
+
+    speeds: np.ndarray
+    curvatures: np.ndarray
+    spans: np.ndarray
+
+
+def path_moves(path_T2: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Speeds and curvatures over quarter seconds, and the longer side of the box around the path.
+
+    Args:
+        path_T2: in widths, NaN where the object is not seen.
+    """
+    steps = path_T2[STRIDE::STRIDE] - path_T2[:-STRIDE:STRIDE]
+    lengths = np.hypot(*steps.T)
+    speeds = lengths * FPS / STRIDE
+    turns = np.diff(np.arctan2(steps[:, 1], steps[:, 0]))
+    turns = np.abs((turns + np.pi) % (2 * np.pi) - np.pi)
+    moving = np.minimum(speeds[1:], speeds[:-1]) >= MOVING
+    curvatures = turns[moving] / ((lengths[1:] + lengths[:-1]) / 2)[moving]
+    seen = path_T2[~np.isnan(path_T2).any(1)]
+    span = float(np.ptp(seen, axis=0).max()) if len(seen) else 0.0
+    return speeds[~np.isnan(speeds)], curvatures, span
+
+
+def moves_of(paths: list[np.ndarray]) -> Moves:
+    """All paths together."""
+    speeds, curvatures, spans = zip(*map(path_moves, paths), strict=True)
+    return Moves(speeds=np.concatenate(speeds), curvatures=np.concatenate(curvatures), spans=np.array(spans))
+
+
+def _scenes() -> Iterator[Scene]:
+    """The world's scenes of one object, moved by itself or by the camera, as often as it draws them."""
+    scenes = (sample_scene(f"check-motion/{i}", effects=0.0) for i in numbers())
+    return (scene for scene in scenes if len(scene.things) == 1 and scene.things[0].kind in SHAPES)
+
+
+def compare(world: Moves, base: Moves) -> dict[str, Any]:
+    """Quantiles of both with their ratios, and shares of resting objects."""
+    out: dict[str, Any] = {}
+    for name in ("speeds", "curvatures"):
+        of_world, of_base = (np.quantile(getattr(moves, name), QUANTILES) for moves in (world, base))
+        out[name] = {"quantiles": QUANTILES, "world": of_world.round(4).tolist(), "base": of_base.round(4).tolist(),
+                     "ratio": (of_base / np.maximum(of_world, 1e-9)).round(3).tolist()}  # fmt: skip
+    resting = [float((moves.spans < REST).mean()) for moves in (world, base)]
+    out["resting"] = dict(zip(("world", "base"), np.round(resting, 4).tolist(), strict=True))
+    return out
+
+
+def check_motion(folder: Path, count: int, results: Path) -> dict[str, Any]:
+    """Renders `count` captions of unseen scenes and compares; writes `base_motion.json` into `results`."""
+    native = json.loads((folder / "native.json").read_text())
+    pipeline, codec = WanPipeline.from_pretrained(folder), load_codec(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    paths: dict[str, list[np.ndarray]] = {"world": [], "base": []}
+    flickers: dict[str, list[float]] = {"world": [], "base": []}
+    for i, scene in zip(range(count), _scenes(), strict=False):
+        thing = scene.things[0]
+        through, _ = pass_through(codec, draw([scene], SIZE_PX)[0].numpy())
+        true = Clip(frames_THWC=through, fps=FPS)
+        shown = render_stock(pipeline, scene.caption, i, native)
+        for name, clip in (("world", true), ("base", shown)):
+            sighting = find_object(clip.frames_THWC, thing.color, thing.kind)
+            paths[name].append(sighting.path_T2)
+            change = flicker(clip)
+            if change is not None and path_moves(sighting.path_T2)[2] < STATIC_SPAN:
+                flickers[name].append(change)
+        print(f"{i + 1}/{count} {scene.caption}", flush=True)
+    figures = compare(moves_of(paths["world"]), moves_of(paths["base"]))
+    means = {name: float(np.mean(values)) if values else None for name, values in flickers.items()}
+    figures["flicker of static scenes"] = means | {"clips": {name: len(values) for name, values in flickers.items()}}
+    results.mkdir(parents=True, exist_ok=True)
+    with replacing(results / "base_motion.json") as partial:
+        partial.write_text(json.dumps({"base": weights_hash(folder), "clips": count} | figures, indent=1) + "\n")
+    return figures

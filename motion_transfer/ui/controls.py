@@ -1,0 +1,66 @@
+"""The controls of an order as one thing: read into an order, and filled in from one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import gradio as gr
+from gradio.components import Component
+
+from motion_transfer.errors import MotionTransferError
+from motion_transfer.jobs.store import Job
+from motion_transfer.ui import words
+from motion_transfer.ui.desk import problem, sentence, status, told
+
+Order = TypeVar("Order")
+
+
+class OrderControls(Generic[Order]):
+    """A component for every field of an order but `knobs`, and one for every knob.
+
+    Args:
+        order_class: a dataclass with a field `knobs`.
+        parts: components by name; those that name no field are left out.
+        knobs: components of the settings.
+    """
+
+    def __init__(self, order_class: type[Order], parts: Mapping[str, Any], knobs: Mapping[str, Component]) -> None:
+        self._order_class, self._knobs = order_class, knobs
+        names = [name for name in order_class.__dataclass_fields__ if name != "knobs"]  # type: ignore[attr-defined]
+        self._parts: dict[str, Component] = {name: parts[name] for name in names}
+
+    @property
+    def components(self) -> list[Component]:
+        """All of them."""
+        return [*self._parts.values(), *self._knobs.values()]
+
+    def order(self, values: Mapping[Component, Any]) -> Order:
+        """The order that the controls hold."""
+        asked = {name: values[part] for name, part in self._parts.items()}
+        return self._order_class(**asked, knobs={name: values[part] for name, part in self._knobs.items()})
+
+    def filled(self, find: Callable[[], Order | None]) -> tuple[Order | None, dict[Component, Any]]:
+        """The order that is found, and what it puts into the controls; nothing if there is none."""
+        order, error = told(find)
+        if error is not None:
+            gr.Warning(sentence(error))
+        if order is None:
+            return None, {self.components[0]: gr.skip()}
+        values = {part: getattr(order, name) for name, part in self._parts.items()}
+        return order, values | {part: order.knobs[name] for name, part in self._knobs.items()}  # type: ignore[attr-defined]
+
+
+def started(submit: Callable[[], Job]) -> tuple[Any, str]:
+    """Orders a job: its key and the status line, or why it was refused."""
+    job, error = told(submit)
+    if error is not None:
+        gr.Warning(sentence(error))
+        return gr.skip(), problem(error)
+    assert job is not None
+    return job.key, status(words.NEXT, done=0.0)
+
+
+def nothing_new(error: MotionTransferError | None, num_others: int) -> tuple[Any, ...]:
+    """Leaves all parts as they are, or tells an error in the first of them, the status line."""
+    return problem(error) if error is not None else gr.skip(), *(gr.skip() for _ in range(num_others))

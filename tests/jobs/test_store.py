@@ -1,0 +1,196 @@
+"""The queue: who gets which job, what its owner may do with it, and what outlives a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from motion_transfer.errors import StorageFailed
+from motion_transfer.jobs.store import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    PAUSE,
+    PAUSED,
+    QUEUED,
+    RUNNING,
+    Job,
+    JobStore,
+    NoSuchJob,
+)
+
+KINDS = ("tune",)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    return JobStore(tmp_path / "jobs")
+
+
+def put(store: JobStore, title: str = "a job", owner: str = "me", kind: str = "tune") -> Job:
+    return store.submit(store.new_key(), kind, owner, title, {"steps": 3})
+
+
+def taken(store: JobStore) -> Job:
+    job = store.take(KINDS)
+    assert job is not None
+    return job
+
+
+def test_jobs_are_done_in_their_order(store: JobStore) -> None:
+    keys = [put(store, str(i)).key for i in range(4)]
+    assert len(set(keys)) == 4 and all(len(key) > 24 for key in keys)
+    assert [job.key for job in store.jobs()] == keys
+    store.move(keys[3], keys[1])
+    store.move(keys[0], None)
+    order = [keys[3], keys[1], keys[2], keys[0]]
+    assert [job.key for job in store.jobs()] == order
+    assert [taken(store).key for _ in keys] == order
+    assert store.take(KINDS) is None
+
+
+def test_what_a_worker_tells_is_read_by_another_store(store: JobStore) -> None:
+    put(store)
+    job = taken(store)
+    assert job.state == RUNNING and job.orders == {"steps": 3} and job.tries == 1 and job.left_s is None
+    wish = store.tell(job.key, [("spatial", 1, 0.5), ("spatial", 2, 0.4)], stage="spatial", step=2, total=10, rate=4.0)
+    assert wish == ""
+    seen = JobStore(store.folder).job(job.key)
+    assert (seen.stage, seen.step, seen.total, seen.left_s) == ("spatial", 2, 10, 2.0)
+    assert store.losses(job.key) == [("spatial", 1, 0.5), ("spatial", 2, 0.4)]
+    store.tell(job.key, [("spatial", 2, 0.3)])  # a step done again after an interruption
+    assert store.losses(job.key) == [("spatial", 1, 0.5), ("spatial", 2, 0.3)]
+    ended = store.end(job.key, DONE, results={"motion": "wave"})
+    assert ended.results == {"motion": "wave"} and ended.ended_s is not None and ended.worked_s >= 0
+
+
+def test_a_wish_reaches_the_worker(store: JobStore) -> None:
+    put(store)
+    job = taken(store)
+    assert store.pause(job.key).state == RUNNING
+    assert store.wish(job.key) == store.tell(job.key) == PAUSE
+    assert store.end(job.key, PAUSED).wish == ""
+    assert store.go_on(job.key).state == QUEUED
+    assert taken(store).tries == 2
+    store.cancel(job.key)
+    assert store.end(job.key, CANCELLED).ended_s is not None
+
+
+def test_waiting_jobs_obey_at_once(store: JobStore) -> None:
+    first, second = put(store), put(store)
+    assert store.pause(first.key).state == PAUSED
+    assert store.cancel(second.key).state == CANCELLED
+    assert store.take(KINDS) is None
+    assert [job.state for job in store.jobs()] == [PAUSED, CANCELLED]
+    store.go_on(second.key)
+    assert taken(store).key == second.key
+
+
+@pytest.mark.parametrize(
+    ("state", "verb"),
+    [(DONE, "pause"), (DONE, "cancel"), (DONE, "go_on"), (FAILED, "cancel"), (RUNNING, "go_on"), (RUNNING, "remove")],
+)
+def test_what_a_state_does_not_allow_is_refused(store: JobStore, state: str, verb: str) -> None:
+    put(store)
+    job = taken(store)
+    if state != RUNNING:
+        store.end(job.key, state)
+    with pytest.raises(NoSuchJob):
+        getattr(store, verb)(job.key)
+    assert store.job(job.key).state == state
+
+
+def test_nobody_touches_or_sees_another_ones_jobs(store: JobStore) -> None:
+    mine, other = put(store), put(store, owner="you")
+    assert [job.key for job in store.jobs("me")] == [mine.key]
+    verbs: list[Callable[..., object]] = [store.job, store.pause, store.cancel, store.go_on, store.remove]
+    for verb in verbs:
+        with pytest.raises(NoSuchJob):
+            verb(other.key, "me")
+    with pytest.raises(NoSuchJob):
+        store.move(other.key, mine.key, "me")
+    assert store.job(other.key).state == QUEUED
+
+
+def test_removed_jobs_are_gone(store: JobStore) -> None:
+    put(store)
+    job = taken(store)
+    store.tell(job.key, [("spatial", 1, 0.5)])
+    store.end(job.key, FAILED, note="no space.")
+    assert store.job(job.key).note == "no space."
+    store.remove(job.key)
+    assert store.jobs() == [] and store.losses(job.key) == []
+
+
+def test_orphans_are_queued_again_or_end_as_was_wished(store: JobStore) -> None:
+    for _ in range(3):
+        put(store)
+    left, paused, cancelled = taken(store), taken(store), taken(store)
+    store.pause(paused.key)
+    store.cancel(cancelled.key)
+    store.queue_orphans(KINDS)
+    assert [store.job(job.key).state for job in (left, paused, cancelled)] == [QUEUED, PAUSED, CANCELLED]
+
+
+def test_no_job_is_given_out_twice(store: JobStore) -> None:
+    keys, given = {put(store).key for _ in range(30)}, []
+
+    def work() -> None:
+        own = JobStore(store.folder)
+        while (job := own.take(KINDS)) is not None:
+            given.append(job.key)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(given) == 30 and set(given) == keys
+
+
+def test_one_worker_at_a_time_until_its_process_is_killed(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("motion_transfer.jobs.store.WAIT_ALONE_S", 0.2)
+    code = f"""
+import sys, time
+from pathlib import Path
+from motion_transfer.jobs.store import JobStore
+with JobStore(Path({str(store.folder)!r})).alone():
+    print("in", flush=True)
+    time.sleep(60)
+"""
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None and other.stdout.readline() == "in\n"
+    with pytest.raises(StorageFailed), store.alone():
+        pass
+    other.kill()
+    other.wait()
+    with store.alone():
+        pass
+
+
+def test_a_newer_list_is_left_alone(store: JobStore) -> None:
+    with store._writing() as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(StorageFailed, match="version 99"):
+        JobStore(store.folder)
+
+
+def test_work_time_counts_only_while_working(store: JobStore) -> None:
+    put(store)
+    job = taken(store)
+    time.sleep(0.05)
+    store.tell(job.key)
+    store.end(job.key, PAUSED)
+    worked = store.job(job.key).worked_s
+    assert 0.05 <= worked < 5
+    time.sleep(0.1)
+    store.go_on(job.key)
+    taken(store)
+    store.tell(job.key)
+    assert store.job(job.key).worked_s < worked + 0.1

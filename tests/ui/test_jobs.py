@@ -1,0 +1,76 @@
+"""The Jobs tab as plain functions: the list, moving, removing, ordering again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from motion_transfer.jobs.store import DONE, QUEUED, NoSuchJob
+from motion_transfer.jobs.worker import Worker
+from motion_transfer.library import Library
+from motion_transfer.ui.desk import Place
+from motion_transfer.ui.jobs import DOWN, UP, look_at_jobs, movable, move_job, removable, remove_job
+from motion_transfer.ui.learn import order_learning, ordered_learning
+from motion_transfer.ui.render import order_rendering, ordered_rendering
+from motion_transfer.ui.tab_jobs import _list_update
+from tests.ui.test_handlers import learn_order, render_order
+
+
+def test_the_list_tells_kind_and_state_and_keeps_the_choice(place: Place, worker: Worker) -> None:
+    assert look_at_jobs(place, None).job is None and "no job yet" in look_at_jobs(place, None).facts
+    first, second = (order_rendering(place, render_order(prompt=prompt)).key for prompt in ("one", "<two>"))
+    view = look_at_jobs(place, second)
+    assert [key for _, key in view.choices] == [first, second]
+    assert "one · render · waiting" in view.choices[0][0]
+    assert view.job is not None and view.job.key == second and "&lt;two&gt;" in view.facts
+    gone = look_at_jobs(place, "gone").job
+    assert gone is not None and gone.key == first
+    update, listed = _list_update(view, None)
+    assert update.choices == view.choices and _list_update(view, listed)[0] == gr.skip()
+    worker.work()
+    done = look_at_jobs(place, first)
+    assert done.job is not None and done.job.state == DONE and "seed 3" in done.status and removable(done.job)
+
+
+def test_waiting_jobs_move_among_their_owners(place: Place) -> None:
+    a, b, c = (order_rendering(place, render_order(prompt=prompt)).key for prompt in "abc")
+    for key, by, order in ((c, UP, [a, c, b]), (c, UP, [c, a, b]), (c, UP, [c, a, b]), (c, DOWN, [a, c, b]),
+                           (b, DOWN, [a, c, b]), (a, DOWN, [c, a, b])):  # fmt: skip
+        move_job(place, key, by)
+        assert [key for _, key in look_at_jobs(place, None).choices] == order
+    place.workspace.jobs.cancel(a)
+    assert not movable(look_at_jobs(place, a).job)
+    with pytest.raises(NoSuchJob):
+        move_job(place, a, UP)
+
+
+def test_a_removed_job_takes_its_files_and_leaves_its_motion(
+    place: Place, library: Library, worker: Worker, clip_path: Path
+) -> None:
+    job = order_learning(place, learn_order(clip_path))
+    with pytest.raises(NoSuchJob):
+        remove_job(place, job.key)
+    assert (place.workspace.jobs.folder / job.key).is_dir()
+    worker.work()
+    remove_job(place, job.key)
+    assert not (place.workspace.jobs.folder / job.key).exists() and len(library.motions()) == 1
+    assert look_at_jobs(place, None).choices == []
+
+
+def test_a_job_can_be_ordered_again(place: Place, worker: Worker, clip_path: Path) -> None:
+    order = learn_order(clip_path, start_s=0.5, end_s=2.0, preview_prompt="a red star")
+    learning = order_learning(place, order)
+    again = ordered_learning(place, learning.key)
+    assert again is not None and ordered_rendering(place, learning.key) is None
+    assert again.knobs.items() >= order.knobs.items() and Path(again.path or "").read_bytes() == clip_path.read_bytes()
+    for name in ("start_s", "end_s", "caption", "name", "preview_prompt"):
+        assert getattr(again, name) == getattr(order, name)
+    assert order_learning(place, again).orders == {**learning.orders, "source": again.path and Path(again.path).name}
+    worker.work()
+    motion = str(place.workspace.jobs.job(learning.key).results["motion"])
+    rendering = order_rendering(place, render_order(motion=motion, knobs={"steps": 2, "strength": 0.7}))
+    back = ordered_rendering(place, rendering.key)
+    assert back is not None and (back.motion, back.seed, back.knobs["strength"]) == (motion, 3, 0.7)
+    assert place.workspace.jobs.job(rendering.key).state == QUEUED
