@@ -77,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MotionTransferError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # another program may have taken the port by now
+        print(f"error: the page can't be served ({error}); choose another port, address or workspace.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

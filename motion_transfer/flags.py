@@ -34,7 +34,7 @@ def _flag(field: dataclasses.Field, required: bool) -> inspect.Parameter:
 
 
 def with_settings(
-    required: tuple[str, ...] = (), left_out: tuple[str, ...] = (), **spec_classes: type
+    required: tuple[str, ...] = (), left_out: tuple[str, ...] = (), only: tuple[str, ...] = (), **spec_classes: type
 ) -> Callable[[Callable], Callable]:
     """Gives a command one flag for every setting of some specs, and hands it the specs.
 
@@ -43,10 +43,11 @@ def with_settings(
     Args:
         required: settings that must be given.
         left_out: settings without a flag, which keep their default.
+        only: the settings that get a flag; default all of them.
         **spec_classes: the command's parameter for each spec.
     """
     all_fields = [field for spec in spec_classes.values() for field in dataclasses.fields(spec)]
-    fields = {field.name: field for field in all_fields if field.name not in left_out}
+    fields = {f.name: f for f in all_fields if f.name not in left_out and (not only or f.name in only)}
 
     def decorate(command: Callable) -> Callable:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in spec_classes]

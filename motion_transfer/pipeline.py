@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,9 +41,12 @@ from motion_transfer.model.text import Vocabulary
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, Progress, RenderSpec, Report, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip, sparse_indices
 from motion_transfer.video.io import clip_comment, read_clip
+from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import KINDS, Scene, sample_scene
 
 T = TypeVar("T")
+_CHECK_PX = 64
+_COMPRESSION_LEVELS = 3.0  # of 255: examples are off by 1.5 at most, mirrored or reversed ones by 6.8 at least
 SMALLEST_READ_PX = 256  # tracks are followed at this size
 OnProgress = Callable[[Progress], None]
 
@@ -111,11 +115,22 @@ def _comment(path: Path) -> dict[str, Any]:
 
 
 def scene_of(path: Path) -> Scene | None:
-    """The true scene of a clip that the procedural world rendered; None for any other clip."""
+    """The true scene of a clip that the procedural world rendered; None for any other clip.
+
+    Also None for one that was cut, mirrored or otherwise changed since: tools copy the comment along.
+    """
     match _comment(path).get("scene"):
         case {"name": str(name), "kind": str(kind)} if kind in KINDS:
-            return sample_scene(name, kind=kind, effects=0.0)
+            scene = sample_scene(name, kind=kind, effects=0.0)
+            return scene if _shows(path, scene) else None
     return None
+
+
+def _shows(path: Path, scene: Scene) -> bool:
+    """Whether a video's frames are the scene's."""
+    drawn = draw([scene], _CHECK_PX)[0].numpy()
+    frames = read_clip(path, max_px=_CHECK_PX).frames_THWC
+    return frames.shape == drawn.shape and np.abs(frames.astype(np.int16) - drawn).mean() < _COMPRESSION_LEVELS
 
 
 def caption_of(path: Path) -> str:
@@ -131,6 +146,10 @@ def prompt_of(path: Path) -> str:
     return ""
 
 
+# What libraries say where they raise a plain RuntimeError: PyTorch on the CPU, the system, NVIDIA's libraries.
+_ALLOCATION_FAILED = ("not enough memory", "allocate memory", "out of memory", "ALLOC_FAILED")
+
+
 def _within_memory(work: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
     """Says in one sentence that memory ran out, however the libraries put it."""
 
@@ -139,7 +158,8 @@ def _within_memory(work: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
         try:
             return (yield from work(*args, **kwargs))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
+            short = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            if not short and not any(words in str(error) for words in _ALLOCATION_FAILED):
                 raise
             reason = str(error).partition("\n")[0][:120] or "allocation failed"
             raise NotEnoughMemory(f"this needs more memory than there is ({reason}); close other programs, or choose "
@@ -282,6 +302,7 @@ class Studio:
             "caption": spec.caption,
             "clip": clip.source,
             "clip_fps": fitted.fps,
+            "clip_seconds": round(fitted.seconds, 3),
             "clip_sha256": hashlib.sha256(fitted.frames_THWC.tobytes()).hexdigest(),
             "heads": labels,
             "head_masses": [[[round(m, 5) for m in pair] for pair in row] for row in heads.mass_LN2.tolist()],
@@ -306,6 +327,7 @@ class Studio:
         finally:
             act(transformer, True)
 
+    @_within_memory
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
         """Renders a prompt with a LoRA (or the bare base); it plays in the reference's own timing.
 

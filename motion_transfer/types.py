@@ -152,10 +152,10 @@ class TuneSpec(_Checked):
     """Settings of learning one clip's motion (Follow-Your-Motion, arXiv 2506.05207)."""
 
     caption: str = knob("", help="What the reference clip shows; leave empty if unsure.")
-    seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the LoRA's start, frames and noise.")
+    seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the random numbers.")
     spatial_steps: int = knob(60, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames.")
     temporal_steps: int = knob(
-        300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on sparse frames."
+        300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on all or sparse frames."
     )
     rank: int = knob(8, low=1, high=256, help="Rank of the LoRA.")
     spatial_rate: float = knob(2e-3, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
@@ -163,7 +163,7 @@ class TuneSpec(_Checked):
     spatial_decay: float = knob(0.1, low=0.0, high=10.0, help="Weight decay of the spatial stage.")
     temporal_decay: float = knob(0.5, low=0.0, high=10.0, help="Weight decay of the temporal stage.")
     spatial_batch: int = knob(4, low=1, high=64, help="Single frames per spatial step.")
-    temporal_batch: int = knob(2, low=1, high=64, help="Noise draws of the sparse clip per temporal step.")
+    temporal_batch: int = knob(2, low=1, high=64, help="Noise draws of the clip per temporal step.")
     head_rule: str = knob(
         "balanced",
         choices=("code", "paper", "balanced"),
@@ -183,7 +183,7 @@ class TuneSpec(_Checked):
         help="Thin the clip before encoding (the paper) or after (in-distribution).",
     )
     sparse_latents: int = knob(
-        0, low=0, high=81, unit="frames", help="Latent frames of the sparsely sampled clip; 0 lets the base choose."
+        0, low=0, high=81, unit="frames", help="Latent frames that a temporal step sees; 0 lets the base choose."
     )
     noise_shift: float = knob(12.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
     caption_drop: float = knob(
@@ -201,7 +201,7 @@ class RenderSpec(_Checked):
 
     prompt: str = knob("", help="What the new video shows.")
     negative_prompt: str = knob("", help="What it should not show.")
-    seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the starting noise.")
+    seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the random numbers.")
     steps: int = knob(20, low=1, high=200, unit="steps", help="Denoising steps.")
     guidance: float = knob(5.0, low=1.0, high=20.0, help="Classifier-free guidance scale; 1 turns it off.")
     flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the noise levels toward noise.")

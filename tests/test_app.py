@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -40,3 +44,15 @@ def test_the_next_free_port_is_taken() -> None:
         port = app.free_port("127.0.0.1", first)
     assert port is None or first < port < first + app.NUM_PORTS
     assert app.free_port("127.0.0.1", -1) is not None
+
+
+def test_the_first_command_of_the_readme_serves_the_page(tmp_path: Path) -> None:
+    command = [sys.executable, app.__file__, "--no-browser", "--workspace", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+        assert server.stdout is not None
+        try:
+            address = next(found[0] for line in server.stdout if (found := re.search(r"http://[0-9.:]+", line)))
+            with urllib.request.urlopen(address, timeout=60) as page:
+                assert page.status == 200 and b"gradio" in page.read()
+        finally:
+            server.terminate()

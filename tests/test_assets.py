@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from safetensors import safe_open
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.types import RenderSpec
-from motion_transfer.video.io import read_clip
+from motion_transfer.video.io import clip_comment, read_clip, write_clip
 from motion_transfer.video.synth.palette import vocabulary
 
 NANO = ASSETS / "nano"
@@ -82,3 +83,12 @@ def test_examples_know_their_scene() -> None:
 
 def test_no_config_names_a_place_on_the_maker_s_machine() -> None:
     assert not [path for path in NANO.rglob("*.json") if "_name_or_path" in path.read_text()]
+
+
+def test_a_changed_example_has_no_true_scene(tmp_path: Path) -> None:
+    """Tools that cut or mirror a video copy its comment along."""
+    path = ASSETS / "clips" / "single-zigzag.mp4"
+    clip, comment = read_clip(path), clip_comment(path)
+    for frames in (clip.frames_THWC[::-1], clip.frames_THWC[:, :, ::-1], clip.frames_THWC[:40]):
+        write_clip(replace(clip, frames_THWC=frames.copy()), tmp_path / "changed.mp4", comment=comment)
+        assert scene_of(tmp_path / "changed.mp4") is None

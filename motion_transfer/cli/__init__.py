@@ -10,7 +10,7 @@ import sys
 import typer
 
 from motion_transfer.cli import benches, work
-from motion_transfer.cli.shared import app
+from motion_transfer.cli.shared import app, end_line
 from motion_transfer.errors import MotionTransferError
 
 INTERRUPTED = 130
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = app(arguments, standalone_mode=False)
     except MotionTransferError as error:
+        end_line()
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (typer.Abort, KeyboardInterrupt):
@@ -31,8 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: {message}", file=sys.stderr)
         return 2
     except OSError as error:
+        end_line()
         print(f"error: {error}; check the path and the free space.", file=sys.stderr)
         return 2
     if status == INTERRUPTED:  # typer itself turns Ctrl-C into this status
+        end_line()
         print("interrupted", file=sys.stderr)
     return status if isinstance(status, int) else 0

@@ -108,9 +108,14 @@ def _timed_transfer(clip: Path, prompt: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out, facts = Path(folder) / "out.mp4", Path(folder) / "out.json"
         begin = time.monotonic()
-        subprocess.run([sys.executable, "-m", "motion_transfer", "transfer", str(clip), "--prompt", prompt, "--out",
-                        str(out), "--json", str(facts)], check=True, capture_output=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "motion_transfer", "transfer", str(clip), "--prompt", prompt, "--out", str(out),
+             "--json", str(facts)], capture_output=True, text=True,
+        )  # fmt: skip
         whole_s = time.monotonic() - begin
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise BadClip(f"every clip is timed, but {clip.name} could not be transferred and said: {said}")
         found = json.loads(facts.read_text())
     return {"clip": clip.name, "seconds": whole_s, "peak_memory_mb": found["peak_memory_mb"],
             "stages": found["seconds"], "spec": found["spec"]}  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from motion_transfer.atomic import replacing
+from motion_transfer import atomic
 from motion_transfer.errors import BadSpec
 from motion_transfer.types import Progress, Report
 
@@ -50,6 +49,12 @@ class Meter:
         print(("\r\033[K" if sys.stderr.isatty() else "") + line, end=end, file=sys.stderr, flush=True)
 
 
+def end_line() -> None:
+    """Leaves the progress line of a terminal, which has no line end while a stage goes on."""
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
 def prepare(*outputs: Path | None, inputs: tuple[Path | None, ...] = (), video: Path | None = None) -> None:
     """Checks the output files and makes their folders, so that a bad path shows before the work and not after it."""
     if video is not None and video.suffix.lower() != ".mp4":
@@ -69,8 +74,7 @@ def prepare(*outputs: Path | None, inputs: tuple[Path | None, ...] = (), video: 
 def write_json(path: Path | None, values: dict[str, Any]) -> None:
     """Writes results, if a file for them was asked for."""
     if path is not None:
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+        atomic.write_json(path, values)
 
 
 def print_report(report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -27,10 +28,20 @@ from motion_transfer.flags import with_settings
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, prompt_of, scene_of
-from motion_transfer.types import RenderSpec, TuneSpec
+from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import save_png
-from motion_transfer.video.io import read_clip, write_clip
+from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
+
+
+def _read(studio: Studio, path: Path, start_s: float, end_s: float | None, caption: str) -> Clip:
+    """The span of a clip that is learned; says so on standard error if more was asked for than is used."""
+    clip = studio.read(path, start_s=start_s, end_s=end_s, caption=caption)
+    asked_s = (probe(path).seconds if end_s is None else end_s) - start_s
+    if asked_s > MAX_SECONDS + ROUNDING_S:
+        print(f"note: of {asked_s:.1f} s the first {MAX_SECONDS:g} s are learned; choose with --start and --end.",
+              file=sys.stderr)  # fmt: skip
+    return clip
 
 
 @app.command()
@@ -52,7 +63,7 @@ def transfer(
     lora_path = out.with_suffix(".safetensors")
     prepare(out, lora_path, json_path, inputs=(clip,), video=out)
     studio = Studio(base=base, precision=precision)
-    reference = studio.read(clip, start_s=start, end_s=end, caption=tune.caption)
+    reference = _read(studio, clip, start, end, tune.caption)
     scene = scene_of(clip) if start == 0.0 and end is None else None
     result = studio.transfer(
         reference, tune, render, scene=scene, on_progress=Meter(),
@@ -70,7 +81,8 @@ def transfer(
             "why_missing": why_missing(result.report),
             "lora": str(lora_path),
             "video": str(out),
-            "spec": {"base": base, "precision": precision, "tune": asdict(tune), "render": asdict(render)},
+            "spec": {"base": base, "precision": precision, "start": start, "end": end, "tune": asdict(tune),
+                     "render": asdict(render)},
         },
     )
 
@@ -90,11 +102,12 @@ def tune_clip(
     """Learns a clip's motion as a LoRA file."""
     prepare(out, json_path, inputs=(clip,))
     studio = Studio(base=base, precision=precision)
-    reference = studio.read(clip, start_s=start, end_s=end, caption=spec.caption)
+    reference = _read(studio, clip, start, end, spec.caption)
     tuned = studio.tune(reference, spec, on_progress=Meter())
     save_lora(tuned.lora, out)
     write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
-                            "spec": {"base": base, "precision": precision, "tune": asdict(spec)}})  # fmt: skip
+                            "spec": {"base": base, "precision": precision, "start": start, "end": end,
+                                     "tune": asdict(spec)}})  # fmt: skip
 
 
 @app.command("render")
@@ -130,15 +143,18 @@ def judge(
 
 
 @app.command()
+@with_settings(spec=TuneSpec, only=("caption", "head_rule"))
 def heads(
     clip: ClipArg,
     out: Annotated[Path, typer.Option(help="The picture to write (PNG).")],
-    caption: Annotated[str, typer.Option(help="What the clip shows.")] = "",
+    spec: TuneSpec,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
+    start: StartOpt = 0.0,
+    end: EndOpt = None,
 ) -> None:
     """Draws which attention heads are spatial and which temporal on a clip."""
     prepare(out, inputs=(clip,))
     studio = Studio(base=base, precision=precision)
-    head_map = studio.heads(studio.read(clip), TuneSpec(caption=caption), on_progress=Meter())
+    head_map = studio.heads(_read(studio, clip, start, end, spec.caption), spec, on_progress=Meter())
     save_png(head_map_picture(head_map), out)

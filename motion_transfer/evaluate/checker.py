@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from motion_transfer.atomic import write_json
 from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.backdrops import background_pattern
 from motion_transfer.evaluate.colors import BACKGROUND, GRID_PX, NAMES, background_color, label_pixels, to_grid
@@ -256,11 +257,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=300, help="scenes of each kind")
     parser.add_argument("--json", type=Path, help="where to write the figures; they are printed in any case")
     options = parser.parse_args(arguments)
-    text = json.dumps({"num_scenes": options.scenes, "kinds": measure_checker(options.scenes)}, indent=2)
-    print(text)
+    found = {"num_scenes": options.scenes, "kinds": measure_checker(options.scenes)}
+    print(json.dumps(found, indent=1))
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n")
+        write_json(options.json, found)
 
 
 if __name__ == "__main__":

@@ -111,15 +111,27 @@ class JobStore:
                     for statement in _SCHEMA.split(";"):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version = {VERSION}")
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, StorageFailed) as error:
             raise StorageFailed(f"a folder for jobs is expected at {self.folder}, but it can't be used ({error}); "
                                 "choose another --workspace.") from error  # fmt: skip
         if version > VERSION:
             raise StorageFailed(f"a job list of version {VERSION} is expected in {self.folder}, but it has version "
                                 f"{version}; update this program, or choose another --workspace.")  # fmt: skip
 
-    def _db(self) -> sqlite3.Connection:
-        """This thread's connection."""
+    @contextmanager
+    def _db(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection.
+
+        Raises:
+            StorageFailed: the file can't be read or written, as on a full disk.
+        """
+        try:
+            yield self._connection()
+        except sqlite3.Error as error:
+            raise StorageFailed(f"the job list in {self.folder} should be readable and writable, but is not ({error}); "
+                                "free some space, or choose another --workspace.") from error  # fmt: skip
+
+    def _connection(self) -> sqlite3.Connection:
         db = getattr(self._local, "db", None)
         if db is None:
             db = sqlite3.connect(self.folder / "jobs.sqlite", timeout=WAIT_S, isolation_level=None)
@@ -132,14 +144,19 @@ class JobStore:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that no other writer can come between; undone if the block fails."""
-        db = self._db()
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
+        with self._db() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # a full disk may have ended it
+                    db.execute("ROLLBACK")
+                raise
+
+    def _rows(self, question: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
+        with self._db() as db:
+            return db.execute(question, tuple(values)).fetchall()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -188,17 +205,17 @@ class JobStore:
         Raises:
             NoSuchJob: there is none.
         """
-        row = self._db().execute(f"SELECT {_COLUMNS} FROM jobs WHERE key = ?", (key,)).fetchone()
-        if row is None or (owner is not None and row["owner"] != owner):
+        rows = self._rows(f"SELECT {_COLUMNS} FROM jobs WHERE key = ?", (key,))
+        if not rows or (owner is not None and rows[0]["owner"] != owner):
             raise NoSuchJob(f"a job of this list is expected, but there is none called {key!r:.60}; reload the page.")
-        return _job(row)
+        return _job(rows[0])
 
     def jobs(self, owner: str | None = None, *, states: Iterable[str] = (), limit: int = 200) -> list[Job]:
         """Jobs, those to be done in their order first, then the ended ones, newest first."""
         states = tuple(states) or OPEN + ENDED
         marks = ", ".join("?" * len(states))
         mine, owners = ("AND owner = ?", (owner,)) if owner is not None else ("", ())
-        rows = self._db().execute(
+        rows = self._rows(
             f"SELECT {_COLUMNS} FROM jobs WHERE state IN ({marks}) {mine} "
             "ORDER BY ended_s IS NOT NULL, ended_s DESC, state != 'running', place LIMIT ?",
             (*states, *owners, limit),
@@ -207,7 +224,7 @@ class JobStore:
 
     def losses(self, key: str) -> list[tuple[str, int, float]]:
         """Stage, step and loss of every step told so far."""
-        rows = self._db().execute("SELECT stage, step, loss FROM losses WHERE key = ? ORDER BY stage, step", (key,))
+        rows = self._rows("SELECT stage, step, loss FROM losses WHERE key = ? ORDER BY stage, step", (key,))
         return [tuple(row) for row in rows]
 
     def _change(self, key: str, owner: str | None, allowed: tuple[str, ...], what: str, **values: Any) -> Job:
@@ -293,7 +310,7 @@ class JobStore:
 
     def wish(self, key: str) -> str:
         """What the owner of a running job wishes: nothing, to pause it, or to cancel it."""
-        return self._db().execute("SELECT wish FROM jobs WHERE key = ?", (key,)).fetchone()["wish"]
+        return self._rows("SELECT wish FROM jobs WHERE key = ?", (key,))[0]["wish"]
 
     def end(self, key: str, state: str, **columns: Any) -> Job:
         """Ends a running job, or lays it aside; with a note or results, if there are any."""

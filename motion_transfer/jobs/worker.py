@@ -11,17 +11,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from motion_transfer.errors import Cancelled, MotionTransferError
+from motion_transfer.errors import Cancelled, MotionTransferError, StorageFailed
 from motion_transfer.jobs.checkpoints import Checkpoints
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, Job
 from motion_transfer.jobs.teller import Interrupted, Paused, Teller
 from motion_transfer.library import SHOWN_SIDE_PX, Motion
 from motion_transfer.lora.algebra import stack
+from motion_transfer.model.memory import forget_peak_memory
 from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.types import Clip, Progress, RenderSpec
 from motion_transfer.video.frames import save_png
-from motion_transfer.video.io import MAX_SECONDS, clip_comment, probe, read_clip, write_clip
+from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, clip_comment, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
 from motion_transfer.workspace import Workspace
 
@@ -29,8 +30,7 @@ KINDS = (TUNE, RENDER)
 PREVIEW, HEADS = "preview.mp4", "heads.png"
 PREVIEW_STEPS = 8
 PREVIEWS = 5
-
-_ROUNDING_S = 0.05  # lengths are shown rounded
+WAIT_FOR_STORAGE_S = 5.0
 
 
 def in_words(error: Exception) -> str:
@@ -47,7 +47,7 @@ def in_words(error: Exception) -> str:
 def _whole_comment(path: Path, order: TuneOrder) -> str | None:
     """The file's comment tag if the order takes the whole clip, so that its true scene stays known."""
     seconds = probe(path).seconds
-    whole = not order.start_s and (order.end_s is None or order.end_s >= seconds - _ROUNDING_S)
+    whole = not order.start_s and (order.end_s is None or order.end_s >= seconds - ROUNDING_S)
     return clip_comment(path) if whole and seconds <= MAX_SECONDS else None
 
 
@@ -70,6 +70,7 @@ class Worker:
         if job is None:
             return False
         end = self._store.end
+        forget_peak_memory()
         try:
             results = (self._tune if job.kind == TUNE else self._render)(job)
         except Paused:
@@ -87,8 +88,21 @@ class Worker:
     def work_until_leaving(self, wait_s: float = 0.2) -> None:
         """Does all jobs, and waits for new ones."""
         while not self._leaving.is_set():
-            if not self.work():
+            try:
+                worked = self.work()
+            except StorageFailed as error:  # not even the job's end could be written down
+                logging.getLogger(__name__).error("%s", error)
+                self._leaving.wait(WAIT_FOR_STORAGE_S)
+                worked = self._recover()
+            if not worked:
                 self._leaving.wait(wait_s)
+
+    def _recover(self) -> bool:
+        """Queues the job that was under way again; False while the store can't be written."""
+        try:
+            return bool(self._store.queue_orphans(KINDS))
+        except StorageFailed:
+            return False
 
     def _tune(self, job: Job) -> dict[str, Any]:
         order = from_json(TuneOrder, job.orders)
@@ -96,7 +110,7 @@ class Worker:
         teller.stage("open")
         studio = self._studio
         digest = hashlib.sha256(json.dumps(dict(job.orders), sort_keys=True).encode())
-        checkpoints = Checkpoints(files, f"{studio.base.hash}/{digest.hexdigest()}")
+        checkpoints = Checkpoints(files, f"{studio.base.hash}/{studio.base.precision}/{digest.hexdigest()}")
         resume, damaged = checkpoints.newest()
         if damaged:
             note = "a damaged checkpoint was passed over; the job goes on from the one before."

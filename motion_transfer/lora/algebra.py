@@ -35,9 +35,11 @@ def stack(items: Sequence[tuple[Lora, float]]) -> Lora:
     Raises:
         WrongBase: the LoRAs were made for different bases.
     """
-    bases = {lora.info.get("base") for lora, _ in items}
+    bases = {(str(lora.info.get("base")), str(lora.info.get("base_hash"))[:8]) for lora, _ in items}
     if len(bases) > 1:
-        raise WrongBase(f"all LoRAs of a mix must share one base, but got {sorted(map(str, bases))}; choose one base.")
+        names = ", ".join(" ".join(base) for base in sorted(bases))
+        raise WrongBase(f"all LoRAs of a mix must share one version of one base, but these were made for {names}; "
+                        "choose ones of the same.")  # fmt: skip
     layers: dict[str, LowRank] = {}
     for lora, weight in items:
         for name, x in lora.layers.items():

@@ -1,8 +1,8 @@
 """Two-stage motion tuning of one clip (Follow-Your-Motion, arXiv 2506.05207, sections 3.2 to 3.4).
 
 The spatial stage learns the clip's look on single frames, in the spatial heads; the temporal stage, with the
-spatial LoRA frozen in place, learns its motion on sparsely sampled frames, in the temporal heads. Only the
-temporal LoRA is kept, so that the look stays behind.
+spatial LoRA frozen in place, learns its motion on sparsely sampled frames (on all of them where clips are short), in
+the temporal heads. Only the temporal LoRA is kept, so that the look stays behind.
 """
 
 from __future__ import annotations

@@ -158,10 +158,14 @@ def check_precision(precision: str) -> None:
         raise BadSpec(f"precision must be one of {', '.join(PRECISIONS)}, but is {precision!r}; choose one.")
 
 
+_MISFITS = (RuntimeError, TypeError, KeyError)  # what libraries raise where weights and configuration disagree
+
+
 def _incomplete(spec: BaseSpec, error: Exception) -> MissingWeights:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
     return MissingWeights(
         f"expected all parts of a Wan pipeline in {spec.folder}, but one is missing or damaged "
-        f"({str(error).splitlines()[0]}); fetch the folder again, with git lfs if it comes from git."
+        f"({reason}); fetch the folder again, with git lfs if it comes from git."
     )
 
 
@@ -205,7 +209,9 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
         encoder = UMT5EncoderModel.from_pretrained(spec.folder, subfolder="text_encoder", **full)
         tokenizer = AutoTokenizer.from_pretrained(spec.folder / "tokenizer")
         scheduler = UniPCMultistepScheduler.from_pretrained(spec.folder, subfolder="scheduler")
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError, *_MISFITS) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         raise _incomplete(spec, error) from error
     transformer.eval().requires_grad_(False)
     if precision in ("nf4", "int8"):

@@ -49,6 +49,7 @@ def find_base(name: str) -> BaseSpec:
             "expected a base called nano or a folder in diffusers' Wan layout, "
             f"but found no model_index.json in {name}; check the name."
         )
+    _check_kind(folder)
     native_path = folder / "native.json"
     try:
         native = json.loads(native_path.read_text()) if native_path.is_file() else WAN_NATIVE
@@ -62,6 +63,21 @@ def find_base(name: str) -> BaseSpec:
             f"native.json in {folder} must hold {keys}, and nano a training.json beside it, but do not; "
             "fetch the folder again."
         ) from error
+
+
+def _check_kind(folder: Path) -> None:
+    """Sees that a folder holds a text-to-video pipeline with one transformer."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text())
+        kind, second = index.get("_class_name"), index.get("transformer_2")
+    except (ValueError, AttributeError, OSError) as error:
+        raise MissingWeights(
+            f"model_index.json in {folder} must be a diffusers pipeline's, but can't be read; fetch the folder again."
+        ) from error
+    if kind != "WanPipeline" or any(part is not None for part in second or ()):
+        found = "one of two transformers" if kind == "WanPipeline" else kind
+        raise MissingWeights(f"expected a text-to-video WanPipeline of one transformer, such as Wan2.1's, but {folder} "
+                             f"holds {found}; choose another folder.")  # fmt: skip
 
 
 def weights_hash(folder: Path) -> str:

@@ -25,6 +25,7 @@ from motion_transfer.nano.contrast_check import check_contrast as measure_contra
 from motion_transfer.nano.contrast_export import export_contrast, start_contrast_from_folder
 from motion_transfer.nano.export import (
     check_replaceable,
+    check_unsettled,
     export_base,
     export_codec,
     export_refined_codec,
@@ -71,14 +72,18 @@ def base(
     work: WorkOpt = WORK,
     batch_scale: ScaleOpt = 1,
     compiled: Annotated[bool, typer.Option(help="Compile the blocks; needs a C++ compiler.")] = False,
+    settled: Annotated[bool, typer.Option(help="Declare the result final: LoRAs may hang on it.")] = False,
+    replace_settled: Annotated[bool, typer.Option(help="Train on although the base was declared final.")] = False,
 ) -> None:
     """Trains the base, then writes its averaged weights into assets/nano."""
+    if not replace_settled:
+        check_unsettled(ASSETS / "nano")
     start_from_folder(work, ASSETS / "nano", "base")
     if minutes > 0:
         train_base(work, ASSETS / "nano", minutes=minutes, picture_minutes=picture_minutes,
                    fade_minutes=fade_minutes, device=_device(), batch_scale=batch_scale,
                    compiled=compiled)  # fmt: skip
-    export_base(work, ASSETS / "nano")
+    export_base(work, ASSETS / "nano", settled=settled)
 
 
 @app.command()

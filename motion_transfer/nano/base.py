@@ -32,10 +32,11 @@ from motion_transfer.nano.layout import LayoutHead, near_objects
 from motion_transfer.nano.training import Run
 
 TEXT_DROP = 0.1
-CLIP_SHIFT, PICTURE_SHIFT = 3.0, 1.5
+CLIP_SHIFT, PICTURE_SHIFT = 2.0, 1.5
 UNIFORM_SHARE = 0.2  # of the noise levels; the rest are logit-normal (arXiv 2403.03206, section 3.1)
 OBJECT_WEIGHT = 5.0  # added on objects and beside them,
 FULL_BELOW, NONE_ABOVE = 0.8, 0.95  # in full up to the first noise level, no more from the second on
+STEADY_WEIGHT = 0.5  # of the error's change from one latent frame to the next, which a viewer sees as trembling
 LAYOUT_WEIGHT = 0.5  # of the head's cross-entropy, as in arXiv 2410.06940
 LAYOUT_BLOCK = 3  # the block whose output it reads
 NUM_LATENTS = 13
@@ -111,8 +112,20 @@ def object_weights(near_BFYX: Tensor, sigma_B: Tensor) -> Tensor:
     return (1 + OBJECT_WEIGHT * visible.view(-1, 1, 1, 1) * near_BFYX)[:, None]
 
 
+def unsteadiness(error_BZFYX: Tensor, weights_B1FYX: Tensor) -> Tensor:
+    """Weighted mean square of the error's change between neighboring latent frames, over that of independent errors.
+
+    Every positive quadratic form of the error has the same least point, the mean velocity, so this moves what a small
+    network spends its capacity on, not what it aims at. A single frame has none.
+    """
+    if error_BZFYX.shape[2] == 1:
+        return error_BZFYX.new_zeros(())
+    weights = (weights_B1FYX[:, :, 1:] + weights_B1FYX[:, :, :-1]) / 2
+    return (weights * error_BZFYX.diff(dim=2).square()).mean() / 2
+
+
 def base_loss(nano: Nano, items: Items, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-    """Loss of velocity and layout at random noise levels, and both by name, unweighted."""
+    """Loss of velocity, its change in time and layout at random noise levels; velocity's and layout's unweighted."""
     batch = items.z_BZFYX.shape[0]
     sigma_B = noise_levels(batch, PICTURE_SHIFT if items.z_BZFYX.shape[2] == 1 else CLIP_SHIFT, generator)
     noise = torch.randn(items.z_BZFYX.shape, generator=generator)
@@ -125,10 +138,11 @@ def base_loss(nano: Nano, items: Items, generator: torch.Generator) -> tuple[Ten
         padded = _padded_tokens(batch, generator)
         velocity = nano(mix(z, noise, sigma_B), sigma_B, captions, padded, items.times_F)
         layout_loss = nano.layout_loss(layout)
-    square = (velocity.float() - (noise - z)).square()
-    weighted = object_weights(near_objects(layout), sigma_B) * square
-    figures = {"velocity": square.detach().mean().item(), "layout": layout_loss.item()}
-    return weighted.mean() + LAYOUT_WEIGHT * layout_loss, figures
+    error = velocity.float() - (noise - z)
+    weights = object_weights(near_objects(layout), sigma_B)
+    figures = {"velocity": error.detach().square().mean().item(), "layout": layout_loss.item()}
+    loss = (weights * error.square()).mean() + STEADY_WEIGHT * unsteadiness(error, weights)
+    return loss + LAYOUT_WEIGHT * layout_loss, figures
 
 
 def _groups(nano: Nano) -> list[dict]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.checker import find_object
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.nano.codec import SIZE_PX
@@ -81,7 +81,6 @@ def check_codec(folder: Path, count: int, results: Path) -> dict[str, float]:
         "latent_mean_by_frame": torch.stack(means).mean(0).numpy().round(3).tolist(),
         "latent_deviation_by_frame": torch.stack(deviations).mean(0).numpy().round(3).tolist(),
     }
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "codec.json").write_text(json.dumps(rows, indent=1) + "\n")
+    write_json(results / "codec.json", rows)
     save_png(contact_sheet(pairs[:24], columns_frames=7, scale=2), results / "codec.png")
     return summary

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from random import Random
 
 import numpy as np
 from torch import Tensor
 
+from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.prompt import read_prompt
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.model.contrast import ContrastModel, open_contrast
@@ -76,7 +76,6 @@ def check_contrast(folder: Path, count: int, results: Path) -> dict[str, float]:
         MissingWeights: the folder holds no model.
     """
     summary = check_model(open_contrast(folder), count)
-    results.mkdir(parents=True, exist_ok=True)
     rows = {"weights": weights_hash(folder), "scenes": count, "summary": {n: round(v, 4) for n, v in summary.items()}}
-    (results / "contrast.json").write_text(json.dumps(rows, indent=1) + "\n")
+    write_json(results / "contrast.json", rows)
     return summary

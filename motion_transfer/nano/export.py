@@ -92,12 +92,29 @@ def export_refined_codec(work: Path, folder: Path) -> None:
     _write(folder, _shipped_base(folder), codec, read_facts(folder) | {"codec": facts})
 
 
-def export_base(work: Path, folder: Path) -> None:
-    """Writes the averaged text encoder and transformer beside the codec that is there."""
+def check_unsettled(folder: Path) -> None:
+    """Sees that no shipped weights hang on the base yet.
+
+    Raises:
+        WrongBase: it was declared final.
+    """
+    if (read_facts(folder)["base"] or {}).get("settled", False):
+        raise WrongBase(f"a base that is still being trained is expected, but the one in {folder} is settled, and "
+                        "LoRAs hang on it; pass --replace-settled to train it on all the same.")  # fmt: skip
+
+
+def export_base(work: Path, folder: Path, *, settled: bool = False) -> None:
+    """Writes the averaged text encoder and transformer beside the codec that is there.
+
+    Args:
+        work: folder of the checkpoint.
+        folder: the nano folder.
+        settled: says that this base is final, so that LoRAs may hang on it.
+    """
     if process_rank() != 0:
         return
     nano = Nano()
-    facts = load_averaged(work / "base.safetensors", nano)
+    facts = load_averaged(work / "base.safetensors", nano) | ({"settled": True} if settled else {})
     _write(folder, nano, load_codec(folder), read_facts(folder) | {"base": facts})
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from diffusers import WanPipeline
 
-from motion_transfer.atomic import replacing
+from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.checker import find_object
 from motion_transfer.evaluate.flicker import flicker
 from motion_transfer.model.catalog import weights_hash
@@ -109,7 +109,5 @@ def check_motion(folder: Path, count: int, results: Path) -> dict[str, Any]:
     figures = compare(moves_of(paths["world"]), moves_of(paths["base"]))
     means = {name: float(np.mean(values)) if values else None for name, values in flickers.items()}
     figures["flicker of static scenes"] = means | {"clips": {name: len(values) for name, values in flickers.items()}}
-    results.mkdir(parents=True, exist_ok=True)
-    with replacing(results / "base_motion.json") as partial:
-        partial.write_text(json.dumps({"base": weights_hash(folder), "clips": count} | figures, indent=1) + "\n")
+    write_json(results / "base_motion.json", {"base": weights_hash(folder), "clips": count} | figures)
     return figures

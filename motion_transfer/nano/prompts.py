@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from diffusers import WanPipeline
 
-from motion_transfer.atomic import replacing
+from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.checker import check_clip, count_objects
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.types import Clip
@@ -123,10 +123,8 @@ def check_prompts(folder: Path, count: int, results: Path) -> dict[str, dict[str
         pictures.append(clip.frames_THWC[len(clip.frames_THWC) // 2])
         print(f"{i + 1}/{len(scenes)} {checked[-1]}", flush=True)
     shares = summary(checked)
-    results.mkdir(parents=True, exist_ok=True)
     rows = {"base": weights_hash(folder), "summary": shares, "prompts": [asdict(r) for r in checked]}
-    with replacing(results / "prompts.json") as partial:
-        partial.write_text(json.dumps(rows, indent=1) + "\n")
+    write_json(results / "prompts.json", rows)
     save_png(_sheet(pictures[: min(count, SHEET_PROMPTS)]), results / "prompts.png")
     return shares
 

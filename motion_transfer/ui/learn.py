@@ -117,10 +117,14 @@ def order_learning(place: Place, order: LearnOrder) -> Job:
     jobs = place.workspace.jobs
     key, name = jobs.new_key(), order.name.strip() or path.stem
     clip = f"clip{path.suffix.lower()}"
-    shutil.copyfile(path, jobs.files(key) / clip)
     asked = TuneOrder(name=name, clip=clip, source=path.name, spec=spec, start_s=order.start_s or 0.0,
                       end_s=order.end_s, preview_prompt=order.preview_prompt.strip())  # fmt: skip
-    return jobs.submit(key, TUNE, place.owner, name, to_json(asked))
+    try:
+        shutil.copyfile(path, jobs.files(key) / clip)
+        return jobs.submit(key, TUNE, place.owner, name, to_json(asked))
+    except BaseException:
+        shutil.rmtree(jobs.files(key), ignore_errors=True)
+        raise
 
 
 def ordered_learning(place: Place, key: str) -> LearnOrder | None:

@@ -24,6 +24,7 @@ from motion_transfer.video.timing import ClipFacts, checked_span, even_picks
 MAX_FILE_BYTES = 500_000_000
 MAX_FRAME_PIXELS = 64_000_000
 MAX_SECONDS = 8.0
+ROUNDING_S = 0.05  # lengths are shown rounded
 MAX_SHORT_SIDE_PX = 512
 MAX_FPS = 60.0
 

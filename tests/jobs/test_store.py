@@ -194,3 +194,17 @@ def test_work_time_counts_only_while_working(store: JobStore) -> None:
     taken(store)
     store.tell(job.key)
     assert store.job(job.key).worked_s < worked + 0.1
+
+
+def test_a_store_that_takes_nothing_is_one_sentence(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store)
+    job = taken(store)
+    with store._db() as db:
+        db.execute("PRAGMA query_only = ON")
+    with pytest.raises(StorageFailed, match="free some space"):
+        store.tell(job.key, stage="temporal")
+    with pytest.raises(StorageFailed):
+        store.end(job.key, DONE)
+    with store._db() as db:
+        db.execute("PRAGMA query_only = OFF")
+    assert store.end(job.key, DONE).state == DONE

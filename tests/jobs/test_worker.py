@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from motion_transfer.jobs import teller
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json, to_json
@@ -204,7 +205,8 @@ def test_orders_come_back_from_json() -> None:
 def _start(library: Library, base: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "motion_transfer.jobs", "--workspace", str(library.loras.parent),
                "--base", str(base), "--precision", "fp32"]  # fmt: skip
-    return subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    threads = str(torch.get_num_threads())  # sums, and so bytes, hang on their number
+    return subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": threads})
 
 
 def _wait(store: JobStore, key: str, reached: Any, seconds: float = 120) -> Job:

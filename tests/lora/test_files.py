@@ -342,3 +342,6 @@ def test_algebra_against_full_matrices() -> None:
         assert torch.allclose(delta(mixed.layers[name]), 0.8 * full_x - 0.5 * full_y, atol=1e-5)
     with pytest.raises(WrongBase):
         stack([(a, 1.0), (Lora(layers=b.layers, info={"base": "wan"}), 1.0)])
+    old, new = (Lora(layers=a.layers, info={"base": "nano", "base_hash": digit * 64}) for digit in "12")
+    with pytest.raises(WrongBase, match="nano 11111111, nano 22222222"):
+        stack([(old, 1.0), (new, 1.0)])

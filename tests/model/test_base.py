@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -295,3 +296,26 @@ def test_a_refined_decoder_keeps_the_hash(tiny_base_folder: Path, tmp_path: Path
     for name, same in (("decoder.conv_in.weight", True), ("encoder.conv_in.weight", False)):
         save_file(tensors | {name: tensors[name] + 1}, path)
         assert (weights_hash(copy) == before) is same
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        '{"_class_name": "WanImageToVideoPipeline"}',
+        '{"_class_name": "WanPipeline", "transformer_2": ["diffusers", "WanTransformer3DModel"]}',
+        "[]",
+        "{",
+    ],
+)
+def test_a_folder_of_another_kind(damaged: Path, index: str) -> None:
+    (damaged / "model_index.json").write_text(index)
+    with pytest.raises(MissingWeights, match=r"WanPipeline|can't be read"):
+        open_base(str(damaged), precision="fp32")
+
+
+def test_weights_that_do_not_fit_their_configuration(damaged: Path) -> None:
+    path = damaged / "text_encoder" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"d_ff": 2 * config["d_ff"]}))
+    with pytest.raises(MissingWeights, match="missing or damaged"):
+        open_base(str(damaged), precision="fp32")

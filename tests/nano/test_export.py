@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from motion_transfer.errors import WrongBase
 from motion_transfer.nano import export
 from motion_transfer.nano.base import Nano
 from motion_transfer.nano.checkpoint import load_state, save_state
@@ -46,3 +47,14 @@ def test_a_refined_decoder_keeps_statistics_and_base(work: Path) -> None:
     export.export_refined_codec(work, folder)
     assert load_codec(folder).config.latents_mean == before
     assert export.read_facts(folder)["base"]["step"] == 7
+
+
+def test_a_settled_base_is_not_trained_on_by_accident(work: Path) -> None:
+    folder = work / "nano"
+    export.export_codec(work, folder)
+    export.export_base(work, folder)
+    export.check_unsettled(folder)
+    export.export_base(work, folder, settled=True)
+    export.export_refined_codec(work, folder)
+    with pytest.raises(WrongBase, match="--replace-settled"):
+        export.check_unsettled(folder)

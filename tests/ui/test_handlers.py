@@ -239,6 +239,7 @@ def test_a_full_disk_refuses_the_order(place: Place, clip_path: Path, monkeypatc
     monkeypatch.setattr("motion_transfer.ui.learn.shutil.copyfile", full)
     _, error = told(lambda: order_learning(place, learn_order(clip_path)))
     assert isinstance(error, StorageFailed) and place.workspace.jobs.jobs() == []
+    assert not [path for path in place.workspace.jobs.folder.iterdir() if path.is_dir()]
 
 
 def test_visitors_see_their_own_things_only(tmp_path: Path, studio: Studio, clip_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Renders a motion LoRA with stock diffusers alone; nothing of this project is imported.
+
+python docs/stock_render.py assets/nano motion.safetensors "a yellow car on a gray background" out.mp4
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from diffusers import WanPipeline
+
+MOTION_UNTIL = 0.7  # the noise level at which the motion has done its work
+
+
+def stop_motion(pipeline: WanPipeline, step: int, timestep: torch.Tensor, tensors: dict[str, Any]) -> dict[str, Any]:
+    """Ends the LoRA before the first step below that noise level, where the base alone draws the look best."""
+    coming = pipeline.scheduler.timesteps[step + 1 :]
+    if len(coming) and coming[0] / 1000 < MOTION_UNTIL:
+        pipeline.disable_lora()
+    return tensors
+
+
+def main(base: str, lora: str, prompt: str, out: str, steps: int = 20, seed: int = 0, strength: float = 1.0) -> None:
+    """Writes the video; its frames are those of `python -m motion_transfer render --precision fp32`."""
+    native = json.loads((Path(base) / "native.json").read_text())
+    pipeline = WanPipeline.from_pretrained(base, torch_dtype=torch.float32)
+    pipeline.load_lora_weights(lora, adapter_name="motion")
+    pipeline.set_adapters("motion", strength)
+    video = pipeline(
+        prompt,
+        height=native["height"],
+        width=native["width"],
+        num_frames=native["num_frames"],
+        num_inference_steps=steps,
+        generator=torch.Generator().manual_seed(seed),
+        callback_on_step_end=stop_motion,
+        output_type="np",
+    ).frames[0]
+    frames = np.rint(video * 255).astype(np.uint8)
+    iio.imwrite(out, frames, plugin="pyav", codec="libx264", fps=round(native["fps"]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5])
