@@ -120,7 +120,7 @@ def test_a_constant_clip_is_learned_without_undefined_numbers(studio: Studio) ->
 def test_heads_alone(studio: Studio, square_clip: Clip) -> None:
     heads = studio.heads(square_clip, TUNE)
     assert heads.spatial_LN.shape == (BLOCKS, HEADS)
-    assert studio.heads(square_clip, replace(TUNE, head_rule="code")).facts["rule"] == "code"
+    assert studio.heads(square_clip, replace(TUNE, head_rule="code")).facts["asked_rule"] == "code"
 
 
 def test_unknown_words(studio: Studio) -> None:

@@ -19,7 +19,9 @@ from motion_transfer.types import HeadMap, Latents, Progress, Work
 
 ALPHA = 1.3
 BALANCED_QUANTILE = 0.45
-SIGMAS = (0.95, 0.8, 0.6)  # the released code's 0.9998 is nearly pure noise, where matching is not formed yet
+SIGMAS = (0.95, 0.8, 0.6)
+RELEASED_SIGMA = 0.9998  # the released code's: nearly pure noise, where matching is not formed yet
+LEAST_SHARE = 0.25  # of all heads in either group
 NUM_SEEDS = 2
 NUM_ROWS = 256
 ROWS_AT_ONCE = 64
@@ -98,6 +100,9 @@ def map_heads(
 ) -> Work[HeadMap]:
     """Labels every self-attention head on the full-length clip, conditional branch.
 
+    Where a rule leaves less than a quarter of all heads in one group, "balanced" takes its place. The facts state the
+    rule used, the share of temporal heads, and the share of labels that the released code's noise level agrees with.
+
     Args:
         base: without adapters.
         latents: of the whole reference clip; a sparse one would blur the bands.
@@ -109,11 +114,20 @@ def map_heads(
     total_LN2 = torch.zeros(len(base.transformer.blocks), base.num_heads, 2)
     for i, (sigma, seed) in enumerate(draws):
         total_LN2 += _masses_at(base, latents, caption, sigma, seed)
-        if i + 1 < len(draws):
-            yield Progress(stage="heads", step=i + 1, total=len(draws))
+        yield Progress(stage="heads", step=i + 1, total=len(draws) + 1)
     mass_LN2 = total_LN2 / len(draws)
-    facts = {"rule": rule, "alpha": ALPHA, "quantile": BALANCED_QUANTILE, "band_frames": 1, "sigmas": list(sigmas),
-             "seeds": NUM_SEEDS, "rows": NUM_ROWS}  # fmt: skip
-    heads = HeadMap(mass_LN2=mass_LN2, spatial_LN=label_spatial(mass_LN2, rule), base_hash=base.hash, facts=facts)
-    yield Progress(stage="heads", step=len(draws), total=len(draws), heads=heads)
+    released_LN2 = _masses_at(base, latents, caption, RELEASED_SIGMA, 0)
+    facts = {"asked_rule": rule, "alpha": ALPHA, "quantile": BALANCED_QUANTILE, "band_frames": 1,
+             "sigmas": list(sigmas), "seeds": NUM_SEEDS, "rows": NUM_ROWS}  # fmt: skip
+    if not LEAST_SHARE <= _share(~label_spatial(mass_LN2, rule)) <= 1 - LEAST_SHARE:
+        rule = "balanced"
+    spatial_LN = label_spatial(mass_LN2, rule)
+    facts |= {"rule": rule, "temporal_share": _share(~spatial_LN),
+              "released_sigma_agrees": _share(spatial_LN == label_spatial(released_LN2, rule))}  # fmt: skip
+    heads = HeadMap(mass_LN2=mass_LN2, spatial_LN=spatial_LN, base_hash=base.hash, facts=facts)
+    yield Progress(stage="heads", step=len(draws) + 1, total=len(draws) + 1, heads=heads)
     return heads
+
+
+def _share(chosen_LN: Tensor) -> float:
+    return round(chosen_LN.float().mean().item(), 4)

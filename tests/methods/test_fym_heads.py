@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from motion_transfer.methods import fym_heads
 from motion_transfer.methods.fym_heads import (
     NUM_SEEDS,
     SIGMAS,
@@ -184,7 +185,7 @@ def test_head_map_of_a_base(tiny_base: VideoBase) -> None:
     """Every head has masses in 0..1 and one label; the same clip gives the same map."""
     steps = []
     heads = drive(map_heads(tiny_base, _latents(), "a red circle"), lambda p: steps.append((p.stage, p.step, p.total)))
-    draws = len(SIGMAS) * NUM_SEEDS
+    draws = len(SIGMAS) * NUM_SEEDS + 1  # and one to compare with
     assert steps == [("heads", i + 1, draws) for i in range(draws)]
     assert heads.mass_LN2.shape == (BLOCKS, HEADS, 2)
     assert ((heads.mass_LN2 > 0) & (heads.mass_LN2 <= 1)).all()
@@ -197,4 +198,15 @@ def test_head_map_of_a_base(tiny_base: VideoBase) -> None:
 def test_the_noise_levels_of_the_released_code_can_be_chosen(tiny_base: VideoBase) -> None:
     heads = drive(map_heads(tiny_base, _latents(), "", rule="code", sigmas=(0.9998,)))
     assert heads.facts["sigmas"] == [0.9998]
-    assert torch.equal(heads.spatial_LN, label_spatial(heads.mass_LN2, "code"))
+    assert torch.equal(heads.spatial_LN, label_spatial(heads.mass_LN2, heads.facts["rule"]))
+
+
+def test_a_lopsided_rule_gives_way_to_the_balanced_one(
+    tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fym_heads, "ALPHA", 1e9)  # every head is spatial
+    heads = drive(map_heads(tiny_base, _latents(), "a red circle", rule="code"))
+    assert (heads.facts["asked_rule"], heads.facts["rule"]) == ("code", "balanced")
+    assert 0.25 <= heads.facts["temporal_share"] <= 0.75
+    assert heads.facts["temporal_share"] == heads.temporal_LN.float().mean().item()
+    assert 0 <= heads.facts["released_sigma_agrees"] <= 1
