@@ -16,6 +16,7 @@ import torch
 from diffusers import WanPipeline
 
 MOTION_UNTIL = 0.7  # the noise level at which the motion has done its work
+EARLY_GUIDANCE, GUIDANCE = 8.0, 5.0  # down to there, and below
 
 
 def stop_motion(pipeline: WanPipeline, step: int, timestep: torch.Tensor, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -32,12 +33,17 @@ def main(base: str, lora: str, prompt: str, out: str, steps: int = 20, seed: int
     pipeline = WanPipeline.from_pretrained(base, torch_dtype=torch.float32)
     pipeline.load_lora_weights(lora, adapter_name="motion")
     pipeline.set_adapters("motion", strength)
+    # Stock changes its guidance where a second transformer takes over (Wan2.2); here both are one.
+    pipeline.register_modules(transformer_2=pipeline.transformer)
+    pipeline.register_to_config(boundary_ratio=MOTION_UNTIL)
     video = pipeline(
         prompt,
         height=native["height"],
         width=native["width"],
         num_frames=native["num_frames"],
         num_inference_steps=steps,
+        guidance_scale=EARLY_GUIDANCE,
+        guidance_scale_2=GUIDANCE,
         generator=torch.Generator().manual_seed(seed),
         callback_on_step_end=stop_motion,
         output_type="np",

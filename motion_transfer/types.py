@@ -203,14 +203,17 @@ class RenderSpec(_Checked):
     negative_prompt: str = knob("", help="What it should not show.")
     seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the random numbers.")
     steps: int = knob(20, low=1, high=200, unit="steps", help="Denoising steps.")
-    guidance: float = knob(5.0, low=1.0, high=20.0, help="Classifier-free guidance scale; 1 turns it off.")
+    guidance: float = knob(5.0, low=1.0, high=20.0, help="Classifier-free guidance scale at low noise; 1 turns it off.")
     flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the noise levels toward noise.")
     strength: float = knob(1.0, low=-2.0, high=2.0, help="Motion strength; 1 is the reference's own motion.")
+    early_guidance: float = knob(
+        8.0, low=1.0, high=20.0, help="Guidance scale while noise is high and things find their places."
+    )
     motion_until: float = knob(
         0.7,
         low=0.0,
         high=1.0,
-        help="Noise level down to which the motion acts; below it the base alone finishes the look. 0: all the way.",
+        help="Noise level down to which motion and early guidance act; below it the base alone finishes the look.",
     )
 
 

@@ -40,16 +40,18 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None) -> Work
         spec: settings.
         lead: changes the noisy latents before each step, given their noise level and the step's number.
     """
-    texts = base.text.encode([spec.prompt, spec.negative_prompt])
-    if spec.guidance <= 1.0:
-        texts = TextStates(states_BMD=texts.states_BMD[:1], bias_BM=texts.bias_BM[:1])
     scheduler = UniPCMultistepScheduler.from_config(base.scheduler.config, flow_shift=spec.flow_shift)
     scheduler.set_timesteps(spec.steps)
+    sigmas = [float(timestep) / TIMESTEPS for timestep in scheduler.timesteps]
+    guidances = [spec.early_guidance if sigma >= spec.motion_until else spec.guidance for sigma in sigmas]
+    texts = base.text.encode([spec.prompt, spec.negative_prompt])
+    if max(guidances) <= 1.0:
+        texts = TextStates(states_BMD=texts.states_BMD[:1], bias_BM=texts.bias_BM[:1])
     z = starting_noise(base, spec.seed).to(base.device)
     for i, timestep in enumerate(scheduler.timesteps):
         if lead is not None:
-            z = lead(z, float(timestep) / TIMESTEPS, i)
-        velocity = _guided(base, z, float(timestep) / TIMESTEPS, texts, spec.guidance)
+            z = lead(z, sigmas[i], i)
+        velocity = _guided(base, z, sigmas[i], texts, guidances[i])
         z = scheduler.step(velocity, timestep, z, return_dict=False)[0]
         yield Progress(stage="render", step=i + 1, total=spec.steps)
     return Clip(frames_THWC=base.codec.decode(z[0]), fps=base.spec.fps, caption=spec.prompt)

@@ -81,7 +81,10 @@ def stock(tiny_base_folder: Path) -> WanPipeline:
 
 
 def _stock_frames(pipeline: WanPipeline, spec: RenderSpec) -> np.ndarray:
-    """Stock's frames; its callback takes the LoRA off where `motion_until` says so."""
+    """Stock's frames; a callback takes the LoRA off where `motion_until` says so.
+
+    There stock also changes its guidance, as if a second transformer took over.
+    """
     pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, flow_shift=spec.flow_shift)
 
     def step_ended(pipe: WanPipeline, step: int, timestep: torch.Tensor, values: dict) -> dict:
@@ -90,6 +93,8 @@ def _stock_frames(pipeline: WanPipeline, spec: RenderSpec) -> np.ndarray:
             pipe.disable_lora()
         return values
 
+    pipeline.register_modules(transformer_2=pipeline.transformer)
+    pipeline.register_to_config(boundary_ratio=spec.motion_until)
     frames = pipeline(
         prompt=spec.prompt,
         negative_prompt=spec.negative_prompt,
@@ -97,7 +102,8 @@ def _stock_frames(pipeline: WanPipeline, spec: RenderSpec) -> np.ndarray:
         width=SIZE_PX,
         num_frames=NUM_FRAMES,
         num_inference_steps=spec.steps,
-        guidance_scale=spec.guidance,
+        guidance_scale=spec.early_guidance,
+        guidance_scale_2=spec.guidance,
         generator=torch.Generator().manual_seed(spec.seed),
         output_type="np",
         callback_on_step_end=step_ended,
@@ -113,7 +119,8 @@ def test_stock_diffusers_renders_the_same_pixels(
 ) -> None:  # fmt: skip
     """One seed, one file: `WanPipeline.load_lora_weights` and `Studio.render` agree to 2/255."""
     spec = RenderSpec(prompt="a red circle on a blue background", negative_prompt="a dog", seed=3, steps=4,
-                      guidance=guidance, flow_shift=flow_shift, motion_until=until)  # fmt: skip
+                      guidance=guidance, early_guidance=guidance + 2, flow_shift=flow_shift,
+                      motion_until=until)  # fmt: skip
     studio = Studio(base="tiny")
     studio.__dict__["base"] = tiny_base
     lora = None
