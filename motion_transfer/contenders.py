@@ -17,8 +17,8 @@ from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import FPS
 
 Case = BenchCase | FolderCase
-NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off")
-MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased")
+NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off", inference_weight=1.0)
+MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased", motion_weight=1.0, inference_weight=1.0)
 SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (1e-3, 2e-3, 4e-3)
 
 

@@ -171,12 +171,12 @@ class TuneSpec(_Checked):
     )
     decoupled: bool = knob(True, help="Look and motion in separate heads; off, every head learns both.")
     motion_loss: str = knob(
-        "clean",
-        choices=("clean", "frame", "vmc", "debiased", "off"),
-        help="What is compared beside the velocities: changes from frame to frame of the clean clip or of the "
-        "velocity, their sizes over time, or differences from a random frame.",
+        "frame",
+        choices=("frame", "clean", "vmc", "debiased", "off"),
+        help="What is compared beside the velocities: changes from frame to frame of the velocity or of the clean "
+        "clip, their sizes over time, or differences from a random frame.",
     )
-    motion_weight: float = knob(1.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
+    motion_weight: float = knob(10.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
     sampling: str = knob(
         "latent",
         choices=("pixel", "latent"),
@@ -187,12 +187,12 @@ class TuneSpec(_Checked):
     )
     noise_shift: float = knob(12.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
     caption_drop: float = knob(
-        0.5,
+        0.2,
         low=0.0,
         high=1.0,
         help="Share of the steps that learn with an empty caption, so that any prompt can follow.",
     )
-    inference_weight: float = knob(1.0, low=0.05, high=4.0, help="Factor folded into the saved LoRA.")
+    inference_weight: float = knob(1.25, low=0.05, high=4.0, help="Factor folded into the saved LoRA.")
 
 
 @dataclass(frozen=True, kw_only=True)

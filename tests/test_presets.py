@@ -70,13 +70,13 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "temporal_batch": 2,
         "head_rule": "balanced",
         "decoupled": True,
-        "motion_loss": "clean",
-        "motion_weight": 1.0,
+        "motion_loss": "frame",
+        "motion_weight": 10.0,
         "sampling": "latent",
         "sparse_latents": 0,
         "noise_shift": 12.0,
-        "caption_drop": 0.5,
-        "inference_weight": 1.0,
+        "caption_drop": 0.2,
+        "inference_weight": 1.25,
     },
 }
 GOLDEN = Preset.of(
