@@ -111,3 +111,12 @@ def test_places_in_time_reach_the_network(nano: Nano) -> None:
         plain = nano(z, sigma, ["a red star"], padded)
         assert torch.equal(plain, nano(z, sigma, ["a red star"], padded, (0.0, 1.0, 2.0)))
         assert not torch.allclose(plain, nano(z, sigma, ["a red star"], padded, (0.0, 4.0, 8.0)), atol=1e-4)
+
+
+def test_trembling_counts_and_a_lasting_error_does_not() -> None:
+    weights = torch.ones(2, 1, 6, 4, 4)
+    lasting = torch.randn(2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0)).expand(-1, -1, 6, -1, -1)
+    assert base.unsteadiness(lasting, weights) == 0
+    independent = torch.randn(2, 3, 6, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert base.unsteadiness(independent, torch.ones(2, 1, 6, 32, 32)).item() == pytest.approx(1, abs=0.05)
+    assert base.unsteadiness(independent[:, :, :1], weights[:, :, :1]) == 0
