@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from diffusers import WanPipeline
 
-MOTION_UNTIL = 0.7  # the noise level at which the motion has done its work
+MOTION_UNTIL = 0.6  # the noise level at which the motion has done its work
 EARLY_GUIDANCE, GUIDANCE = 8.0, 5.0  # down to there, and below
 
 

@@ -210,7 +210,7 @@ class RenderSpec(_Checked):
         8.0, low=1.0, high=20.0, help="Guidance scale while noise is high and things find their places."
     )
     motion_until: float = knob(
-        0.7,
+        0.6,
         low=0.0,
         high=1.0,
         help="Noise level down to which motion and early guidance act; below it the base alone finishes the look.",

@@ -54,7 +54,7 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "flow_shift": 3.0,
         "strength": 1.0,
         "early_guidance": 8.0,
-        "motion_until": 0.7,
+        "motion_until": 0.6,
     },
     TuneSpec: {
         "caption": "",
