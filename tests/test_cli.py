@@ -62,7 +62,7 @@ def test_transfer(clip_path: str, base: list[str], tmp_path: Path, capsys: pytes
     assert load_lora(Path(results["lora"])).info["caption"] == "a red square"
     captured = capsys.readouterr()
     assert "motion_fidelity:" in captured.out
-    for stage in ("heads 6/6", "spatial 2/2", "temporal 2/2", "render 2/2"):
+    for stage in ("heads 7/7", "spatial 2/2", "temporal 2/2", "render 2/2"):
         assert stage in captured.err
 
 

@@ -346,9 +346,9 @@ def test_a_closed_generator_leaves_the_base_as_it_was(studio: Studio, square_cli
 
 def test_previews_show_the_motion_lora_alone(studio: Studio, square_clip: Clip) -> None:
     """The last preview equals a render with the finished LoRA; the spatial LoRA has no part in it."""
-    preview = RenderSpec(prompt="a blue circle", steps=2, seed=4)
+    preview = RenderSpec(prompt="a blue circle", steps=3, seed=4, motion_until=0.0)
     shown: list[Clip | None] = []
-    spec = TuneSpec(**{**SPEC.__dict__, "inference_weight": 0.6, "temporal_rate": 0.05, "spatial_rate": 0.05})
+    spec = TuneSpec(**{**SPEC.__dict__, "inference_weight": 0.6, "temporal_rate": 0.1, "spatial_rate": 0.05})
     tuned = studio.tune(square_clip, spec, preview=preview, preview_every=3,
                         on_progress=lambda p: shown.append(p.preview) if p.stage == "temporal" else None)  # fmt: skip
     assert [s is not None for s in shown] == [False, False, True]
