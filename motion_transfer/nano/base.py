@@ -48,7 +48,7 @@ KEEP_ONE_IN, KEEP_SHARES = (
     (1, 2, 3),
     (0.6, 0.2, 0.2),
 )  # of a clip's latent frames, so that sparse clips are not new to it
-MIN_ITEMS = 128
+MIN_ITEMS = {1: 20_000, NUM_LATENTS: 2_000}  # before the first step: on a few, a trained network learns them by heart
 SIMPLE_SHARE = {1: 0.6, NUM_LATENTS: 0.3}  # drawn from scenes of one object on a plain background; others can be so too
 
 
@@ -191,7 +191,7 @@ class _Data:
         """Normalized items; grows the store first, now and then."""
         store = self.stores[num_latents]
         wanted = len(store) + (GROW[num_latents] if self.run.step % GROW_EVERY == 0 else 0)
-        while len(store) < max(MIN_ITEMS, wanted):
+        while len(store) < max(MIN_ITEMS[num_latents], wanted):
             store.grow(GROW[num_latents], key=f"rank{self.run.rank}")
         every, offset = thinning(self.run.step) if num_latents > 1 else (1, 0)
         count = every * BATCH[num_latents] * batch_scale  # as many frames, however few of each clip
