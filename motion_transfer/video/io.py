@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -268,6 +269,12 @@ def _picture(frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
     return np.rot90(small, round(frame.rotation / 90))
 
 
+# With its AVX-512 code x264 gives other bytes for the same frames from run to run.
+_X264 = {"crf": "14", "preset": "medium"} | (
+    {"x264-params": "asm=AVX2"} if platform.machine().lower() in ("x86_64", "amd64") else {}
+)
+
+
 def _encode(clip: Clip, partial: Path, comment: str | None, factor: int) -> None:
     rate = Fraction(clip.fps).limit_denominator(1001)
     _, height, width, _ = clip.frames_THWC.shape
@@ -275,7 +282,7 @@ def _encode(clip: Clip, partial: Path, comment: str | None, factor: int) -> None
     with av.open(f"file:{partial.resolve()}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         if comment is not None:
             container.metadata["comment"] = comment
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "14", "preset": "medium"})
+        stream = container.add_stream("libx264", rate=rate, options=_X264)
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         context = stream.codec_context
         context.thread_count = 1  # the number of threads would change the bytes
