@@ -16,7 +16,7 @@ import torch
 from diffusers import WanPipeline
 
 MOTION_UNTIL = 0.6  # the noise level at which the motion has done its work
-EARLY_GUIDANCE, GUIDANCE = 8.0, 5.0  # down to there, and below
+EARLY_GUIDANCE, GUIDANCE = 10.0, 5.0  # down to there, and below
 
 
 def stop_motion(pipeline: WanPipeline, step: int, timestep: torch.Tensor, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -25,6 +25,29 @@ def stop_motion(pipeline: WanPipeline, step: int, timestep: torch.Tensor, tensor
     if len(coming) and coming[0] / 1000 < MOTION_UNTIL:
         pipeline.disable_lora()
     return tensors
+
+
+class SteadyGuidance:
+    """Smooths in time what early guidance adds: a hook on the network, which stock asks for prompt, then no prompt.
+
+    Stock guides by `g` from the second answer u to the first c, to u + g (c - u). Answering c - S(c - u) in place of u
+    makes that c + (g - 1) S(c - u), where S averages each latent frame with its neighbors.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: torch.Tensor | None = None
+
+    def __call__(self, network: torch.nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+        """A forward hook; `output` is a tuple of one `(B, Z, F, Y, X)`."""
+        if self.wanted is None:
+            self.wanted = output[0]
+            return output
+        difference, self.wanted = self.wanted - output[0], None
+        if kwargs["timestep"][0] / 1000 < MOTION_UNTIL:
+            return output
+        padded = torch.cat([difference[:, :, :1], difference, difference[:, :, -1:]], dim=2)
+        smooth = padded[:, :, :-2] / 4 + padded[:, :, 1:-1] / 2 + padded[:, :, 2:] / 4
+        return (output[0] + difference - smooth,)
 
 
 def main(base: str, lora: str, prompt: str, out: str, steps: int = 20, seed: int = 0, strength: float = 1.0) -> None:
@@ -36,6 +59,7 @@ def main(base: str, lora: str, prompt: str, out: str, steps: int = 20, seed: int
     # Stock changes its guidance where a second transformer takes over (Wan2.2); here both are one.
     pipeline.register_modules(transformer_2=pipeline.transformer)
     pipeline.register_to_config(boundary_ratio=MOTION_UNTIL)
+    pipeline.transformer.register_forward_hook(SteadyGuidance(), with_kwargs=True)
     video = pipeline(
         prompt,
         height=native["height"],

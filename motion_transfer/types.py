@@ -207,7 +207,10 @@ class RenderSpec(_Checked):
     flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the noise levels toward noise.")
     strength: float = knob(1.0, low=-2.0, high=2.0, help="Motion strength; 1 is the reference's own motion.")
     early_guidance: float = knob(
-        8.0, low=1.0, high=20.0, help="Guidance scale while noise is high and things find their places."
+        10.0, low=1.0, high=20.0, help="Guidance scale while noise is high and things find their places."
+    )
+    guidance_smoothing: int = knob(
+        1, low=0, high=16, unit="passes", help="How often early guidance is averaged over neighboring frames."
     )
     motion_until: float = knob(
         0.6,

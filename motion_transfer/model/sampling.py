@@ -21,15 +21,32 @@ def starting_noise(base: VideoBase, seed: int) -> Tensor:
     return torch.randn((1, *base.latent_shape), generator=torch.Generator().manual_seed(seed))
 
 
+def smoothed_in_time(x_BZFYX: Tensor, passes: int) -> Tensor:
+    """Averages each latent frame with its two neighbors, weights 1/4, 1/2, 1/4, so many times; the ends repeat."""
+    for _ in range(passes):
+        before, after = x_BZFYX[:, :, :1], x_BZFYX[:, :, -1:]
+        padded = torch.cat([before, x_BZFYX, after], dim=2)
+        x_BZFYX = padded[:, :, :-2] / 4 + padded[:, :, 1:-1] / 2 + padded[:, :, 2:] / 4
+    return x_BZFYX
+
+
 @torch.no_grad()
-def _guided(base: VideoBase, z: Tensor, sigma: float, texts: TextStates, guidance: float) -> Tensor:
-    """Classifier-free guidance (arXiv 2207.12598): away from the negative prompt by `guidance`."""
+def _guided(
+    base: VideoBase, z: Tensor, sigma: float, texts: TextStates, guidance: float, smoothing: int = 0
+) -> Tensor:
+    """Classifier-free guidance (arXiv 2207.12598): away from the negative prompt by `guidance`.
+
+    What guidance adds to the wanted velocity can be smoothed in time: a prompt names content, which lasts, so
+    what changes from frame to frame in it mostly shakes the motion.
+    """
     rows = texts.states_BMD.shape[0]
     velocity = base.velocity(z.expand(rows, -1, -1, -1, -1), torch.full((rows,), sigma), texts)
     if rows == 1:
         return velocity
     wanted, unwanted = velocity.chunk(2)
-    return unwanted + guidance * (wanted - unwanted)
+    if not smoothing:
+        return unwanted + guidance * (wanted - unwanted)
+    return wanted + (guidance - 1) * smoothed_in_time(wanted - unwanted, smoothing)
 
 
 def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None) -> Work[Clip]:
@@ -43,7 +60,8 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None) -> Work
     scheduler = UniPCMultistepScheduler.from_config(base.scheduler.config, flow_shift=spec.flow_shift)
     scheduler.set_timesteps(spec.steps)
     sigmas = [float(timestep) / TIMESTEPS for timestep in scheduler.timesteps]
-    guidances = [spec.early_guidance if sigma >= spec.motion_until else spec.guidance for sigma in sigmas]
+    early = [sigma >= spec.motion_until for sigma in sigmas]
+    guidances = [spec.early_guidance if is_early else spec.guidance for is_early in early]
     texts = base.text.encode([spec.prompt, spec.negative_prompt])
     if max(guidances) <= 1.0:
         texts = TextStates(states_BMD=texts.states_BMD[:1], bias_BM=texts.bias_BM[:1])
@@ -51,7 +69,7 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None) -> Work
     for i, timestep in enumerate(scheduler.timesteps):
         if lead is not None:
             z = lead(z, sigmas[i], i)
-        velocity = _guided(base, z, sigmas[i], texts, guidances[i])
+        velocity = _guided(base, z, sigmas[i], texts, guidances[i], spec.guidance_smoothing if early[i] else 0)
         z = scheduler.step(velocity, timestep, z, return_dict=False)[0]
         yield Progress(stage="render", step=i + 1, total=spec.steps)
     return Clip(frames_THWC=base.codec.decode(z[0]), fps=base.spec.fps, caption=spec.prompt)

@@ -119,8 +119,8 @@ def test_stock_diffusers_renders_the_same_pixels(
 ) -> None:  # fmt: skip
     """One seed, one file: `WanPipeline.load_lora_weights` and `Studio.render` agree to 2/255."""
     spec = RenderSpec(prompt="a red circle on a blue background", negative_prompt="a dog", seed=3, steps=4,
-                      guidance=guidance, early_guidance=guidance + 2, flow_shift=flow_shift,
-                      motion_until=until)  # fmt: skip
+                      guidance=guidance, early_guidance=guidance + 2, guidance_smoothing=0,
+                      flow_shift=flow_shift, motion_until=until)  # fmt: skip
     studio = Studio(base="tiny")
     studio.__dict__["base"] = tiny_base
     lora = None
@@ -145,7 +145,7 @@ def test_strength_is_stock_adapter_weight(tiny_base: VideoBase, stock: WanPipeli
     stock.set_adapters("motion", 0.5)
     studio = Studio(base="tiny")
     studio.__dict__["base"] = tiny_base
-    spec = RenderSpec(prompt="a red circle", seed=1, steps=2, strength=0.5, motion_until=0.0)
+    spec = RenderSpec(prompt="a red circle", seed=1, steps=2, strength=0.5, motion_until=0.0, guidance_smoothing=0)
     ours = studio.render(load_lora(tmp_path / "motion.safetensors"), spec).frames_THWC.astype(int)
     assert abs(ours - _stock_frames(stock, spec)).max() <= 2
 

@@ -43,7 +43,8 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "guidance": 5.0,
         "flow_shift": 3.0,
         "strength": 1.0,
-        "early_guidance": 8.0,
+        "early_guidance": 10.0,
+        "guidance_smoothing": 1,
         "motion_until": 0.6,
     },
     TuneSpec: {
