@@ -16,7 +16,7 @@ import torch
 from diffusers import WanPipeline
 
 MOTION_UNTIL = 0.6  # the noise level at which the motion has done its work
-EARLY_GUIDANCE, GUIDANCE = 10.0, 5.0  # down to there, and below
+EARLY_GUIDANCE, GUIDANCE = 10.0, 5.0  # down to there, and below; stock guides at all only if the first is above 1
 
 
 def stop_motion(pipeline: WanPipeline, step: int, timestep: torch.Tensor, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -34,16 +34,18 @@ class SteadyGuidance:
     makes that c + (g - 1) S(c - u), where S averages each latent frame with its neighbors.
     """
 
-    def __init__(self) -> None:
-        self.wanted: torch.Tensor | None = None
+    def __init__(self, until: float = MOTION_UNTIL) -> None:
+        self.until = until
+        self.wanted: tuple[float, torch.Tensor] | None = None  # a step's time and its first answer
 
     def __call__(self, network: torch.nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         """A forward hook; `output` is a tuple of one `(B, Z, F, Y, X)`."""
-        if self.wanted is None:
-            self.wanted = output[0]
+        time = float(kwargs["timestep"].flatten()[0])
+        if self.wanted is None or self.wanted[0] != time:
+            self.wanted = time, output[0]
             return output
-        difference, self.wanted = self.wanted - output[0], None
-        if kwargs["timestep"][0] / 1000 < MOTION_UNTIL:
+        difference, self.wanted = self.wanted[1] - output[0], None
+        if time / 1000 < self.until:
             return output
         padded = torch.cat([difference[:, :, :1], difference, difference[:, :, -1:]], dim=2)
         smooth = padded[:, :, :-2] / 4 + padded[:, :, 1:-1] / 2 + padded[:, :, 2:] / 4

@@ -210,7 +210,11 @@ class RenderSpec(_Checked):
         10.0, low=1.0, high=20.0, help="Guidance scale while noise is high and things find their places."
     )
     guidance_smoothing: int = knob(
-        1, low=0, high=16, unit="passes", help="How often early guidance is averaged over neighboring frames."
+        1,
+        low=0,
+        high=16,
+        unit="passes",
+        help="How many times what early guidance adds is averaged over neighboring latent frames; 0 turns it off.",
     )
     motion_until: float = knob(
         0.6,

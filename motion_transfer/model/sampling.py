@@ -32,19 +32,20 @@ def smoothed_in_time(x_BZFYX: Tensor, passes: int) -> Tensor:
 
 @torch.no_grad()
 def _guided(
-    base: VideoBase, z: Tensor, sigma: float, texts: TextStates, guidance: float, smoothing: int = 0
+    base: VideoBase, z: Tensor, sigma: float, texts: TextStates, guidance: float, smoothing: int
 ) -> Tensor:
     """Classifier-free guidance (arXiv 2207.12598): away from the negative prompt by `guidance`.
 
-    What guidance adds to the wanted velocity can be smoothed in time: a prompt names content, which lasts, so
-    what changes from frame to frame in it mostly shakes the motion.
+    `smoothing` passes over time of the difference d between wanted and unwanted velocity give wanted +
+    (guidance - 1) S(d): a prompt names content, which lasts, so little of what changes from frame to frame in d
+    should be meant.
     """
     rows = texts.states_BMD.shape[0]
     velocity = base.velocity(z.expand(rows, -1, -1, -1, -1), torch.full((rows,), sigma), texts)
     if rows == 1:
         return velocity
     wanted, unwanted = velocity.chunk(2)
-    if not smoothing:
+    if not smoothing:  # in the order of stock's arithmetic, to the last bit
         return unwanted + guidance * (wanted - unwanted)
     return wanted + (guidance - 1) * smoothed_in_time(wanted - unwanted, smoothing)
 
@@ -62,6 +63,7 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None) -> Work
     sigmas = [float(timestep) / TIMESTEPS for timestep in scheduler.timesteps]
     early = [sigma >= spec.motion_until for sigma in sigmas]
     guidances = [spec.early_guidance if is_early else spec.guidance for is_early in early]
+    smoothings = [spec.guidance_smoothing if is_early else 0 for is_early in early]
     texts = base.text.encode([spec.prompt, spec.negative_prompt])
     if max(guidances) <= 1.0:
         texts = TextStates(states_BMD=texts.states_BMD[:1], bias_BM=texts.bias_BM[:1])
@@ -69,7 +71,7 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None) -> Work
     for i, timestep in enumerate(scheduler.timesteps):
         if lead is not None:
             z = lead(z, sigmas[i], i)
-        velocity = _guided(base, z, sigmas[i], texts, guidances[i], spec.guidance_smoothing if early[i] else 0)
+        velocity = _guided(base, z, sigmas[i], texts, guidances[i], smoothings[i])
         z = scheduler.step(velocity, timestep, z, return_dict=False)[0]
         yield Progress(stage="render", step=i + 1, total=spec.steps)
     return Clip(frames_THWC=base.codec.decode(z[0]), fps=base.spec.fps, caption=spec.prompt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from motion_transfer.model.base import VideoBase
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Lora, LowRank, RenderSpec
 from tests.conftest import HEAD_WIDTH, HEADS, NUM_FRAMES, SIZE_PX, Z_DIM
+
+STOCK_SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "stock_render.py"
 
 WIDTH = HEADS * HEAD_WIDTH
 COMFY = {"attn1.to_q": "self_attn.q", "attn1.to_k": "self_attn.k", "attn1.to_v": "self_attn.v",
@@ -95,6 +98,10 @@ def _stock_frames(pipeline: WanPipeline, spec: RenderSpec) -> np.ndarray:
 
     pipeline.register_modules(transformer_2=pipeline.transformer)
     pipeline.register_to_config(boundary_ratio=spec.motion_until)
+    hook = None
+    if spec.guidance_smoothing == 1:
+        steady = runpy.run_path(str(STOCK_SCRIPT))["SteadyGuidance"]
+        hook = pipeline.transformer.register_forward_hook(steady(spec.motion_until), with_kwargs=True)
     frames = pipeline(
         prompt=spec.prompt,
         negative_prompt=spec.negative_prompt,
@@ -108,18 +115,23 @@ def _stock_frames(pipeline: WanPipeline, spec: RenderSpec) -> np.ndarray:
         output_type="np",
         callback_on_step_end=step_ended,
     ).frames[0]
+    if hook:
+        hook.remove()
     return np.rint(frames * 255).astype(int)
 
 
-@pytest.mark.parametrize(("guidance", "flow_shift", "until"), [(5.0, 3.0, 0.0), (1.0, 5.0, 0.0), (5.0, 3.0, 0.7)])
+@pytest.mark.parametrize(
+    ("guidance", "flow_shift", "until", "smoothing"),
+    [(5.0, 3.0, 0.0, 0), (1.0, 5.0, 0.0, 0), (5.0, 3.0, 0.7, 0), (5.0, 3.0, 0.7, 1), (1.0, 5.0, 0.0, 1)],
+)
 @pytest.mark.parametrize("with_lora", [False, True])
 def test_stock_diffusers_renders_the_same_pixels(
     tiny_base: VideoBase, stock: WanPipeline, tmp_path: Path, with_lora: bool, guidance: float, flow_shift: float,
-    until: float,
+    until: float, smoothing: int,
 ) -> None:  # fmt: skip
     """One seed, one file: `WanPipeline.load_lora_weights` and `Studio.render` agree to 2/255."""
     spec = RenderSpec(prompt="a red circle on a blue background", negative_prompt="a dog", seed=3, steps=4,
-                      guidance=guidance, early_guidance=guidance + 2, guidance_smoothing=0,
+                      guidance=guidance, early_guidance=guidance + 2, guidance_smoothing=smoothing,
                       flow_shift=flow_shift, motion_until=until)  # fmt: skip
     studio = Studio(base="tiny")
     studio.__dict__["base"] = tiny_base

@@ -32,8 +32,8 @@ SPACE = "https://huggingface.co/spaces/owner/name"
 LETTERS = string.ascii_letters + "  .,:;\"'\\/&=?<>{}[]0123456789éßñøжщ中文動画العברית🤖👩‍🚀\u0301\u2028"
 URL_LETTERS = string.ascii_letters + string.digits + "-_"
 
-# What a preset of format 1 leaves out means these values for ever. Whoever changes a default of the program raises
-# FORMAT and adds a migration that writes the old default out; only then may it change here.
+# From release 0.1.0 on, what a preset of format 1 leaves out means these values for ever. Whoever changes a default of
+# the program then raises FORMAT and adds a migration that writes the old default out; only then may it change here.
 DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
     RenderSpec: {
         "prompt": "",
@@ -144,7 +144,7 @@ def random_setting(rng: random.Random, field: dataclasses.Field) -> Any:
     if isinstance(default, bool):
         return rng.random() < 0.5
     if isinstance(default, str):
-        return random_words(rng, 0, 30, LETTERS + "\n\t")
+        return random_words(rng, 0, 20, LETTERS + "\n\t")
     if isinstance(default, int):
         return rng.choice([low, high, rng.randint(low, high)])
     anywhere = rng.uniform(low, high)
