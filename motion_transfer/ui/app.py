@@ -36,6 +36,7 @@ CSS = """
 .marked strong { color: #d55e00; }
 #scores table { width: 100%; display: table; }
 #scores td { overflow-wrap: anywhere; }
+#scores td:last-child, #scores th:last-child { white-space: nowrap; }
 """
 
 
