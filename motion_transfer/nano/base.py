@@ -49,7 +49,8 @@ KEEP_ONE_IN, KEEP_SHARES = (
     (0.6, 0.2, 0.2),
 )  # of a clip's latent frames, so that sparse clips are not new to it
 MIN_ITEMS = {1: 20_000, NUM_LATENTS: 2_000}  # before the first step: on a few, a trained network learns them by heart
-SIMPLE_SHARE = {1: 0.6, NUM_LATENTS: 0.3}  # drawn from scenes of one object on a plain background; others can be so too
+SIMPLE_SHARE = {1: 0.3, NUM_LATENTS: 0.2}  # drawn from scenes of one object on a plain background,
+SEVERAL_SHARE = {1: 0.4, NUM_LATENTS: 0.3}  # and of two or three objects; the rest are any
 
 
 class Nano(nn.Module):
@@ -195,7 +196,8 @@ class _Data:
             store.grow(GROW[num_latents], key=f"rank{self.run.rank}")
         every, offset = thinning(self.run.step) if num_latents > 1 else (1, 0)
         count = every * BATCH[num_latents] * batch_scale  # as many frames, however few of each clip
-        items = store.sample(count, generator, simple_share=SIMPLE_SHARE[num_latents]).thinned(every, offset)
+        shares = {"simple_share": SIMPLE_SHARE[num_latents], "several_share": SEVERAL_SHARE[num_latents]}
+        items = store.sample(count, generator, **shares).thinned(every, offset)
         return replace(items, z_BZFYX=(items.z_BZFYX - self.mean) / self.std)
 
     def sizes(self) -> str:

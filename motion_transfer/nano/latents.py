@@ -23,7 +23,8 @@ from motion_transfer.video.synth.scene import NUM_FRAMES, sample_scene
 
 SCALE, FRAMES_PER_LATENT = 8, 4
 _NOUNS = {*SHAPES, *FIGURES, *PLURALS.values()}
-_MORE = {COUNTS[2], COUNTS[3], *PATTERNS}
+_COUNTS = {COUNTS[2], COUNTS[3]}
+_MORE = {*_COUNTS, *PATTERNS}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,8 +49,18 @@ def layout_frames(num_latents: int) -> list[int]:
 
 def shows_one_object(caption: str) -> bool:
     """Whether a caption names one object, and no pattern behind it."""
-    words = caption.replace(",", " ").split()
+    words = _words(caption)
     return sum(word in _NOUNS for word in words) == 1 and not any(word in _MORE for word in words)
+
+
+def shows_several_objects(caption: str) -> bool:
+    """Whether a caption names two or three objects, be they alike or not."""
+    words = _words(caption)
+    return sum(word in _NOUNS for word in words) > 1 or any(word in _COUNTS for word in words)
+
+
+def _words(caption: str) -> list[str]:
+    return caption.replace(",", " ").split()
 
 
 class LatentStore:
@@ -68,6 +79,7 @@ class LatentStore:
         self.data_path, self.layout_path, self.text_path = (folder / f"{name}.{e}" for e in ("bin", "layout", "txt"))
         self.captions: list[str] = []
         self.simple: list[int] = []  # which items show one object on a plain background
+        self.several: list[int] = []  # which show two or three
         if all(path.exists() for path in (self.data_path, self.layout_path, self.text_path)):
             self._keep_whole_items()
 
@@ -85,6 +97,7 @@ class LatentStore:
         first = len(self.captions)
         self.captions += captions
         self.simple += [first + i for i, caption in enumerate(captions) if shows_one_object(caption)]
+        self.several += [first + i for i, caption in enumerate(captions) if shows_several_objects(caption)]
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -118,12 +131,16 @@ class LatentStore:
     def _latents(self) -> np.ndarray:
         return np.memmap(self.data_path, dtype=np.float16, mode="r").reshape(-1, *self.shape)
 
-    def sample(self, count: int, generator: torch.Generator, *, simple_share: float = 0.0) -> Items:
-        """Random items with replacement, float32; a share of them drawn from those of one object alone."""
-        picks = torch.randint(len(self), (count,), generator=generator).tolist()
-        if self.simple:
-            places = torch.randint(len(self.simple), (round(simple_share * count),), generator=generator).tolist()
-            picks[: len(places)] = [self.simple[i] for i in places]
+    def sample(
+        self, count: int, generator: torch.Generator, *, simple_share: float = 0.0, several_share: float = 0.0
+    ) -> Items:
+        """Random items with replacement, float32; shares of them drawn from those of one object and of several."""
+        picks: list[int] = []
+        for some, share in ((self.simple, simple_share), (self.several, several_share)):
+            if some:
+                places = torch.randint(len(some), (int(share * count),), generator=generator).tolist()
+                picks += [some[i] for i in places]
+        picks += torch.randint(len(self), (count - len(picks),), generator=generator).tolist()
         data = self._latents()
         layouts = np.memmap(self.layout_path, dtype=np.uint8, mode="r").reshape(-1, *self.layout_shape)
         return Items(

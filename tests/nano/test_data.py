@@ -6,7 +6,7 @@ from random import Random
 import torch
 
 from motion_transfer.nano.codec import build_codec, codec_loss, decode_unclamped, natural_clip, training_batch
-from motion_transfer.nano.latents import LatentStore, shows_one_object
+from motion_transfer.nano.latents import LatentStore, shows_one_object, shows_several_objects
 from motion_transfer.video.synth.palette import vocabulary
 from motion_transfer.video.synth.scene import sample_scene
 
@@ -70,12 +70,15 @@ def test_a_store_cut_off_in_the_middle_keeps_whole_items(tmp_path: Path) -> None
     assert data.stat().st_size == 3 * 2 * 16 * 16 and len(LatentStore(tmp_path, "pictures", 1, codec, 32)) == 3
 
 
-def test_scenes_of_one_object_are_told_by_their_captions(tmp_path: Path) -> None:
+def test_scenes_of_one_and_of_several_objects_are_told_by_their_captions(tmp_path: Path) -> None:
     for i in range(200):
         scene = sample_scene(f"simple/{i}", effects=0.0)
         simple = len(scene.things) == 1 and scene.background.pattern == "plain"
         assert shows_one_object(scene.caption) == simple or "ground" not in scene.caption  # the pattern may go unsaid
+        assert shows_several_objects(scene.caption) == (len(scene.things) > 1)
     store = LatentStore(tmp_path, "pictures", 1, build_codec().eval(), 32)
     store.grow(30, key="a")
-    items = store.sample(20, torch.Generator().manual_seed(0), simple_share=0.5)
+    items = store.sample(20, torch.Generator().manual_seed(0), simple_share=0.5, several_share=0.25)
     assert 0 < len(store.simple) < 30 and all(shows_one_object(c) for c in items.captions[:10])
+    assert 0 < len(store.several) < 30 and all(shows_several_objects(c) for c in items.captions[10:15])
+    assert len(items.captions) == 20
