@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from motion_transfer.lora.files import save_lora
 from motion_transfer.model.catalog import ASSETS
+from motion_transfer.nano.rebuild import base_stale
 from motion_transfer.pipeline import Studio, caption_of, scene_of
 from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.video.io import clip_comment, read_clip, write_clip
@@ -43,6 +44,10 @@ def test_weights_are_16_bit_and_finite() -> None:
                 tensor = handle.get_tensor(key)
                 assert tensor.dtype == torch.float16, (path, key)
                 assert torch.isfinite(tensor).all(), (path, key)
+
+
+def test_the_base_was_made_for_the_codec_that_ships() -> None:
+    assert base_stale(NANO) == ""
 
 
 def test_native_format() -> None:

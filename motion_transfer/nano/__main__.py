@@ -33,12 +33,15 @@ from motion_transfer.nano.export import (
 )
 from motion_transfer.nano.motion_check import check_motion as measure_motion
 from motion_transfer.nano.prompts import check_prompts
+from motion_transfer.nano.rebuild import COUNTS, rebuild
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
 WorkOpt = Annotated[Path, typer.Option(help="Folder of checkpoints and encoded clips.")]
 ScaleOpt = Annotated[int, typer.Option(help="Factor on the batch sizes, for GPUs.")]
+ResultsOpt = Annotated[Path, typer.Option(help="Folder of the figures.")]
 WORK = Path.home() / ".cache" / "motion_transfer" / "nano"
+RESULTS = Path("docs/results")
 
 
 def _device() -> str:
@@ -87,7 +90,7 @@ def base(
 
 
 @app.command()
-def check_codec(count: Annotated[int, typer.Option(min=1)] = 48, results: Path = Path("docs/results")) -> None:
+def check_codec(count: Annotated[int, typer.Option(min=1)] = COUNTS["codec"], results: ResultsOpt = RESULTS) -> None:
     """Passes unseen scenes through the shipped codec: PSNR per frame, object masks and centroids."""
     for name, value in measure_codec(ASSETS / "nano", count, results).items():
         print(f"{name}: {value:.3f}")
@@ -108,7 +111,9 @@ def contrast(
 
 
 @app.command()
-def check_contrast(count: Annotated[int, typer.Option(min=1)] = 200, results: Path = Path("docs/results")) -> None:
+def check_contrast(
+    count: Annotated[int, typer.Option(min=1)] = COUNTS["contrast"], results: ResultsOpt = RESULTS
+) -> None:
     """Lets nano-clip choose the captions of unseen scenes among ones with a single wrong word."""
     for name, value in measure_contrast(ASSETS / "nano-clip", count, results).items():
         print(f"{name}: {value:.3f}")
@@ -121,16 +126,26 @@ def clips() -> None:
 
 
 @app.command()
-def prompts(count: Annotated[int, typer.Option(min=1)] = 64, results: Path = Path("docs/results")) -> None:
+def prompts(count: Annotated[int, typer.Option(min=1)] = COUNTS["prompts"], results: ResultsOpt = RESULTS) -> None:
     """Renders prompts with stock diffusers at its defaults and checks color, shape, count and presence."""
     for group, shares in check_prompts(ASSETS / "nano", count, results).items():
         print(f"{group}: " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
 
 
 @app.command()
-def check_motion(count: Annotated[int, typer.Option(min=2)] = 200, results: Path = Path("docs/results")) -> None:
+def check_motion(count: Annotated[int, typer.Option(min=2)] = COUNTS["motion"], results: ResultsOpt = RESULTS) -> None:
     """Compares how the bare base moves with how the world does."""
     print(json.dumps(measure_motion(ASSETS / "nano", count, results), indent=1))
+
+
+@app.command(name="all")
+def everything(
+    work: WorkOpt = WORK,
+    results: ResultsOpt = RESULTS,
+    dry_run: Annotated[bool, typer.Option(help="Only say what is stale.")] = False,
+) -> None:
+    """Makes anew whatever is stale, in order: codec, base, nano-clip, example clips, figures."""
+    rebuild(ASSETS, work, results, dry_run=dry_run)
 
 
 def main() -> int:

@@ -174,11 +174,16 @@ def codec_loss(codec: AutoencoderKLWan, clips_BCTHW: Tensor) -> tuple[Tensor, Te
     return loss, error.detach().square().mean() / 4
 
 
+def _kernels(codec: AutoencoderKLWan) -> list[nn.Parameter]:
+    """The kernels that are trained, but for those next to pixels: what Muon trains."""
+    return [p for p in codec.parameters() if p.requires_grad and p.ndim >= 4 and min(p.shape[:2]) >= Z_DIM]
+
+
 def _rate(done: float, peak: float) -> float:
-    """Learning rate over the share of the planned time: short warm-up, level, then down to a tenth in a cosine."""
+    """Learning rate over the share of the planned time: short warm-up, level, then down to a fiftieth in a cosine."""
     warm = min(1.0, done / 0.01 + 0.05)
     fall = max(0.0, (done - 0.4) / 0.6)
-    return peak * warm * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
+    return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
 
 
 def train_codec(
@@ -188,7 +193,7 @@ def train_codec(
     total_minutes: float | None = None,
     device: str = "cpu",
     batch_scale: int = 1,
-    peak_rate: float = 6e-4,
+    peak_rate: float = 1e-3,
     size_px: int = SIZE_PX,
     decoder_only: bool = False,
 ) -> None:
@@ -207,12 +212,15 @@ def train_codec(
     """
     torch.manual_seed(0)
     codec = build_codec().to(device)
-    groups = [{"params": list(codec.parameters()), "weight_decay": 1e-4}]
-    run = Run(codec, groups, work / "codec.safetensors", minutes=minutes, ema_decay=0.999)
     if decoder_only:
-        run.ema.copy_to(codec)
         codec.encoder.requires_grad_(False)
         codec.quant_conv.requires_grad_(False)
+    kernels = _kernels(codec)
+    others = [p for p in codec.parameters() if not any(p is kernel for kernel in kernels)]
+    groups = [{"params": others, "weight_decay": 1e-4}]
+    run = Run(codec, groups, work / "codec.safetensors", matrices=kernels, minutes=minutes, ema_decay=0.999)
+    if decoder_only:
+        run.ema.copy_to(codec)
     plan_s = 60 * total_minutes if total_minutes else run.seconds + 60 * minutes
     while run.goes_on():
         clips = training_batch(run.step, run.rank, batch_scale, size_px).to(device)

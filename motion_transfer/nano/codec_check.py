@@ -14,6 +14,7 @@ from torch import Tensor
 
 from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.checker import find_object
+from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.nano.codec import SIZE_PX
 from motion_transfer.nano.folder import load_codec
@@ -52,6 +53,11 @@ def _object_kept(scene: Scene, before: np.ndarray, after: np.ndarray) -> tuple[f
     return float(iou_T.sum() / max(a.present_T.sum(), 1)), float(shift_T.mean())
 
 
+def codec_stamp(folder: Path, count: int) -> str:
+    """What the figures of `count` scenes follow from."""
+    return stamp(modules=[__name__], folders=[folder / "vae"], settings={"scenes": count})
+
+
 def check_codec(folder: Path, count: int, results: Path) -> dict[str, float]:
     """Passes `count` unseen scenes through the codec; writes `codec.json` and `codec.png` into `results`."""
     codec = load_codec(folder)
@@ -74,6 +80,7 @@ def check_codec(folder: Path, count: int, results: Path) -> dict[str, float]:
         "centroid_shift_px": float(np.nanmean(shift)),
     }
     rows = {
+        "stamp": codec_stamp(folder, count),
         "codec": weights_hash(folder / "vae"),
         "scenes": count,
         "summary": summary,

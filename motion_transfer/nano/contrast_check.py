@@ -13,6 +13,7 @@ from torch import Tensor
 
 from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.prompt import read_prompt
+from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.model.contrast import ContrastModel, open_contrast
 from motion_transfer.nano.caption_changes import KINDS_OF_WORD, one_word_changes
@@ -69,6 +70,11 @@ def check_model(model: ContrastModel, count: int) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in sorted(rows.items())}
 
 
+def contrast_stamp(folder: Path, count: int) -> str:
+    """What the figures of `count` scenes follow from."""
+    return stamp(modules=[__name__], folders=[folder], settings={"scenes": count})
+
+
 def check_contrast(folder: Path, count: int, results: Path) -> dict[str, float]:
     """Checks the model of a folder on `count` unseen scenes; writes `contrast.json` into `results`.
 
@@ -76,6 +82,7 @@ def check_contrast(folder: Path, count: int, results: Path) -> dict[str, float]:
         MissingWeights: the folder holds no model.
     """
     summary = check_model(open_contrast(folder), count)
-    rows = {"weights": weights_hash(folder), "scenes": count, "summary": {n: round(v, 4) for n, v in summary.items()}}
+    rows = {"stamp": contrast_stamp(folder, count), "weights": weights_hash(folder), "scenes": count,
+            "summary": {n: round(v, 4) for n, v in summary.items()}}  # fmt: skip
     write_json(results / "contrast.json", rows)
     return summary

@@ -19,6 +19,7 @@ from diffusers import WanPipeline
 from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.checker import find_object
 from motion_transfer.evaluate.flicker import flicker
+from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.nano.codec import SIZE_PX
 from motion_transfer.nano.codec_check import pass_through
@@ -87,6 +88,11 @@ def compare(world: Moves, base: Moves) -> dict[str, Any]:
     return out
 
 
+def motion_stamp(folder: Path, count: int) -> str:
+    """What the figures of `count` clips follow from."""
+    return stamp(modules=[__name__], folders=[folder], settings={"clips": count})
+
+
 def check_motion(folder: Path, count: int, results: Path) -> dict[str, Any]:
     """Renders `count` captions of unseen scenes and compares; writes `base_motion.json` into `results`."""
     native = json.loads((folder / "native.json").read_text())
@@ -109,5 +115,6 @@ def check_motion(folder: Path, count: int, results: Path) -> dict[str, Any]:
     figures = compare(moves_of(paths["world"]), moves_of(paths["base"]))
     means = {name: float(np.mean(values)) if values else None for name, values in flickers.items()}
     figures["flicker of static scenes"] = means | {"clips": {name: len(values) for name, values in flickers.items()}}
-    write_json(results / "base_motion.json", {"base": weights_hash(folder), "clips": count} | figures)
+    facts = {"stamp": motion_stamp(folder, count), "base": weights_hash(folder), "clips": count}
+    write_json(results / "base_motion.json", facts | figures)
     return figures

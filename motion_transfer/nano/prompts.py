@@ -17,6 +17,7 @@ from diffusers import WanPipeline
 
 from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.checker import check_clip, count_objects
+from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.types import Clip
 from motion_transfer.video.frames import save_png
@@ -110,6 +111,11 @@ def summary(checked: list[PromptResult]) -> dict[str, dict[str, float]]:
     return out
 
 
+def prompts_stamp(folder: Path, count: int) -> str:
+    """What the figures of `count` prompts for one object, and of the others, follow from."""
+    return stamp(modules=[__name__], folders=[folder], settings={"prompts": count})
+
+
 def check_prompts(folder: Path, count: int, results: Path) -> dict[str, dict[str, float]]:
     """Renders and checks prompts of every group; writes `prompts.json` and `prompts.png` into `results`."""
     native = json.loads((folder / "native.json").read_text())
@@ -123,7 +129,8 @@ def check_prompts(folder: Path, count: int, results: Path) -> dict[str, dict[str
         pictures.append(clip.frames_THWC[len(clip.frames_THWC) // 2])
         print(f"{i + 1}/{len(scenes)} {checked[-1]}", flush=True)
     shares = summary(checked)
-    rows = {"base": weights_hash(folder), "summary": shares, "prompts": [asdict(r) for r in checked]}
+    rows = {"stamp": prompts_stamp(folder, count), "base": weights_hash(folder), "summary": shares,
+            "prompts": [asdict(r) for r in checked]}  # fmt: skip
     write_json(results / "prompts.json", rows)
     save_png(_sheet(pictures[: min(count, SHEET_PROMPTS)]), results / "prompts.png")
     return shares

@@ -27,7 +27,8 @@ class Run:
         module: what is trained, already on its device.
         groups: AdamW's parameter groups.
         matrices: parameters that Muon trains instead (Jordan 2024; arXiv 2502.16982 for its scale, at which AdamW's
-            rate and decay suit it). Every process orthogonalizes its part of them.
+            rate and decay suit it), kernels of convolutions as one row per output channel. Every process
+            orthogonalizes its part of them.
         path: the checkpoint.
         minutes: how long to train now.
         ema_decay: of the averaged weights.
@@ -53,7 +54,8 @@ class Run:
         self.names = {p: n for n, p in module.named_parameters()}
         self.matrices = [p for p in matrices if p.requires_grad]
         self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
-        if own := self.matrices[self.rank :: num_processes()]:
+        self._rows = [nn.Parameter(p.data.flatten(1)) for p in self.matrices]  # the same memory, as Muon wants it
+        if own := self._rows[self.rank :: num_processes()]:
             self.optimizers.append(torch.optim.Muon(own, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
         self.ema = Ema(module, ema_decay)
         self.step, self.seconds = 0, 0.0
@@ -79,9 +81,13 @@ class Run:
         self.ema.shadow = {n: tensors[f"ema/{n}"].float().to(device) for n in self.names.values()}
         weights = {n: tensors.get(f"model/{n}", self.ema.shadow[n]) for n in self.names.values()}
         self.module.load_state_dict(weights, strict=False)
+        names = self.names | self._names_of_rows()
         for optimizer in self.optimizers:
-            restore_optimizer(optimizer, self.names, tensors)
+            restore_optimizer(optimizer, names, tensors)
         self.step, self.seconds = facts["step"], facts["seconds"]
+
+    def _names_of_rows(self) -> dict[nn.Parameter, str]:
+        return {rows: self.names[p] for p, rows in zip(self.matrices, self._rows, strict=True)}
 
     def goes_on(self) -> bool:
         """Reads the clock; False once the time is up, and then the checkpoint has been written."""
@@ -98,6 +104,8 @@ class Run:
         loss.backward()
         average_gradients(self.module)
         nn.utils.clip_grad_norm_(self.module.parameters(), MAX_GRADIENT_NORM)
+        for parameter, rows in zip(self.matrices, self._rows, strict=True):
+            rows.grad = None if parameter.grad is None else parameter.grad.flatten(1)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -124,9 +132,9 @@ class Run:
         if not self.matrices or self.step == 0:
             return {}
         key, state = "momentum_buffer", self.optimizers[-1].state
-        buffers = [state[p][key] if p in state else torch.zeros_like(p) for p in self.matrices]
+        buffers = [state[rows][key] if rows in state else torch.zeros_like(rows) for rows in self._rows]
         share(buffers)
-        return {f"optimizer/{key}/{self.names[p]}": b for p, b in zip(self.matrices, buffers, strict=True)}
+        return {f"optimizer/{key}/{n}": b for n, b in zip(self._names_of_rows().values(), buffers, strict=True)}
 
     def save(self) -> None:
         """Writes the checkpoint, from the first process, which gets the others' part of the moments first."""

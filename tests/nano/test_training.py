@@ -39,6 +39,24 @@ def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path, muon: bool) -> N
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+def test_muon_trains_kernels_of_convolutions_in_place(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3))
+    kernels, before = [layer.weight for layer in module], [layer.weight.clone() for layer in module]
+    kernels[1].requires_grad_(False)
+    run = Run(module, [{"params": [layer.bias for layer in module]}], tmp_path / "r.safetensors", matrices=kernels,
+              minutes=1, ema_decay=0.9)  # fmt: skip
+    run.update(module(torch.randn(2, 3, 8, 8)).square().mean(), 0.1, {})
+    rows_OI = (kernels[0] - before[0] * (1 - 0.1 * 0.01)).flatten(1)
+    singular = torch.linalg.svdvals(rows_OI)
+    assert singular.min() > 0.5 * singular.max()  # an orthogonal step, whatever the gradient's own spectrum
+    assert torch.equal(kernels[1], before[1])
+    run.save()
+    resumed = Run(module, [{"params": [layer.bias for layer in module]}], tmp_path / "r.safetensors",
+                  matrices=kernels, minutes=1, ema_decay=0.9)  # fmt: skip
+    assert resumed.step == 1
+
+
 def test_the_average_alone_is_enough_to_go_on(tmp_path: Path) -> None:
     _train(tmp_path / "run.safetensors", 3)
     tensors, facts = load_state(tmp_path / "run.safetensors")

@@ -1,0 +1,107 @@
+"""What of nano is stale, and how it is made anew: weights that hang on others first, then the figures of all.
+
+`python -m motion_transfer.nano all` rebuilds it, in order; `--dry-run` only says what it would do.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from motion_transfer.model.contrast import WEIGHTS
+from motion_transfer.nano.clips import EXAMPLES, write_examples
+from motion_transfer.nano.codec import encoder_hash
+from motion_transfer.nano.codec_check import check_codec, codec_stamp
+from motion_transfer.nano.contrast_check import check_contrast, contrast_stamp
+from motion_transfer.nano.export import read_facts
+from motion_transfer.nano.folder import load_codec
+from motion_transfer.nano.motion_check import check_motion, motion_stamp
+from motion_transfer.nano.prompts import check_prompts, prompts_stamp
+
+# how long the shipped weights learned, on two CPU cores
+MINUTES = {"codec": 180, "base": 600, "contrast": 40}
+TRAINING_OPTIONS = {"codec": ("--replace-base",), "base": ("--picture-minutes", "120", "--fade-minutes", "20")}
+# scenes, prompts or clips that each figure is taken over
+COUNTS = {"codec": 48, "contrast": 200, "prompts": 200, "motion": 200}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Something that ships: `stale` says why it must be made anew, empty if it must not; `make` does it."""
+
+    name: str
+    stale: Callable[[], str]
+    make: Callable[[], object]
+
+
+def base_stale(folder: Path) -> str:
+    """Why the base of a nano folder doesn't count; empty if it does."""
+    facts = read_facts(folder)
+    if facts["base"] is None:
+        return "it was never trained"
+    if facts["base"]["made_for"] != encoder_hash(load_codec(folder)):
+        return "it was trained on the latents of another codec"
+    return ""
+
+
+def _missing(files: list[Path]) -> str:
+    return "" if all(file.is_file() for file in files) else "there are none, or not all"
+
+
+def figures_stale(path: Path, stamp: Callable[[], str]) -> str:
+    """Why a file of figures doesn't count; empty if it does."""
+    if not path.is_file():
+        return "there is none"
+    found = json.loads(path.read_text()).get("stamp", "")
+    return "" if found == stamp() else "it was made by other code or weights"
+
+
+def _train(part: str, work: Path) -> None:
+    """Trains a part in two processes of one thread, which is fastest on two cores."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "motion_transfer.nano",
+               part, "--minutes", str(MINUTES[part]), "--work", str(work), *TRAINING_OPTIONS.get(part, ())]  # fmt: skip
+    subprocess.run(command, check=True)
+
+
+def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
+    """Everything of nano that ships, each after what it hangs on."""
+    nano, clip, examples = assets / "nano", assets / "nano-clip", assets / "clips"
+    yield Part(name="codec", make=partial(_train, "codec", work),
+               stale=lambda: "" if read_facts(nano)["codec"] else "it was never trained")  # fmt: skip
+    yield Part(name="base", make=partial(_train, "base", work), stale=lambda: base_stale(nano))
+    yield Part(name="nano-clip", make=partial(_train, "contrast", work),
+               stale=lambda: _missing([clip / WEIGHTS]))  # fmt: skip
+    yield Part(name="example clips", make=partial(write_examples, examples),
+               stale=lambda: _missing([examples / f"{name}.mp4" for name in EXAMPLES]))  # fmt: skip
+    for file, check, stamp, folder, count in (
+        ("codec", check_codec, codec_stamp, nano, COUNTS["codec"]),
+        ("contrast", check_contrast, contrast_stamp, clip, COUNTS["contrast"]),
+        ("prompts", check_prompts, prompts_stamp, nano, COUNTS["prompts"]),
+        ("base_motion", check_motion, motion_stamp, nano, COUNTS["motion"]),
+    ):
+        yield Part(name=f"{file}.json", make=partial(check, folder, count, results),
+                   stale=partial(figures_stale, results / f"{file}.json", partial(stamp, folder, count)))  # fmt: skip
+
+
+def rebuild(assets: Path, work: Path, results: Path, *, dry_run: bool = False) -> None:
+    """Makes anew what is stale, in order, and says what and why.
+
+    Args:
+        assets: folder of the shipped weights and clips.
+        work: folder of the checkpoints, from which training that was stopped goes on.
+        results: folder of the figures.
+        dry_run: say it, and do nothing.
+
+    Raises:
+        subprocess.CalledProcessError: training failed, and has said why.
+    """
+    for part in parts(assets, work, results):
+        why = part.stale()
+        print(f"{part.name}: {why or 'up to date'}", flush=True)
+        if why and not dry_run:
+            part.make()
