@@ -23,9 +23,13 @@ COLUMNS = (
     Column(name="trajectory_error", title="path error %", digits=1, higher_is_better=False),
     Column(name="joint_error", title="joints deg", digits=1, higher_is_better=False),
     Column(name="camera_error", title="camera error %", digits=1, higher_is_better=False),
+    Column(name="residual_flow_error", title="objects' speed error", higher_is_better=False),
     Column(name="leakage", title="leakage", higher_is_better=False),
+    Column(name="reference_similarity", title="looks like reference", higher_is_better=False),
     Column(name="color_right", title="color"),
     Column(name="shape_right", title="shape"),
+    Column(name="text_match", title="text match"),
+    Column(name="frame_consistency", title="consistency"),
     Column(name="tuning_s", title="tuning s", digits=0, higher_is_better=False),
 )
 SHEET_CLIPS, SHEET_FRAMES = 12, 9

@@ -317,6 +317,7 @@ class Studio:
         Where things are is decided while noise is high; the base alone draws them best.
         """
         transformer = self.base.transformer
+
         def switch(z: Tensor, sigma: float, step: int) -> Tensor:
             act(transformer, sigma >= spec.motion_until)
             return z

@@ -81,8 +81,14 @@ def transfer(
             "why_missing": why_missing(result.report),
             "lora": str(lora_path),
             "video": str(out),
-            "spec": {"base": base, "precision": precision, "start": start, "end": end, "tune": asdict(tune),
-                     "render": asdict(render)},
+            "spec": {
+                "base": base,
+                "precision": precision,
+                "start": start,
+                "end": end,
+                "tune": asdict(tune),
+                "render": asdict(render),
+            },
         },
     )
 

@@ -159,3 +159,13 @@ def object_residual_flow(clip: Clip) -> float | None:
     path_PT2 = np.where(tracks.valid_PT[own_P, :, None], steadied(camera_T4, tracks.tracks_PT2[own_P]), np.nan)
     speed_PS = np.linalg.norm(path_PT2[:, stride:] - path_PT2[:, :-stride], axis=-1) * clip.fps / stride
     return float(np.nanmean(speed_PS))
+
+
+def residual_flow_error(reference: Clip, generated: Clip) -> float | None:
+    """How far the objects' own speed in a render is from that in its reference, in widths a second.
+
+    Returns:
+        The absolute difference of `object_residual_flow`, or None where either has none.
+    """
+    asked, shown = object_residual_flow(reference), object_residual_flow(generated)
+    return None if asked is None or shown is None else abs(asked - shown)

@@ -66,11 +66,11 @@ def film_like(clip: Clip, seed: int) -> Clip:
     return Clip(frames_THWC=np.stack(frames), fps=clip.fps, caption=clip.caption, source=clip.source)
 
 
-def _real_clips() -> Path:
-    """Where the gradio package keeps its clips; it need not be imported for that."""
+def real_clips() -> list[Path]:
+    """Real clips that everyone has: those inside the gradio package, which need not be imported for that."""
     package = importlib.util.find_spec("gradio")
     assert package is not None and package.origin is not None, "gradio is among the requirements"
-    return Path(package.origin).parent / "media_assets" / "videos"
+    return [Path(package.origin).parent / "media_assets" / "videos" / name for name in REAL]
 
 
 def write_film_folder(folder: Path) -> None:
@@ -83,9 +83,9 @@ def write_film_folder(folder: Path) -> None:
         clip = film_like(Clip(frames_THWC=frames_THWC, fps=FPS, caption=scene.caption), number)
         write_clip(clip, folder / f"{file_name}.mp4")
         rows.append([f"{file_name}.mp4", clip.caption, *PROMPTS])
-    for file_name in REAL:
-        shutil.copyfile(_real_clips() / file_name, folder / f"real-{file_name}")
-        rows.append([f"real-{file_name}", "", *PROMPTS])
+    for path in real_clips():
+        shutil.copyfile(path, folder / f"real-{path.name}")
+        rows.append([f"real-{path.name}", "", *PROMPTS])
     with open(folder / TABLE_NAME, "w", newline="", encoding="utf-8") as handle:
         csv.writer(handle).writerows([["file", "caption", "prompt", "prompt2"], *rows])
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from motion_transfer.errors import MissingWeights
 from motion_transfer.evaluate.appearance import leakage, reference_similarity
+from motion_transfer.evaluate.camera_motion import residual_flow_error
 from motion_transfer.evaluate.checker import Verdict, check_clip
+from motion_transfer.evaluate.embedders import general_embedder, world_embedder
 from motion_transfer.evaluate.flicker import flicker, temporal_consistency
 from motion_transfer.evaluate.motion import motion_fidelity
 from motion_transfer.evaluate.prompt import PromptContent, read_prompt
+from motion_transfer.evaluate.text_match import frame_consistency, text_match
 from motion_transfer.evaluate.truth import Look, truth_measures
 from motion_transfer.types import Clip, Measure, Report
 from motion_transfer.video.synth.scene import Scene
+
+NO_CAMERA = "a background has too little texture to tell objects' motion from the camera's"
 
 
 def _unreadable(content: PromptContent, source: str) -> str:
@@ -59,6 +65,21 @@ def _leak(reference: Clip, generated: Clip, asked: PromptContent, scene: Scene |
     return _measure("leakage", value, why, unit="share of frames", higher=False)
 
 
+def _match_measures(generated: Clip, prompt: str, asked: PromptContent) -> list[Measure]:
+    """How well the render fits its prompt, and how alike its frames are, in the eyes of a model that knows the words."""
+    of_world = not asked.unknown_words
+    names, unit = ("text_match", "frame_consistency"), f"cosine of {'nano-clip' if of_world else 'CLIP'}"
+    if not prompt.strip():
+        return [_measure(name, None, "there is no prompt", unit=unit) for name in names]
+    try:
+        model = world_embedder() if of_world else general_embedder()
+    except MissingWeights as error:
+        return [_measure(name, None, str(error), unit=unit) for name in names]
+    found = text_match(generated, prompt, model), frame_consistency(generated, model)
+    return [_measure(name, value, "the render is a single frame", unit=unit)
+            for name, value in zip(names, found, strict=True)]  # fmt: skip
+
+
 def _looks(scene: Scene | None, asked: PromptContent, unread: str) -> tuple[Look, ...] | None:
     """What the prompt shows the reference's only object as; None where it has several, or the prompt can't be read."""
     if scene is None or len(scene.things) != 1 or unread or not (asked.shape and asked.color):
@@ -85,7 +106,8 @@ def judge(
 
     Returns:
         Motion: `motion_fidelity`, and against the truth `trajectory_agreement`, `trajectory_error`, `joint_error`
-        and `camera_error`. Picture: `temporal_consistency` and `flicker`. Content: `color_right`, `shape_right` and
+        and `camera_error`; without it `residual_flow_error`. Picture: `temporal_consistency`, `flicker` and
+        `frame_consistency`. Content: `text_match`, `color_right`, `shape_right` and
         `object_present`, for the first object the prompt names. Look of the reference: `leakage` and
         `reference_similarity`. What can't be computed has no value and says why.
     """
@@ -100,8 +122,16 @@ def judge(
         measures=(
             _measure("motion_fidelity", fidelity, "neither clip has anything to track, or one is too short"),
             *truth_measures(scene, looks or _looks(scene, asked, unread), generated),
+            _measure(
+                "residual_flow_error",
+                residual_flow_error(reference, generated),
+                NO_CAMERA,
+                unit="widths a second",
+                higher=False,
+            ),
             _measure("temporal_consistency", temporal_consistency(generated), "the render is a single frame"),
             _measure("flicker", flicker(generated), "the render is a single frame", unit="levels", higher=False),
+            *_match_measures(generated, prompt, asked),
             *_content_measures(verdict, unread),
             _leak(reference, generated, asked, scene),
             _measure("reference_similarity", look, "", higher=False),

@@ -1,4 +1,4 @@
-"""How well a clip fits a text, and how steady it is, as nano-clip sees it: in the procedural world only.
+"""How well a clip fits a text, and how steady it is, as nano-clip or CLIP sees it.
 
 In the manner of CLIP's scores in VBench-like protocols: cosines of unit vectors, so figures of other models can't be
 compared with these.
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from motion_transfer.errors import BadSpec
-from motion_transfer.model.contrast import ContrastModel
+from motion_transfer.evaluate.embedders import Embedder
 from motion_transfer.types import Clip
 
 
-def text_match(clip: Clip, prompt: str, model: ContrastModel) -> float:
+def text_match(clip: Clip, prompt: str, model: Embedder) -> float:
     """Mean over frames of the cosine between the frame and the prompt, -1..1."""
     return float((model.embed_frames(clip.frames_THWC) @ model.embed_texts([prompt])[0]).mean())
 
 
-def frame_consistency(clip: Clip, model: ContrastModel) -> float | None:
+def frame_consistency(clip: Clip, model: Embedder) -> float | None:
     """Mean cosine of consecutive frames, -1..1; None for a clip of one frame. A frozen clip scores 1."""
     if len(clip.frames_THWC) < 2:
         return None
@@ -26,7 +26,7 @@ def frame_consistency(clip: Clip, model: ContrastModel) -> float | None:
     return float((frames_TD[1:] * frames_TD[:-1]).sum(1).mean())
 
 
-def text_rank(clip: Clip, prompt: str, distractors: Sequence[str], model: ContrastModel) -> int:
+def text_rank(clip: Clip, prompt: str, distractors: Sequence[str], model: Embedder) -> int:
     """The prompt's place among the distractors by text match: 1 where it fits best; ties count against it.
 
     Raises:

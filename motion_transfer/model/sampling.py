@@ -31,9 +31,7 @@ def smoothed_in_time(x_BZFYX: Tensor, passes: int) -> Tensor:
 
 
 @torch.no_grad()
-def _guided(
-    base: VideoBase, z: Tensor, sigma: float, texts: TextStates, guidance: float, smoothing: int
-) -> Tensor:
+def _guided(base: VideoBase, z: Tensor, sigma: float, texts: TextStates, guidance: float, smoothing: int) -> Tensor:
     """Classifier-free guidance (arXiv 2207.12598): away from the negative prompt by `guidance`.
 
     `smoothing` passes over time of the difference d between wanted and unwanted velocity give wanted +

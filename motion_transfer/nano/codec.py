@@ -27,7 +27,7 @@ SIZE_PX = 64
 Z_DIM = 16
 # share of steps, and clips per step on two cores, by number of frames
 LENGTHS = {1: (0.12, 20), 5: (0.40, 4), 9: (0.24, 3), 17: (0.16, 1), 49: (0.08, 1)}
-NATURAL_SHARE = 0.2
+NATURAL_SHARE = 0.1
 KL_WEIGHT = 5e-4
 
 

@@ -1,4 +1,4 @@
-"""What the codec keeps of a clip: PSNR and latents per frame, and whether objects stay what and where they are.
+"""What the codec keeps of a clip, drawn or real: PSNR and latents per frame, and whether objects stay what they are.
 
 `python -m motion_transfer.nano check-codec` remakes `docs/results/codec.json` and a contact sheet.
 """
@@ -14,14 +14,16 @@ from torch import Tensor
 
 from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.checker import find_object
+from motion_transfer.evaluate.film import real_clips
 from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.nano.codec import SIZE_PX
 from motion_transfer.nano.folder import load_codec
 from motion_transfer.types import Clip
-from motion_transfer.video.frames import contact_sheet, save_png
+from motion_transfer.video.frames import contact_sheet, fit_clip, save_png
+from motion_transfer.video.io import read_clip
 from motion_transfer.video.synth.draw import draw
-from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
+from motion_transfer.video.synth.scene import FPS, NUM_FRAMES, Scene, sample_scene
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -53,13 +55,26 @@ def _object_kept(scene: Scene, before: np.ndarray, after: np.ndarray) -> tuple[f
     return float(iou_T.sum() / max(a.present_T.sum(), 1)), float(shift_T.mean())
 
 
+def _real_psnr(codec: AutoencoderKLWan) -> dict[str, float]:
+    """Mean decibels of each real clip, brought to nano's size and length."""
+    out = {}
+    for path in real_clips():
+        clip = fit_clip(read_clip(path), num_frames=NUM_FRAMES, height=SIZE_PX, width=SIZE_PX)
+        after, _ = pass_through(codec, clip.frames_THWC)
+        out[path.name] = round(float(_psnr(clip.frames_THWC, after).mean()), 2)
+    return out
+
+
 def codec_stamp(folder: Path, count: int) -> str:
     """What the figures of `count` scenes follow from."""
     return stamp(modules=[__name__], folders=[folder / "vae"], settings={"scenes": count})
 
 
 def check_codec(folder: Path, count: int, results: Path) -> dict[str, float]:
-    """Passes `count` unseen scenes through the codec; writes `codec.json` and `codec.png` into `results`."""
+    """Passes `count` unseen scenes and some real clips through the codec.
+
+    Writes `codec.json` and `codec.png` into `results`; returns means over the scenes, and the worst real clip's PSNR.
+    """
     codec = load_codec(folder)
     psnr, iou, shift, means, deviations, pairs = [], [], [], [], [], []
     for i in range(count):
@@ -74,16 +89,19 @@ def check_codec(folder: Path, count: int, results: Path) -> dict[str, float]:
             iou.append(kept[0])
             shift.append(kept[1])
         pairs += [Clip(frames_THWC=frames, fps=FPS) for frames in (before, after)]
+    real = _real_psnr(codec)
     summary = {
         "psnr_db": float(np.mean(psnr)),
         "mask_iou": float(np.mean(iou)),
         "centroid_shift_px": float(np.nanmean(shift)),
+        "worst_real_psnr_db": min(real.values()),
     }
     rows = {
         "stamp": codec_stamp(folder, count),
         "codec": weights_hash(folder / "vae"),
         "scenes": count,
         "summary": summary,
+        "real_psnr_db": real,
         "psnr_db_by_frame": np.mean(psnr, 0).round(2).tolist(),
         "latent_mean_by_frame": torch.stack(means).mean(0).numpy().round(3).tolist(),
         "latent_deviation_by_frame": torch.stack(deviations).mean(0).numpy().round(3).tolist(),

@@ -201,9 +201,7 @@ def test_the_noise_levels_of_the_released_code_can_be_chosen(tiny_base: VideoBas
     assert torch.equal(heads.spatial_LN, label_spatial(heads.mass_LN2, heads.facts["rule"]))
 
 
-def test_a_lopsided_rule_gives_way_to_the_balanced_one(
-    tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lopsided_rule_gives_way_to_the_balanced_one(tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fym_heads, "ALPHA", 1e9)  # every head is spatial
     heads = drive(map_heads(tiny_base, _latents(), "a red circle", rule="code"))
     assert (heads.facts["asked_rule"], heads.facts["rule"]) == ("code", "balanced")
