@@ -66,7 +66,7 @@ def _leak(reference: Clip, generated: Clip, asked: PromptContent, scene: Scene |
 
 
 def _match_measures(generated: Clip, prompt: str, asked: PromptContent) -> list[Measure]:
-    """How well the render fits its prompt, and how alike its frames are, in the eyes of a model that knows the words."""
+    """How well the render fits its prompt, and how alike its frames are, as a model that knows the words sees it."""
     of_world = not asked.unknown_words
     names, unit = ("text_match", "frame_consistency"), f"cosine of {'nano-clip' if of_world else 'CLIP'}"
     if not prompt.strip():
