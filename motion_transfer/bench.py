@@ -11,7 +11,7 @@ from pathlib import Path
 from motion_transfer.atomic import replacing
 from motion_transfer.contenders import Case, Contender, show
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
-from motion_transfer.evaluate.tables import CLIP, PROMPT, Column, markdown_table, row_of, summary
+from motion_transfer.evaluate.tables import CLIP, PROMPT, Column, Summary, markdown_table, nondominated, row_of, summary
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, RenderSpec, Work
 from motion_transfer.video.frames import contact_sheet, save_png
@@ -43,6 +43,16 @@ MEASURED_BY = ("motion_transfer.evaluate.report", "motion_transfer.evaluate.moti
 @lru_cache(maxsize=256)  # sources and weights do not change while a benchmark runs
 def _stamp(modules: tuple[str, ...], folder: Path, settings: str) -> str:
     return stamp(modules=modules, folders=[folder], settings=json.loads(settings))
+
+
+def _front(cells: Summary) -> str:
+    """A line on which methods no other one beats in both fidelity and leakage; empty where leakage is not known."""
+    points = {}
+    for method, row in cells.items():
+        fidelity, leak = row["motion_fidelity"].mean, row["leakage"].mean
+        if method != CEILING and fidelity is not None and leak is not None:
+            points[method] = (fidelity, leak)
+    return f"Not dominated in (fidelity, leakage): {', '.join(nondominated(points))}.\n\n" if points else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +147,7 @@ class Bench:
         rows = {name: of_method for name, of_method in rows.items() if of_method}
         ceiling = CEILING if CEILING in rows else None
         cells = summary(rows, [column.name for column in COLUMNS], BASELINE, ceiling=ceiling)
-        return markdown_table(cells, COLUMNS, unranked=[CEILING]) + f"\n\nStamp {table.stamp}.\n"
+        return f"{markdown_table(cells, COLUMNS, unranked=[CEILING])}\n\n{_front(cells)}Stamp {table.stamp}.\n"
 
     def _sheets(self) -> Work[None]:
         """A picture per method: references and first renders, one below the other."""

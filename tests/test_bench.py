@@ -98,6 +98,7 @@ def test_the_ceiling_is_a_true_render(studio: Studio, tmp_path: Path) -> None:
     rows = bench.table().rows
     ceiling = [row for row in rows.values() if row["method"] == "ceiling"]
     assert len(ceiling) == 2 and all(row["motion_fidelity"] > 0.8 and row["color_right"] == 1.0 for row in ceiling)
+    assert "Not dominated in (fidelity, leakage): bare." in bench.results.with_suffix(".md").read_text()
 
 
 def test_an_unknown_method_is_refused() -> None:
