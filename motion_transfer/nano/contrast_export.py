@@ -10,7 +10,7 @@ from typing import Any
 from motion_transfer.model.contrast import open_contrast, save_contrast
 from motion_transfer.nano.checkpoint import save_state
 from motion_transfer.nano.contrast import build_contrast
-from motion_transfer.nano.export import FACTS, load_averaged
+from motion_transfer.nano.export import FACTS, load_averaged, progress
 from motion_transfer.nano.folder import build_tokenizer, restore_interrupted, swap_in
 from motion_transfer.nano.processes import process_rank, wait_for_all
 
@@ -42,7 +42,6 @@ def start_contrast_from_folder(work: Path, folder: Path) -> None:
 
 def _card(facts: dict[str, Any], num_parameters: int) -> str:
     """The weights' card: what they are, how far they are trained, what they can't do."""
-    done = f"{facts['step']} steps, {facts['seconds'] / 3600:.2f} hours"
     return f"""---
 license: apache-2.0
 library_name: safetensors
@@ -56,9 +55,9 @@ training (arXiv 2103.00020, section 2.3) at toy size, {num_parameters / 1e6:.1f}
 pixels, the world's own vocabulary. Its cosines can't be compared with those of other models, and it knows nothing of
 real footage or of other words. Opens with `motion_transfer.model.contrast.open_contrast()`.
 
-| trained so far | command | seeds |
-|---|---|---|
-| {done} | `python -m motion_transfer.nano contrast` | weights 2, data by step |
+| trained so far | last 100 steps | command | seeds |
+|---|---|---|---|
+| {progress(facts)} | `python -m motion_transfer.nano contrast` | weights 2, data by step |
 
 Trained on CPUs, bf16 autocast; the averaged weights ship in 16 bit. All training pictures are drawn by
 `motion_transfer/video/synth`, every pair of shape and color among them; no outside data. How often it tells a true

@@ -21,7 +21,7 @@ from motion_transfer.nano.latents import LatentStore
 from motion_transfer.nano.processes import process_rank, wait_for_all
 
 STATISTICS_CLIPS = 192
-FACTS = "training.json"  # {"codec": {"step", "seconds"}, "base": the same or null}
+FACTS = "training.json"  # {"codec": {"step", "seconds", "made_for", "losses"}, "base": the same or null}
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -43,7 +43,8 @@ def load_averaged(path: Path, module: nn.Module) -> dict[str, Any]:
     assert not missing, missing
     module.load_state_dict(average, strict=False)
     module.eval().requires_grad_(False)
-    return {k: facts[k] for k in ("step", "made_for") if k in facts} | {"seconds": round(facts["seconds"])}
+    kept = {k: facts[k] for k in ("step", "made_for", "losses") if k in facts}
+    return kept | {"seconds": round(facts["seconds"])}
 
 
 def _with_statistics(codec: AutoencoderKLWan) -> AutoencoderKLWan:
@@ -148,8 +149,12 @@ def start_from_folder(work: Path, folder: Path, part: str) -> None:
     wait_for_all()
 
 
-def _progress(facts: dict[str, Any] | None) -> str:
-    return f"{facts['step']} steps, {facts['seconds'] / 3600:.2f} hours" if facts else "not yet trained"
+def progress(facts: dict[str, Any] | None) -> str:
+    """How far a part is trained, and its losses at the end, as two cells of a card's table."""
+    if not facts:
+        return "not yet trained | "
+    losses = ", ".join(f"{name.strip()} {value:g}" for name, value in facts.get("losses", {}).items())
+    return f"{facts['step']} steps, {facts['seconds'] / 3600:.2f} hours | {losses}"
 
 
 def _card(facts: dict[str, Any]) -> str:
@@ -166,10 +171,10 @@ A teaching and testing text-to-video model of a toy world: colored shapes and fi
 {SIZE_PX} by {SIZE_PX} pixels, 49 frames at 12 a second. It has Wan2.1's architecture (AutoencoderKLWan, UMT5 encoder,
 WanTransformer3DModel) and opens with `WanPipeline.from_pretrained`. It knows nothing of real footage.
 
-| part | trained so far | command | seeds |
-|---|---|---|---|
-| codec | {_progress(facts["codec"])} | `python -m motion_transfer.nano codec` | weights 0, data by step |
-| the rest | {_progress(facts["base"])} | `python -m motion_transfer.nano base` | weights 1, noise by step |
+| part | trained so far | last 100 steps | command | seeds |
+|---|---|---|---|---|
+| codec | {progress(facts["codec"])} | `python -m motion_transfer.nano codec` | weights 0, data by step |
+| the rest | {progress(facts["base"])} | `python -m motion_transfer.nano base` | weights 1, noise by step |
 
 Trained on two CPU cores, as two processes of one thread, bf16 autocast; the averaged weights ship in 16 bit. All
 training clips are drawn by `motion_transfer/video/synth`; no outside data. Figures: `docs/results`.

@@ -59,6 +59,7 @@ class Run:
             self.optimizers.append(torch.optim.Muon(own, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
         self.ema = Ema(module, ema_decay)
         self.step, self.seconds = 0, 0.0
+        self.losses: dict[str, float] = {}  # as last logged
         if path.exists():
             self._resume()
         self._before, self.seconds_now = self.seconds, 0.0
@@ -84,7 +85,7 @@ class Run:
         names = self.names | self._names_of_rows()
         for optimizer in self.optimizers:
             restore_optimizer(optimizer, names, tensors)
-        self.step, self.seconds = facts["step"], facts["seconds"]
+        self.step, self.seconds, self.losses = facts["step"], facts["seconds"], facts.get("losses", {})
 
     def _names_of_rows(self) -> dict[nn.Parameter, str]:
         return {rows: self.names[p] for p, rows in zip(self.matrices, self._rows, strict=True)}
@@ -123,8 +124,8 @@ class Run:
         """Every hundred steps, prints the mean of each figure, passed through `show`."""
         if self.step % LOG_EVERY_STEPS or self.rank:
             return
-        means = {n: round(show(sum(v) / len(v)), 4) for n, v in sorted(self._logged.items())}
-        print(f"step {self.step}  {self.seconds / 60:.1f} min  {means}  {note}", flush=True)
+        self.losses = {n: round(show(sum(v) / len(v)), 4) for n, v in sorted(self._logged.items())}
+        print(f"step {self.step}  {self.seconds / 60:.1f} min  {self.losses}  {note}", flush=True)
         self._logged.clear()
 
     def _moments(self) -> dict[str, Tensor]:
@@ -144,4 +145,5 @@ class Run:
         tensors = {f"model/{n}": p for p, n in self.names.items()}
         tensors |= {f"ema/{n}": t for n, t in self.ema.shadow.items()}
         tensors |= optimizer_tensors(self.optimizers[0], self.names) | moments
-        save_state(self.path, tensors, {"step": self.step, "seconds": self.seconds, "made_for": self.made_for})
+        facts = {"step": self.step, "seconds": self.seconds, "made_for": self.made_for, "losses": self.losses}
+        save_state(self.path, tensors, facts)

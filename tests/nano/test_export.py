@@ -18,17 +18,17 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(export, "STATISTICS_CLIPS", 1)
     for name, module in (("codec", build_codec()), ("base", Nano())):
         average = {f"ema/{n}": p for n, p in module.named_parameters()}
-        save_state(tmp_path / f"{name}.safetensors", average, {"step": 7, "seconds": 9.0})
+        save_state(tmp_path / f"{name}.safetensors", average, {"step": 7, "seconds": 9.0, "losses": {"loss": 0.25}})
     return tmp_path
 
 
 def test_export_and_back(work: Path) -> None:
     folder = work / "nano"
     export.export_codec(work, folder)
-    assert export.read_facts(folder) == {"codec": {"step": 7, "seconds": 9}, "base": None}
+    assert export.read_facts(folder) == {"codec": {"step": 7, "losses": {"loss": 0.25}, "seconds": 9}, "base": None}
     assert all(std > 0 for std in load_codec(folder).config.latents_std)
     export.export_base(work, folder)
-    assert "7 steps" in (folder / "README.md").read_text()
+    assert "7 steps" in (card := (folder / "README.md").read_text()) and "loss 0.25" in card
     fresh = work / "fresh"
     for part in ("codec", "base"):
         export.start_from_folder(fresh, folder, part)
