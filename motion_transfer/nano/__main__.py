@@ -17,7 +17,7 @@ import typer
 from motion_transfer.errors import MotionTransferError
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.nano.base import train_base
-from motion_transfer.nano.clips import write_examples
+from motion_transfer.nano.clips import write_examples, write_world_sheet
 from motion_transfer.nano.codec import train_codec
 from motion_transfer.nano.codec_check import check_codec as measure_codec
 from motion_transfer.nano.contrast import train_contrast
@@ -120,9 +120,10 @@ def check_contrast(
 
 
 @app.command()
-def clips() -> None:
-    """Renders the page's example clips into assets/clips."""
+def clips(results: ResultsOpt = RESULTS) -> None:
+    """Renders the page's example clips into assets/clips, and a picture of them, world.png."""
     write_examples(ASSETS / "clips")
+    write_world_sheet(results)
 
 
 @app.command()

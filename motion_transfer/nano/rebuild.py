@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from motion_transfer.model.contrast import WEIGHTS
-from motion_transfer.nano.clips import EXAMPLES, write_examples
+from motion_transfer.nano.clips import EXAMPLES, write_examples, write_world_sheet
 from motion_transfer.nano.codec import encoder_hash
 from motion_transfer.nano.codec_check import check_codec, codec_stamp
 from motion_transfer.nano.contrast_check import check_contrast, contrast_stamp
@@ -78,6 +78,8 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
                stale=lambda: _missing([clip / WEIGHTS]))  # fmt: skip
     yield Part(name="example clips", make=partial(write_examples, examples),
                stale=lambda: _missing([examples / f"{name}.mp4" for name in EXAMPLES]))  # fmt: skip
+    yield Part(name="world.png", make=partial(write_world_sheet, results),
+               stale=lambda: _missing([results / "world.png"]))  # fmt: skip
     for file, check, stamp, folder, count in (
         ("codec", check_codec, codec_stamp, nano, COUNTS["codec"]),
         ("contrast", check_contrast, contrast_stamp, clip, COUNTS["contrast"]),
