@@ -73,8 +73,8 @@ def prompt_scenes(count: int) -> list[tuple[str, Scene]]:
     return out
 
 
-def render_stock(pipeline: WanPipeline, prompt: str, seed: int, native: dict) -> Clip:
-    """Renders with `WanPipeline` at its defaults; only size and frames are set."""
+def render_stock(pipeline: WanPipeline, prompt: str, seed: int, native: dict, **settings: float) -> Clip:
+    """Renders with `WanPipeline` at its defaults; only size, frames and the given settings are set."""
     video = pipeline(
         prompt,
         height=native["height"],
@@ -82,6 +82,7 @@ def render_stock(pipeline: WanPipeline, prompt: str, seed: int, native: dict) ->
         num_frames=native["num_frames"],
         generator=torch.Generator().manual_seed(seed),
         output_type="np",
+        **settings,
     ).frames[0]
     return Clip(frames_THWC=(np.asarray(video) * 255).round().astype(np.uint8), fps=native["fps"], caption=prompt)
 

@@ -28,7 +28,8 @@ def test_rest_and_absence_count_no_turns() -> None:
     still, unseen = np.zeros((49, 2)), np.full((49, 2), np.nan)
     assert len(path_moves(still)[1]) == 0 and path_moves(still)[2] == 0.0
     assert len(path_moves(unseen)[0]) == 0 and path_moves(unseen)[2] == 0.0
-    figures = compare(moves_of([still, _circle(0.3, 1.0)]), moves_of([still, still, _circle(0.15, 1.0)]))
+    world, base = [still, _circle(0.3, 1.0)], [still, still, _circle(0.15, 1.0)]
+    figures = compare({"world": moves_of(world), "base": moves_of(base)})
     assert figures["resting"] == {"world": 0.5, "base": pytest.approx(2 / 3, abs=1e-3)}
-    assert figures["curvatures"]["ratio"] == pytest.approx([2.0] * 3, rel=0.02)
-    assert figures["speeds"]["ratio"][2] == pytest.approx(0.5, rel=0.02)
+    assert figures["curvatures to the world's"]["base"] == pytest.approx([2.0] * 3, rel=0.02)
+    assert figures["speeds to the world's"]["base"][2] == pytest.approx(0.5, rel=0.02)
