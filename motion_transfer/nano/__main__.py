@@ -31,6 +31,7 @@ from motion_transfer.nano.export import (
     export_refined_codec,
     start_from_folder,
 )
+from motion_transfer.nano.folder import load_codec
 from motion_transfer.nano.motion_check import check_motion as measure_motion
 from motion_transfer.nano.prompts import check_prompts
 from motion_transfer.nano.rebuild import COUNTS, rebuild
@@ -39,6 +40,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
 WorkOpt = Annotated[Path, typer.Option(help="Folder of checkpoints and encoded clips.")]
 ScaleOpt = Annotated[int, typer.Option(help="Factor on the batch sizes, for GPUs.")]
+CompiledOpt = Annotated[bool, typer.Option(help="Compile the networks; needs a C++ compiler.")]
 ResultsOpt = Annotated[Path, typer.Option(help="Folder of the figures.")]
 WORK = Path.home() / ".cache" / "motion_transfer" / "nano"
 RESULTS = Path("docs/results")
@@ -52,19 +54,27 @@ def _device() -> str:
 def codec(
     minutes: MinutesOpt,
     total_minutes: float | None = None,
-    decoder_only: bool = False,
-    replace_base: bool = False,
+    decoder_only: Annotated[bool, typer.Option(help="Keep all latents, and the base with them.")] = False,
+    near: Annotated[bool, typer.Option(help="Keep near the latents that are; `base --adapt` comes next.")] = False,
+    replace_base: Annotated[bool, typer.Option(help="Give the base up.")] = False,
     work: WorkOpt = WORK,
     batch_scale: ScaleOpt = 1,
+    compiled: CompiledOpt = False,
 ) -> None:
-    """Trains the codec, then writes it into assets/nano; unless --decoder-only, that asks for a new base."""
-    if not (decoder_only or replace_base):
+    """Trains the codec, then writes it into assets/nano; unless --decoder-only or --near, that asks for a new base."""
+    if near:
+        check_unsettled(ASSETS / "nano")
+    elif not (decoder_only or replace_base):
         check_replaceable(ASSETS / "nano")
     start_from_folder(work, ASSETS / "nano", "codec")
     if minutes > 0:
         train_codec(work, minutes=minutes, total_minutes=total_minutes, device=_device(), batch_scale=batch_scale,
-                    decoder_only=decoder_only)  # fmt: skip
-    (export_refined_codec if decoder_only else export_codec)(work, ASSETS / "nano")
+                    decoder_only=decoder_only, near=load_codec(ASSETS / "nano") if near else None,
+                    compiled=compiled)  # fmt: skip
+    if decoder_only or near:
+        export_refined_codec(work, ASSETS / "nano", moved=near)
+    else:
+        export_codec(work, ASSETS / "nano")
 
 
 @app.command()
@@ -74,7 +84,8 @@ def base(
     fade_minutes: float = 0.0,
     work: WorkOpt = WORK,
     batch_scale: ScaleOpt = 1,
-    compiled: Annotated[bool, typer.Option(help="Compile the blocks; needs a C++ compiler.")] = False,
+    compiled: CompiledOpt = False,
+    adapt: Annotated[bool, typer.Option(help="Train on although the codec's latents have moved.")] = False,
     settled: Annotated[bool, typer.Option(help="Declare the result final: LoRAs may hang on it.")] = False,
     replace_settled: Annotated[bool, typer.Option(help="Train on although the base was declared final.")] = False,
 ) -> None:
@@ -85,7 +96,7 @@ def base(
     if minutes > 0:
         train_base(work, ASSETS / "nano", minutes=minutes, picture_minutes=picture_minutes,
                    fade_minutes=fade_minutes, device=_device(), batch_scale=batch_scale,
-                   compiled=compiled)  # fmt: skip
+                   compiled=compiled, adapt=adapt)  # fmt: skip
     export_base(work, ASSETS / "nano", settled=settled)
 
 

@@ -217,6 +217,7 @@ def train_base(
     peak_rate: float = 1e-3,
     ema_decay: float = 0.998,
     compiled: bool = False,
+    adapt: bool = False,
 ) -> None:
     """Trains for `minutes`, resuming from `work/base.safetensors`; a file with only the average also resumes.
 
@@ -231,6 +232,7 @@ def train_base(
         peak_rate: level learning rate.
         ema_decay: of the averaged weights.
         compiled: compile the blocks, which needs a C++ compiler on the CPU and a minute at the start.
+        adapt: go on from a checkpoint that was made for another encoder.
     """
     torch.manual_seed(1)
     nano = Nano().to(device)
@@ -238,7 +240,7 @@ def train_base(
         nano.transformer.compile_repeated_blocks(dynamic=True)
     codec = load_codec(codec_folder).to(device)
     run = Run(nano, _groups(nano), work / "base.safetensors", matrices=_block_matrices(nano), minutes=minutes,
-              ema_decay=ema_decay, made_for=encoder_hash(codec))  # fmt: skip
+              ema_decay=ema_decay, made_for=encoder_hash(codec), adapt=adapt)  # fmt: skip
     data = _Data(work, codec, run)
     while run.goes_on():
         generator = keyed_generator("base", run.step, run.rank)

@@ -16,19 +16,20 @@ from random import Random
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from torch import Tensor, nn
 
 from motion_transfer.nano.training import Run
+from motion_transfer.nano.whole_clips import decode_whole, encode_whole, for_whole_clips
 from motion_transfer.video.synth.draw import draw_float
 from motion_transfer.video.synth.scene import NUM_FRAMES, sample_scene
 
 SIZE_PX = 64
 Z_DIM = 16
 # share of steps, and clips per step on two cores, by number of frames
-LENGTHS = {1: (0.12, 20), 5: (0.40, 4), 9: (0.24, 3), 17: (0.16, 1), 49: (0.08, 1)}
+LENGTHS = {1: (0.12, 40), 5: (0.40, 8), 9: (0.24, 5), 17: (0.16, 3), 49: (0.08, 1)}
 NATURAL_SHARE = 0.1
 KL_WEIGHT = 5e-4
+NEAR_WEIGHT = 0.02  # of the squared distance to the latents of another encoder, in their own deviations
 
 
 def build_codec() -> AutoencoderKLWan:
@@ -138,19 +139,6 @@ def training_batch(step: int, rank: int, batch_scale: int, size_px: int) -> Tens
     return torch.stack(clips) * 2 - 1
 
 
-def decode_unclamped(codec: AutoencoderKLWan, z_BZFYX: Tensor) -> Tensor:
-    """`codec.decode` without its final clamp, which would stop the gradient of overshooting pixels."""
-    codec.clear_cache()
-    x = codec.post_quant_conv(z_BZFYX)
-    chunks = []
-    for i in range(x.shape[2]):
-        codec._conv_idx = [0]
-        first = {"first_chunk": True} if i == 0 else {}
-        chunks.append(codec.decoder(x[:, :, i : i + 1], feat_cache=codec._feat_map, feat_idx=codec._conv_idx, **first))
-    codec.clear_cache()
-    return unpatchify(torch.cat(chunks, 2), patch_size=codec.config.patch_size)
-
-
 def encoder_hash(codec: AutoencoderKLWan) -> str:
     """SHA-256 of the weights that latents depend on; a refined decoder leaves it as it is."""
     digest = hashlib.sha256()
@@ -160,18 +148,28 @@ def encoder_hash(codec: AutoencoderKLWan) -> str:
     return digest.hexdigest()
 
 
-def codec_loss(codec: AutoencoderKLWan, clips_BCTHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Training loss, and mean squared error in 0..1 units for reporting.
+def codec_loss(
+    codec: AutoencoderKLWan, clips_BCTHW: Tensor, anchor: AutoencoderKLWan | None = None
+) -> tuple[Tensor, dict[str, float]]:
+    """Training loss, and for reporting the mean squared error in 0..1 units, and how far the latents moved.
 
     Squared error leads, because four fifths of it sit in the narrow bands of the objects' edges; absolute error
-    keeps flat colors exact, and a weak pull to a unit Gaussian keeps the latents bounded.
+    keeps flat colors exact, and a weak pull to a unit Gaussian keeps the latents bounded. The latents of an `anchor`,
+    where there is one, pull too. Both codecs are for whole clips.
     """
-    posterior = codec.encode(clips_BCTHW).latent_dist
-    error = (decode_unclamped(codec, posterior.sample()).float() - clips_BCTHW).float()
+    posterior = encode_whole(codec, clips_BCTHW)
+    error = (decode_whole(codec, posterior.sample()).float() - clips_BCTHW).float()
     mean, logvar = posterior.mean.float(), posterior.logvar.float()
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
     loss = 0.3 * error.abs().mean() + 8.0 * error.square().mean() + KL_WEIGHT * kl
-    return loss, error.detach().square().mean() / 4
+    figures = {f"PSNR {clips_BCTHW.shape[2]:2d}": error.detach().square().mean().item() / 4}
+    if anchor is not None:
+        with torch.no_grad():
+            other = encode_whole(anchor, clips_BCTHW).mean.float()
+        deviation = torch.tensor(anchor.config.latents_std, device=other.device).view(1, -1, 1, 1, 1)
+        moved = ((mean - other) / deviation).square().mean()
+        loss, figures = loss + NEAR_WEIGHT * moved, figures | {"nearness": moved.item()}
+    return loss, figures
 
 
 def _kernels(codec: AutoencoderKLWan) -> list[nn.Parameter]:
@@ -196,6 +194,8 @@ def train_codec(
     peak_rate: float = 1e-3,
     size_px: int = SIZE_PX,
     decoder_only: bool = False,
+    near: AutoencoderKLWan | None = None,
+    compiled: bool = False,
 ) -> None:
     """Trains for `minutes`, resuming from `work/codec.safetensors` if it is there.
 
@@ -207,11 +207,20 @@ def train_codec(
         batch_scale: factor on the batch sizes of `LENGTHS`.
         peak_rate: highest learning rate.
         size_px: width and height of the clips.
-        decoder_only: go on with the averaged weights and leave the encoder as it is, so that all latents, and
+        decoder_only: leave the encoder as it is, so that all latents, and
             every base trained on them, stay valid.
+        near: a codec whose latents those of this one are to stay near, so that a base trained on them needs
+            little further training only.
+        compiled: compile the networks, which needs a C++ compiler on the CPU and minutes at the start.
     """
     torch.manual_seed(0)
     codec = build_codec().to(device)
+    for_whole_clips(codec)
+    if near is not None:
+        for_whole_clips(near.to(device))
+    if compiled:
+        for network in (codec.encoder, codec.decoder):
+            network.compile(dynamic=False)
     if decoder_only:
         codec.encoder.requires_grad_(False)
         codec.quant_conv.requires_grad_(False)
@@ -219,12 +228,12 @@ def train_codec(
     others = [p for p in codec.parameters() if not any(p is kernel for kernel in kernels)]
     groups = [{"params": others, "weight_decay": 1e-4}]
     run = Run(codec, groups, work / "codec.safetensors", matrices=kernels, minutes=minutes, ema_decay=0.999)
-    if decoder_only:
+    if decoder_only or near is not None:
         run.ema.copy_to(codec)
     plan_s = 60 * total_minutes if total_minutes else run.seconds + 60 * minutes
     while run.goes_on():
         clips = training_batch(run.step, run.rank, batch_scale, size_px).to(device)
         with torch.autocast(device, dtype=torch.bfloat16):
-            loss, square = codec_loss(codec, clips)
-        run.update(loss, _rate(run.seconds / plan_s, peak_rate), {f"PSNR {clips.shape[2]:2d}": square.item()})
-        run.log(show=lambda mean: -10 * math.log10(mean))
+            loss, figures = codec_loss(codec, clips, near)
+        run.update(loss, _rate(run.seconds / plan_s, peak_rate), figures)
+        run.log(show=lambda name, mean: -10 * math.log10(mean) if name.startswith("PSNR") else mean)

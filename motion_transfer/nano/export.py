@@ -65,8 +65,8 @@ def check_replaceable(folder: Path) -> None:
         BadSpec: the folder's base is trained.
     """
     if read_facts(folder)["base"] is not None:
-        raise BadSpec(f"expected an untrained base in {folder}, but it is trained on this codec's latents; "
-                      "pass --decoder-only to refine the codec, or --replace-base to give the base up.")  # fmt: skip
+        raise BadSpec(f"expected an untrained base in {folder}, but it is trained on these latents; "
+                      "pass --decoder-only or --near to refine it, or --replace-base for a new one.")  # fmt: skip
 
 
 def export_codec(work: Path, folder: Path) -> None:
@@ -80,13 +80,22 @@ def export_codec(work: Path, folder: Path) -> None:
     _write(folder, nano, _with_statistics(codec), {"codec": facts, "base": None})
 
 
-def export_refined_codec(work: Path, folder: Path) -> None:
-    """Writes a codec whose decoder alone was trained on; the base and the latent statistics stay."""
+def export_refined_codec(work: Path, folder: Path, *, moved: bool = False) -> None:
+    """Writes a codec that was trained on; the base and the latent statistics stay.
+
+    Args:
+        work: folder of the checkpoint.
+        folder: the nano folder.
+        moved: the encoder was trained too, and the base must be trained on before it counts for these latents.
+
+    Raises:
+        WrongBase: the encoder is another one, and that was not announced.
+    """
     if process_rank() != 0:
         return
     before, codec = load_codec(folder), build_codec()
     facts = load_averaged(work / "codec.safetensors", codec)
-    if encoder_hash(codec) != encoder_hash(before):
+    if not moved and encoder_hash(codec) != encoder_hash(before):
         raise WrongBase(f"expected the encoder of {folder} in {work}, but its codec has another one, and the base "
                         "would no longer fit; move that checkpoint away.")  # fmt: skip
     codec.register_to_config(latents_mean=before.config.latents_mean, latents_std=before.config.latents_std)

@@ -33,9 +33,10 @@ class Run:
         minutes: how long to train now.
         ema_decay: of the averaged weights.
         made_for: what the weights depend on, kept in the checkpoint.
+        adapt: go on although the checkpoint depends on something else.
 
     Raises:
-        WrongBase: the checkpoint depends on something else.
+        WrongBase: the checkpoint depends on something else, and is not to adapt.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Run:
         minutes: float,
         ema_decay: float,
         made_for: str = "",
+        adapt: bool = False,
     ) -> None:
         self.module, self.path, self.minutes, self.made_for = module, path, minutes, made_for
         self.rank = process_rank()
@@ -61,7 +63,7 @@ class Run:
         self.step, self.seconds = 0, 0.0
         self.losses: dict[str, float] = {}  # as last logged
         if path.exists():
-            self._resume()
+            self._resume(adapt)
         self._before, self.seconds_now = self.seconds, 0.0
         self._begin, self._saved_s = time.monotonic(), 0.0
         self._logged: dict[str, list[float]] = {}
@@ -71,9 +73,9 @@ class Run:
         """Time left of this run."""
         return 60 * self.minutes - self.seconds_now
 
-    def _resume(self) -> None:
+    def _resume(self, adapt: bool) -> None:
         tensors, facts = load_state(self.path)
-        if facts.get("made_for", "") != self.made_for:
+        if not adapt and facts.get("made_for", "") != self.made_for:
             raise WrongBase(
                 f"expected a checkpoint made for codec {self.made_for[:8]}, but {self.path} was made for "
                 f"{facts.get('made_for', '')[:8] or 'none'}; move it away to start anew."
@@ -120,11 +122,11 @@ class Run:
             self.save()
             self._saved_s = self.seconds_now
 
-    def log(self, note: str = "", show: Callable[[float], float] = lambda mean: mean) -> None:
-        """Every hundred steps, prints the mean of each figure, passed through `show`."""
+    def log(self, note: str = "", show: Callable[[str, float], float] = lambda _, mean: mean) -> None:
+        """Every hundred steps, prints the mean of each figure, as `show` makes it of name and mean."""
         if self.step % LOG_EVERY_STEPS or self.rank:
             return
-        self.losses = {n: round(show(sum(v) / len(v)), 4) for n, v in sorted(self._logged.items())}
+        self.losses = {n: round(show(n, sum(v) / len(v)), 4) for n, v in sorted(self._logged.items())}
         print(f"step {self.step}  {self.seconds / 60:.1f} min  {self.losses}  {note}", flush=True)
         self._logged.clear()
 

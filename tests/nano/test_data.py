@@ -1,12 +1,15 @@
 """What nano is trained on: batches from step numbers, and the growing store of latents."""
 
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 
+import pytest
 import torch
 
-from motion_transfer.nano.codec import build_codec, codec_loss, decode_unclamped, natural_clip, training_batch
+from motion_transfer.nano.codec import build_codec, codec_loss, natural_clip, training_batch
 from motion_transfer.nano.latents import LatentStore, shows_one_object, shows_several_objects
+from motion_transfer.nano.whole_clips import for_whole_clips
 from motion_transfer.video.synth.palette import vocabulary
 from motion_transfer.video.synth.scene import sample_scene
 
@@ -24,15 +27,17 @@ def test_natural_clips_move_and_stay_in_range() -> None:
     assert not torch.equal(clip[:, 0], clip[:, 4])
 
 
-def test_training_decoder_equals_the_codec_inside_its_range() -> None:
+def test_the_loss_pulls_latents_towards_the_anchor() -> None:
     torch.manual_seed(0)
-    codec = build_codec().eval()
-    z = 0.1 * torch.randn(1, 16, 2, 4, 4)
+    codec, clips = build_codec(), torch.rand(1, 3, 5, 32, 32) * 2 - 1
+    for_whole_clips(codec)
+    other = deepcopy(codec)
+    loss, figures = codec_loss(codec, clips)
+    assert torch.isfinite(loss) and figures["PSNR  5"] >= 0
+    assert codec_loss(codec, clips, other)[1]["nearness"] == 0
     with torch.no_grad():
-        ours = decode_unclamped(codec, z)
-        assert torch.allclose(ours.clamp(-1, 1), codec.decode(z).sample, atol=1e-5)
-    loss, square = codec_loss(codec, torch.zeros(1, 3, 5, 32, 32))
-    assert torch.isfinite(loss) and square >= 0
+        other.quant_conv.bias[:16] += 2.0
+    assert codec_loss(codec, clips, other)[1]["nearness"] == pytest.approx(4.0, rel=1e-4)
 
 
 def test_the_codec_starts_as_a_picture_codec() -> None:
