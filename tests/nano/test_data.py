@@ -7,7 +7,14 @@ from random import Random
 import pytest
 import torch
 
-from motion_transfer.nano.codec import build_codec, codec_loss, natural_clip, training_batch
+from motion_transfer.nano.codec import (
+    LENGTHS,
+    WINDOWED_LENGTHS,
+    build_codec,
+    codec_loss,
+    natural_clip,
+    training_batch,
+)
 from motion_transfer.nano.latents import LatentStore, shows_one_object, shows_several_objects
 from motion_transfer.nano.whole_clips import for_whole_clips
 from motion_transfer.video.synth.palette import vocabulary
@@ -19,6 +26,13 @@ def test_batches_follow_from_step_and_process() -> None:
     assert torch.equal(first, again)
     assert first.shape == other.shape and not torch.equal(first, other)
     assert first.min() >= -1 and first.max() <= 1
+
+
+def test_some_batches_are_windows_on_objects() -> None:
+    shapes = {tuple(training_batch(step, 0, 1, 16).shape) for step in range(12)}
+    whole, windows = ({s for s in shapes if s[-1] == side} for side in (16, 8))
+    assert whole and windows and whole | windows == shapes
+    assert all(s[2] in WINDOWED_LENGTHS and s[0] == 4 * LENGTHS[s[2]][1] for s in windows)
 
 
 def test_natural_clips_move_and_stay_in_range() -> None:
@@ -33,7 +47,7 @@ def test_the_loss_pulls_latents_towards_the_anchor() -> None:
     for_whole_clips(codec)
     other = deepcopy(codec)
     loss, figures = codec_loss(codec, clips)
-    assert torch.isfinite(loss) and figures["PSNR  5"] >= 0
+    assert torch.isfinite(loss) and figures["PSNR  5x32"] >= 0
     assert codec_loss(codec, clips, other)[1]["nearness"] == 0
     with torch.no_grad():
         other.quant_conv.bias[:16] += 2.0
