@@ -25,7 +25,10 @@ from motion_transfer.nano.prompts import check_prompts, prompts_stamp
 
 # how long the shipped weights learned, on two CPU cores
 MINUTES = {"codec": 180, "base": 600, "contrast": 40}
-TRAINING_OPTIONS = {"codec": ("--replace-base",), "base": ("--picture-minutes", "120", "--fade-minutes", "20")}
+TRAINING_OPTIONS = {
+    "codec": ("--replace-base",),
+    "base": ("--adapt", "--picture-minutes", "120", "--fade-minutes", "20"),
+}
 # scenes, prompts or clips that each figure is taken over
 COUNTS = {"codec": 48, "contrast": 200, "prompts": 200, "motion": 200}
 
