@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +13,16 @@ from motion_transfer.atomic import replacing
 from motion_transfer.contenders import Case, Contender, show
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.evaluate.tables import CLIP, PROMPT, Column, Summary, markdown_table, nondominated, row_of, summary
-from motion_transfer.pipeline import Studio
-from motion_transfer.types import Clip, RenderSpec, Work
+from motion_transfer.pipeline import Studio, drive
+from motion_transfer.processes import each
+from motion_transfer.types import Clip, Progress, RenderSpec, Work
 from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip, write_clip
 
 BASELINE, CEILING = "bare", "ceiling"
 COLUMNS = (
     Column(name="motion_fidelity", title="fidelity", of_ceiling=True),
+    Column(name="motion_fidelity_script", title="fidelity (script)", of_ceiling=True),
     Column(name="trajectory_error", title="path error %", digits=1, higher_is_better=False),
     Column(name="joint_error", title="joints deg", digits=1, higher_is_better=False),
     Column(name="camera_error", title="camera error %", digits=1, higher_is_better=False),
@@ -67,6 +70,7 @@ class Bench:
         render: settings of the renders; each gets its own prompt.
         results: JSON file; the table and the sheets go beside it.
         renders: folder of the rendered clips, kept so that new measures need no new renders.
+        num_processes: that share the clips and the cores.
     """
 
     studio: Studio
@@ -76,6 +80,7 @@ class Bench:
     render: RenderSpec
     results: Path
     renders: Path
+    num_processes: int = 1
 
     def _made_by(self, contender: Contender) -> str:
         """A hash of the code, weights and settings that a contender's renders follow from."""
@@ -89,13 +94,13 @@ class Bench:
         stem = case.name.replace("/", "-")
         return [folder / f"{stem}-{i}.mp4" for i in range(len(case.prompts[: self.prompts_per_case]))]
 
-    def _shown(self, contender: Contender, case: Case) -> Work[tuple[list[Clip], dict[str, float]]]:
+    def _shown(self, contender: Contender, case: Case) -> tuple[list[Clip], dict[str, float]]:
         """A case's renders and seconds, from disk where they are."""
         paths = self._clip_paths(contender, case)
         facts = paths[0].with_suffix(".json")
         if not (facts.is_file() and all(path.is_file() for path in paths)):
             specs = [replace(self.render, prompt=prompt) for prompt in case.prompts[: len(paths)]]
-            shown = yield from show(self.studio, contender, case, specs)
+            shown = drive(show(self.studio, contender, case, specs))
             paths[0].parent.mkdir(parents=True, exist_ok=True)
             for path, clip in zip(paths, shown.clips, strict=True):
                 write_clip(clip, path)
@@ -103,8 +108,10 @@ class Bench:
                 partial.write_text(json.dumps({"tuning_s": shown.tuning_s, "rendering_s": shown.rendering_s}))
         return [read_clip(path) for path in paths], json.loads(facts.read_text())
 
-    def _rows(self, contender: Contender, case: Case) -> Work[list[Row]]:
-        clips, seconds = yield from self._shown(contender, case)
+    def _rows(self, pair: tuple[Contender, Case]) -> list[Row]:
+        """What is measured on a contender's renders of a case."""
+        contender, case = pair
+        clips, seconds = self._shown(contender, case)
         reference, rows = case.reference(), []
         for clip, prompt in zip(clips, case.prompts, strict=False):
             looks = next((target.looks for target in case.targets if target.prompt == prompt), None)
@@ -123,23 +130,32 @@ class Bench:
         return {key: row for key, row in table.rows.items()
                 if row["method"] == contender.name and row["made_by"] == made_by and row[CLIP] in clips}  # fmt: skip
 
+    def _keys(self, contender: Contender, case: Case) -> list[str]:
+        """Of a case's rows, one per render."""
+        return [f"{contender.name}/{case.name}/{i}" for i in range(len(self._clip_paths(contender, case)))]
+
+    def _left(self, table: ResultFile) -> list[tuple[Contender, Case]]:
+        """What is not done yet."""
+        done = {contender.name: self._rows_of(table, contender).keys() for contender in self.contenders}
+        return [(contender, case) for case in self.cases for contender in self.contenders
+                if (case.targets or not contender.true)
+                and not done[contender.name] >= set(self._keys(contender, case))]  # fmt: skip
+
     def work(self) -> Work[str]:
         """Does what is not done yet; returns the table as Markdown, which lies beside the results."""
         table = self.table()
-        for case in self.cases:
-            for contender in self.contenders:
-                if contender.true and not case.targets:
-                    continue
-                count = len(self._clip_paths(contender, case))
-                keys = dict.fromkeys(f"{contender.name}/{case.name}/{i}" for i in range(count)).keys()
-                if not keys <= self._rows_of(table, contender).keys():
-                    rows = yield from self._rows(contender, case)
-                    for key, row in zip(keys, rows, strict=True):
-                        table.add(key, row)
+        left = self._left(table)
+        alone = replace(self, contenders=(), cases=())  # what travels to other processes is small
+        measured = each(alone._rows, left, num_processes=self.num_processes)
+        with closing(measured):
+            for step, ((contender, case), rows) in enumerate(measured, 1):
+                for key, row in zip(self._keys(contender, case), rows, strict=True):
+                    table.add(key, row)
+                yield Progress(stage="clips and methods", step=step, total=len(left))
         text = self._markdown(table)
         with replacing(self.results.with_suffix(".md")) as partial:
             partial.write_text(text)
-        yield from self._sheets()
+        self._sheets()
         return text
 
     def _markdown(self, table: ResultFile) -> str:
@@ -147,15 +163,27 @@ class Bench:
         rows = {name: of_method for name, of_method in rows.items() if of_method}
         ceiling = CEILING if CEILING in rows else None
         cells = summary(rows, [column.name for column in COLUMNS], BASELINE, ceiling=ceiling)
-        return f"{markdown_table(cells, COLUMNS, unranked=[CEILING])}\n\n{_front(cells)}Stamp {table.stamp}.\n"
+        notes = _front(cells) + self._best_settings(cells)
+        return f"{markdown_table(cells, COLUMNS, unranked=[CEILING])}\n\n{notes}Stamp {table.stamp}.\n"
 
-    def _sheets(self) -> Work[None]:
+    def _best_settings(self, cells: Summary) -> str:
+        """Of each method that was searched, the settings of most fidelity less leakage; empty without a search."""
+        found: dict[str, tuple[float, str]] = {}
+        for contender in self.contenders:
+            row = cells.get(contender.name)
+            if contender.variant_of and row and row["motion_fidelity"].mean is not None:
+                score = row["motion_fidelity"].mean - (row["leakage"].mean or 0.0)
+                found[contender.variant_of] = max(found.get(contender.variant_of, (score, "")), (score, contender.name))
+        best = ", ".join(f"{name} ({score:.3f})" for score, name in found.values())
+        return f"Most fidelity less leakage: {best}.\n\n" if best else ""
+
+    def _sheets(self) -> None:
         """A picture per method: references and first renders, one below the other."""
         for contender in self.contenders:
             clips: list[Clip] = []
             for case in self.cases[:: max(1, len(self.cases) // SHEET_CLIPS)][:SHEET_CLIPS]:
                 if not (contender.true and not case.targets):
-                    shown, _ = yield from self._shown(contender, case)
+                    shown, _ = self._shown(contender, case)
                     clips += [self.studio.fit(case.reference()), shown[0]]
             if clips:
                 name = f"{self.results.stem}-{contender.name}.png"

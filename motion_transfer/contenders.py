@@ -19,7 +19,8 @@ from motion_transfer.video.synth.scene import FPS
 Case = BenchCase | FolderCase
 NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off", inference_weight=1.0)
 MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased", motion_weight=1.0, inference_weight=1.0)
-SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (1e-3, 2e-3, 4e-3)
+SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (4e-3, 1e-2, 2.5e-2)
+SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.4), (2e-3, 1e-2, 5e-2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Contender:
         dense: learns on all latent frames, however many the base has.
         guides: settings of its guidance while rendering; None if it does not guide.
         true: not a method, but the procedural world's own render of the motion with the asked content.
+        variant_of: in a search, the method whose settings these are.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Contender:
     dense: bool = False
     guides: FlowGuidance | None = None
     true: bool = False
+    variant_of: str = ""
 
     def settings(self) -> dict[str, Any]:
         """Everything its renders follow from, beside the base."""
@@ -71,15 +74,25 @@ def chosen(names: Sequence[str]) -> list[Contender]:
 
 
 def grid(contender: Contender) -> list[Contender]:
-    """The contender at every rate and rank of the search that all methods get alike; itself if it learns nothing."""
-    learns = contender.learns
-    if learns is None:
-        return [contender]
-    return [
-        replace(contender, name=f"{contender.name}-rank{rank}-rate{rate:g}",
-                learns=replace(learns, rank=rank, spatial_rate=rate, temporal_rate=rate))
-        for rank in SEARCHED_RANKS for rate in SEARCHED_RATES
-    ]  # fmt: skip
+    """The contender at three rates and two sizes, the search that all methods get alike; itself if it has none.
+
+    Of methods that learn, the rates are learning rates and the sizes ranks; of those that guide, the rates are their
+    optimizer's and the sizes the share of the steps that they lead.
+    """
+    name, learns, guides = contender.name, contender.learns, contender.guides
+    if learns is not None:
+        return [
+            replace(contender, name=f"{name}-rank{rank}-rate{rate:g}", variant_of=name,
+                    learns=replace(learns, rank=rank, spatial_rate=rate, temporal_rate=rate))
+            for rank in SEARCHED_RANKS for rate in SEARCHED_RATES
+        ]  # fmt: skip
+    if guides is not None:
+        return [
+            replace(contender, name=f"{name}-share{share:g}-rate{rate:g}", variant_of=name,
+                    guides=replace(guides, guided_share=share, first_rate=rate, last_rate=rate / 2))
+            for share in SEARCHED_SHARES for rate in SEARCHED_GUIDING_RATES
+        ]  # fmt: skip
+    return [contender]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,7 +144,7 @@ def show(studio: Studio, contender: Contender, case: Case, specs: Sequence[Rende
     return Shown(clips=tuple(clips_so_far), tuning_s=tuned - begin, rendering_s=time.monotonic() - tuned)
 
 
-def with_seconds(studio: Studio, contender: Contender, case: Case, seconds: float) -> Contender:
+def with_seconds(studio: Studio, case: Case, seconds: float, contender: Contender) -> Contender:
     """The contender with as many steps as fit into some seconds of tuning, both stages in their own proportion.
 
     Heads and encoding count as well. Measured on one case, so that all cases get the same number of steps.
@@ -141,9 +154,10 @@ def with_seconds(studio: Studio, contender: Contender, case: Case, seconds: floa
     few = replace(contender.learns, spatial_steps=min(20, contender.learns.spatial_steps), temporal_steps=20)
     if contender.dense:
         few = replace(few, sparse_latents=studio.base.num_latents)
+    studio.tune(case.reference(), replace(few, spatial_steps=1, temporal_steps=2))  # a process's first steps are slow
     took_s = studio.tune(case.reference(), few).seconds
-    each = {"spatial": took_s["spatial"] / max(1, few.spatial_steps), "temporal": took_s["temporal"] / 20}
-    whole_s = contender.learns.spatial_steps * each["spatial"] + contender.learns.temporal_steps * each["temporal"]
+    each_s = {"spatial": took_s["spatial"] / max(1, few.spatial_steps), "temporal": took_s["temporal"] / 20}
+    whole_s = contender.learns.spatial_steps * each_s["spatial"] + contender.learns.temporal_steps * each_s["temporal"]
     factor = max(0.0, seconds - took_s["heads"] - took_s["encode"]) / whole_s
     return replace(contender, learns=replace(
         contender.learns,

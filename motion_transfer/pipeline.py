@@ -184,6 +184,10 @@ class Studio:
         check_precision(precision)
         self._base_name, self._precision, self._device = base, precision, device
 
+    def __reduce__(self) -> tuple[Callable[..., Studio], tuple[str, str, str | None]]:
+        """Travels to other processes as its settings; each opens the base once."""
+        return _studio_here, (self._base_name, self._precision, self._device)
+
     @cached_property
     def base(self) -> VideoBase:
         """The opened base; opened at first use."""
@@ -382,3 +386,8 @@ class Studio:
     ) -> Transferred:  # fmt: skip
         """`transfer_work`, driven to the end."""
         return drive(self.transfer_work(clip, tune, render, scene=scene, on_tuned=on_tuned), on_progress)
+
+
+@functools.lru_cache(maxsize=1)
+def _studio_here(base: str, precision: str, device: str | None) -> Studio:
+    return Studio(base=base, precision=precision, device=device)

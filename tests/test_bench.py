@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -108,18 +109,50 @@ def test_an_unknown_method_is_refused() -> None:
 
 def test_seconds_become_steps(studio: Studio, cases: tuple[FolderCase, ...]) -> None:
     """More seconds, more steps, in the proportion of the two stages; what learns nothing stays."""
-    short, long = (with_seconds(studio, CONTENDERS["ours"], cases[0], seconds) for seconds in (2.0, 40.0))
+    short, long = (with_seconds(studio, cases[0], seconds, CONTENDERS["ours"]) for seconds in (2.0, 40.0))
     assert short.learns is not None and long.learns is not None and CONTENDERS["ours"].learns is not None
     assert long.learns.temporal_steps > 4 * short.learns.temporal_steps > 0
     own = CONTENDERS["ours"].learns
     assert long.learns.spatial_steps / long.learns.temporal_steps == pytest.approx(
         own.spatial_steps / own.temporal_steps, rel=0.05
     )
-    assert with_seconds(studio, CONTENDERS["bare"], cases[0], 9.0) == CONTENDERS["bare"]
+    assert with_seconds(studio, cases[0], 9.0, CONTENDERS["bare"]) == CONTENDERS["bare"]
 
 
 def test_the_search_is_the_same_for_all_that_learn() -> None:
     ours, naive = grid(CONTENDERS["ours"]), grid(CONTENDERS["naive"])
     points = [{(c.learns.rank, c.learns.spatial_rate, c.learns.temporal_rate) for c in cs} for cs in (ours, naive)]
     assert points[0] == points[1] and len(points[0]) == len({c.name for c in ours}) == 6
-    assert grid(CONTENDERS["ditflow"]) == [CONTENDERS["ditflow"]]
+    guided = grid(CONTENDERS["ditflow"])
+    assert len({(c.guides.first_rate, c.guides.guided_share) for c in guided}) == len({c.name for c in guided}) == 6
+    assert grid(CONTENDERS["bare"]) == [CONTENDERS["bare"]]
+
+
+def test_a_search_names_the_best_settings(studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    bench = _bench(studio, cases[:1], tmp_path, "bare,ditflow")
+    variants = [variant for contender in bench.contenders for variant in grid(contender)]
+    text = drive(replace(bench, contenders=variants).work())
+    rows = bench.table().rows
+
+    def score(name: str) -> float:
+        of_name = [rows[f"{name}/a.mp4/{i}"] for i in range(2)]
+        return mean(row["motion_fidelity"] for row in of_name) - mean(row["leakage"] for row in of_name)
+
+    best = max((variant.name for variant in variants[1:]), key=lambda name: (score(name), name))
+    assert f"Most fidelity less leakage: {best} ({score(best):.3f})." in text
+
+
+def test_two_processes_do_the_same(tiny_base_folder: Path, cases: tuple[FolderCase, ...], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    studio = Studio(base=str(tiny_base_folder), precision="fp32")
+    bench = _bench(studio, cases, tmp_path, "bare,ours")
+    rows = {}
+    for num_processes in (1, 2):
+        apart = replace(bench, num_processes=num_processes, results=tmp_path / "out" / f"{num_processes}.json",
+                        renders=tmp_path / f"renders{num_processes}")  # fmt: skip
+        drive(apart.work())
+        rows[num_processes] = apart.table().rows
+    assert rows[1].keys() == rows[2].keys() and len(rows[1]) == 8
+    for key, row in rows[1].items():
+        assert rows[2][key]["motion_fidelity"] == pytest.approx(row["motion_fidelity"], abs=0.02)

@@ -16,7 +16,7 @@ FILES = [ROOT / "app.py", *sorted((ROOT / PACKAGE).rglob("*.py"))]
 
 # From the ground up; a room imports from its own floor or a lower one.
 FLOORS = (
-    ("types", "errors", "atomic"),
+    ("types", "errors", "atomic", "processes"),
     ("video", "lora"),
     ("model",),
     ("methods", "evaluate", "nano"),

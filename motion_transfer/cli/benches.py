@@ -10,14 +10,16 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Annotated, Any
 
 import typer
 
 from motion_transfer.bench import Bench
 from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
-from motion_transfer.contenders import CONTENDERS, chosen, grid, with_seconds
+from motion_transfer.contenders import CONTENDERS, Case, Contender, chosen, grid, with_seconds
 from motion_transfer.errors import BadClip
 from motion_transfer.evaluate.benchmark import follow as follow_case
 from motion_transfer.evaluate.benchmark import following_cases
@@ -27,6 +29,7 @@ from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.flags import with_settings
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.pipeline import Studio, drive
+from motion_transfer.processes import each
 from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
 
@@ -67,6 +70,26 @@ def follow(
     save_png(contact_sheet(clips, columns_frames=9, scale=2), results / "follow.png")
 
 
+def _of_equal_seconds(
+    studio: Studio, case: Case, seconds: float, contenders: list[Contender], num_processes: int
+) -> list[Contender]:
+    """The contenders with the steps that fit into some seconds, timed while all processes work, as in the benchmark."""
+    timed = partial(with_seconds, studio, case, seconds)
+    rounds = contenders * num_processes  # so that nobody is timed with the cores to itself
+    found: dict[str, list[TuneSpec]] = {}
+    for contender, one in each(timed, rounds, num_processes=num_processes):
+        if one.learns is None:
+            continue
+        found.setdefault(contender.name, []).append(one.learns)
+    return [replace(contender, learns=_mean_steps(found[contender.name])) if contender.name in found else contender
+            for contender in contenders]  # fmt: skip
+
+
+def _mean_steps(specs: list[TuneSpec]) -> TuneSpec:
+    spatial, temporal = ([getattr(spec, f"{stage}_steps") for spec in specs] for stage in ("spatial", "temporal"))
+    return replace(specs[0], spatial_steps=round(mean(spatial)), temporal_steps=round(mean(temporal)))
+
+
 @app.command()
 @with_settings(render=RenderSpec, left_out=("prompt", "strength"))
 def bench(
@@ -75,7 +98,7 @@ def bench(
     clips: Annotated[
         str, typer.Option(help="motionbench, search (six other clips), or a folder of clips with captions.csv.")
     ] = "motionbench",
-    search: Annotated[bool, typer.Option(help="Every method at three rates and two ranks.")] = False,
+    search: Annotated[bool, typer.Option(help="Every method at three rates and two sizes.")] = False,
     quick: Annotated[bool, typer.Option(help="Twelve clips of all kinds instead of all.")] = False,
     prompts: Annotated[int, typer.Option(min=1, help="Prompts per clip, at most.")] = 2,
     seconds: Annotated[float, typer.Option(min=0, help="Tuning time of every method; 0 for its own steps.")] = 0.0,
@@ -85,6 +108,7 @@ def bench(
         "docs/results/motionbench.json"
     ),
     renders: Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")] = Path("bench-renders"),
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share cores and clips; 1 on a GPU.")] = 2,
 ) -> None:
     """Compares methods of motion transfer on clips with known motion; goes on where it stopped."""
     prepare(results)
@@ -95,9 +119,9 @@ def bench(
     if search:
         contenders = [variant for contender in contenders for variant in grid(contender)]
     if seconds:
-        contenders = [with_seconds(studio, contender, cases[0], seconds) for contender in contenders]
+        contenders = _of_equal_seconds(studio, cases[0], seconds, contenders, processes)
     plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts, render=render,
-                 results=results, renders=renders)  # fmt: skip
+                 results=results, renders=renders, num_processes=processes)  # fmt: skip
     if plan.table().started_over:
         print(plan.table().started_over, file=sys.stderr)
     print(drive(plan.work(), Meter()))

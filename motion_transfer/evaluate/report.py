@@ -8,7 +8,7 @@ from motion_transfer.evaluate.camera_motion import residual_flow_error
 from motion_transfer.evaluate.checker import Verdict, check_clip
 from motion_transfer.evaluate.embedders import general_embedder, world_embedder
 from motion_transfer.evaluate.flicker import flicker, temporal_consistency
-from motion_transfer.evaluate.motion import motion_fidelity
+from motion_transfer.evaluate.motion import motion_fidelity, motion_fidelity_script
 from motion_transfer.evaluate.prompt import PromptContent, read_prompt
 from motion_transfer.evaluate.text_match import frame_consistency, text_match
 from motion_transfer.evaluate.truth import Look, truth_measures
@@ -105,11 +105,11 @@ def judge(
         looks: what the prompt shows each of the scene's objects as, where there are several.
 
     Returns:
-        Motion: `motion_fidelity`, and against the truth `trajectory_agreement`, `trajectory_error`, `joint_error`
-        and `camera_error`; without it `residual_flow_error`. Picture: `temporal_consistency`, `flicker` and
-        `frame_consistency`. Content: `text_match`, `color_right`, `shape_right` and
-        `object_present`, for the first object the prompt names. Look of the reference: `leakage` and
-        `reference_similarity`. What can't be computed has no value and says why.
+        Motion: `motion_fidelity`, `motion_fidelity_script`, and against the truth `trajectory_agreement`,
+        `trajectory_error`, `joint_error` and `camera_error`; without it `residual_flow_error`. Picture:
+        `temporal_consistency`, `flicker` and `frame_consistency`. Content: `text_match`, `color_right`,
+        `shape_right` and `object_present`, for the first object the prompt names. Look of the reference: `leakage`
+        and `reference_similarity`. What can't be computed has no value and says why.
     """
     asked = read_prompt(prompt)
     unread = _unreadable(asked, "prompt")
@@ -117,10 +117,12 @@ def judge(
     if asked.color and asked.shape and not unread:
         verdict = check_clip(generated.frames_THWC, color=asked.color, shape=asked.shape)
     fidelity = motion_fidelity(reference, generated)
+    script = motion_fidelity_script(reference, generated)
     look = reference_similarity(reference.frames_THWC, generated.frames_THWC)
     return Report(
         measures=(
             _measure("motion_fidelity", fidelity, "neither clip has anything to track, or one is too short"),
+            _measure("motion_fidelity_script", script, "nothing moves in one of the clips"),
             *truth_measures(scene, looks or _looks(scene, asked, unread), generated),
             _measure(
                 "residual_flow_error",

@@ -41,6 +41,7 @@ MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
 WorkOpt = Annotated[Path, typer.Option(help="Folder of checkpoints and encoded clips.")]
 ScaleOpt = Annotated[int, typer.Option(help="Factor on the batch sizes, for GPUs.")]
 CompiledOpt = Annotated[bool, typer.Option(help="Compile the networks; needs a C++ compiler.")]
+ProcessesOpt = Annotated[int, typer.Option(min=1, help="Processes that share the cores and the renders.")]
 ResultsOpt = Annotated[Path, typer.Option(help="Folder of the figures.")]
 WORK = Path.home() / ".cache" / "motion_transfer" / "nano"
 RESULTS = Path("docs/results")
@@ -138,16 +139,24 @@ def clips(results: ResultsOpt = RESULTS) -> None:
 
 
 @app.command()
-def prompts(count: Annotated[int, typer.Option(min=1)] = COUNTS["prompts"], results: ResultsOpt = RESULTS) -> None:
+def prompts(
+    count: Annotated[int, typer.Option(min=1)] = COUNTS["prompts"],
+    processes: ProcessesOpt = 2,
+    results: ResultsOpt = RESULTS,
+) -> None:
     """Renders prompts with stock diffusers at its defaults and checks color, shape, count and presence."""
-    for group, shares in check_prompts(ASSETS / "nano", count, results).items():
+    for group, shares in check_prompts(ASSETS / "nano", count, results, processes).items():
         print(f"{group}: " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
 
 
 @app.command()
-def check_motion(count: Annotated[int, typer.Option(min=2)] = COUNTS["motion"], results: ResultsOpt = RESULTS) -> None:
+def check_motion(
+    count: Annotated[int, typer.Option(min=2)] = COUNTS["motion"],
+    processes: ProcessesOpt = 2,
+    results: ResultsOpt = RESULTS,
+) -> None:
     """Compares how the bare base moves with how the world does."""
-    print(json.dumps(measure_motion(ASSETS / "nano", count, results), indent=1))
+    print(json.dumps(measure_motion(ASSETS / "nano", count, results, processes), indent=1))
 
 
 @app.command(name="all")

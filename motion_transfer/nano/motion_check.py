@@ -10,15 +10,15 @@ what it costs at stock's default is measured beside it ("guided").
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import count as numbers
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diffusers import WanPipeline
+from diffusers import AutoencoderKLWan
 
 from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.checker import find_object
@@ -29,6 +29,7 @@ from motion_transfer.nano.codec import SIZE_PX
 from motion_transfer.nano.codec_check import pass_through
 from motion_transfer.nano.folder import load_codec
 from motion_transfer.nano.prompts import render_stock
+from motion_transfer.processes import each
 from motion_transfer.types import Clip
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.palette import SHAPES
@@ -98,25 +99,33 @@ def motion_stamp(folder: Path, count: int) -> str:
     return stamp(modules=[__name__], folders=[folder], settings={"clips": count})
 
 
-def check_motion(folder: Path, count: int, results: Path) -> dict[str, Any]:
+@lru_cache(maxsize=1)
+def _codec(folder: Path) -> AutoencoderKLWan:
+    return load_codec(folder)
+
+
+def _seen(folder: Path, asked: tuple[int, Scene]) -> dict[str, tuple[np.ndarray, float | None]]:
+    """Of the world and of each arm: the object's path in one scene, and the picture's flicker."""
+    number, scene = asked
+    through, _ = pass_through(_codec(folder), draw([scene], SIZE_PX)[0].numpy())
+    shown = {"world": Clip(frames_THWC=through, fps=FPS)}
+    shown |= {arm: render_stock(folder, scene.caption, number, **how) for arm, how in ARMS.items()}
+    thing = scene.things[0]
+    return {name: (find_object(clip.frames_THWC, thing.color, thing.kind).path_T2, flicker(clip))
+            for name, clip in shown.items()}  # fmt: skip
+
+
+def check_motion(folder: Path, count: int, results: Path, num_processes: int = 2) -> dict[str, Any]:
     """Renders `count` captions of unseen scenes and compares; writes `base_motion.json` into `results`."""
-    native = json.loads((folder / "native.json").read_text())
-    pipeline, codec = WanPipeline.from_pretrained(folder), load_codec(folder)
-    pipeline.set_progress_bar_config(disable=True)
     paths: dict[str, list[np.ndarray]] = {arm: [] for arm in ("world", *ARMS)}
     flickers: dict[str, list[float]] = {arm: [] for arm in paths}
-    for i, scene in zip(range(count), _scenes(), strict=False):
-        thing = scene.things[0]
-        through, _ = pass_through(codec, draw([scene], SIZE_PX)[0].numpy())
-        shown = {"world": Clip(frames_THWC=through, fps=FPS)}
-        shown |= {arm: render_stock(pipeline, scene.caption, i, native, **how) for arm, how in ARMS.items()}
-        for name, clip in shown.items():
-            sighting = find_object(clip.frames_THWC, thing.color, thing.kind)
-            paths[name].append(sighting.path_T2)
-            change = flicker(clip)
-            if change is not None and path_moves(sighting.path_T2)[2] < STATIC_SPAN:
+    asked = list(zip(range(count), _scenes(), strict=False))
+    for done, ((_, scene), seen) in enumerate(each(partial(_seen, folder), asked, num_processes=num_processes), 1):
+        for name, (path_T2, change) in seen.items():
+            paths[name].append(path_T2)
+            if change is not None and path_moves(path_T2)[2] < STATIC_SPAN:
                 flickers[name].append(change)
-        print(f"{i + 1}/{count} {scene.caption}", flush=True)
+        print(f"{done}/{count} {scene.caption}", flush=True)
     figures = compare({arm: moves_of(of_arm) for arm, of_arm in paths.items()})
     means = {name: float(np.mean(values)) if values else None for name, values in flickers.items()}
     figures["flicker of static scenes"] = means | {"clips": {name: len(values) for name, values in flickers.items()}}

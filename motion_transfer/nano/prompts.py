@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from itertools import count as numbers
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.checker import check_clip, count_objects
 from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.model.catalog import weights_hash
+from motion_transfer.processes import each
 from motion_transfer.types import Clip
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.synth.palette import held_out
@@ -73,8 +76,17 @@ def prompt_scenes(count: int) -> list[tuple[str, Scene]]:
     return out
 
 
-def render_stock(pipeline: WanPipeline, prompt: str, seed: int, native: dict, **settings: float) -> Clip:
+@lru_cache(maxsize=1)
+def _stock(folder: Path) -> tuple[WanPipeline, dict[str, Any]]:
+    """A folder as stock diffusers opens it, and its native format."""
+    pipeline = WanPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline, json.loads((folder / "native.json").read_text())
+
+
+def render_stock(folder: Path, prompt: str, seed: int, **settings: float) -> Clip:
     """Renders with `WanPipeline` at its defaults; only size, frames and the given settings are set."""
+    pipeline, native = _stock(folder)
     video = pipeline(
         prompt,
         height=native["height"],
@@ -117,23 +129,34 @@ def prompts_stamp(folder: Path, count: int) -> str:
     return stamp(modules=[__name__], folders=[folder], settings={"prompts": count})
 
 
-def check_prompts(folder: Path, count: int, results: Path) -> dict[str, dict[str, float]]:
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One prompt to render; its number is the seed."""
+
+    number: int
+    group: str
+    scene: Scene
+
+
+def _check(folder: Path, asked: _Asked) -> tuple[PromptResult, np.ndarray]:
+    """The verdict on one prompt's render, and its middle frame."""
+    clip = render_stock(folder, asked.scene.caption, asked.number)
+    return check_render(asked.scene, asked.group, clip), clip.frames_THWC[clip.num_frames // 2]
+
+
+def check_prompts(folder: Path, count: int, results: Path, num_processes: int = 2) -> dict[str, dict[str, float]]:
     """Renders and checks prompts of every group; writes `prompts.json` and `prompts.png` into `results`."""
-    native = json.loads((folder / "native.json").read_text())
-    pipeline = WanPipeline.from_pretrained(folder)
-    pipeline.set_progress_bar_config(disable=True)
-    checked, pictures = [], []
-    scenes = prompt_scenes(count)
-    for i, (group, scene) in enumerate(scenes):
-        clip = render_stock(pipeline, scene.caption, i, native)
-        checked.append(check_render(scene, group, clip))
-        pictures.append(clip.frames_THWC[len(clip.frames_THWC) // 2])
-        print(f"{i + 1}/{len(scenes)} {checked[-1]}", flush=True)
-    shares = summary(checked)
+    every = [_Asked(number=i, group=group, scene=scene) for i, (group, scene) in enumerate(prompt_scenes(count))]
+    found: dict[int, tuple[PromptResult, np.ndarray]] = {}
+    for asked, one in each(partial(_check, folder), every, num_processes=num_processes):
+        found[asked.number] = one
+        print(f"{len(found)}/{len(every)} {one[0]}", flush=True)
+    checked, pictures = zip(*(found[i] for i in range(len(every))), strict=True)
+    shares = summary(list(checked))
     rows = {"stamp": prompts_stamp(folder, count), "base": weights_hash(folder), "summary": shares,
             "prompts": [asdict(r) for r in checked]}  # fmt: skip
     write_json(results / "prompts.json", rows)
-    save_png(_sheet(pictures[: min(count, SHEET_PROMPTS)]), results / "prompts.png")
+    save_png(_sheet(list(pictures[: min(count, SHEET_PROMPTS)])), results / "prompts.png")
     return shares
 
 

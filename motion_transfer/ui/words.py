@@ -56,6 +56,7 @@ HIGHER, LOWER = "higher", "lower"
 MISSING = "– ({why})"
 MEASURES = {
     "motion_fidelity": "Motion: moves like the reference",
+    "motion_fidelity_script": "Motion: the same by its authors' script",
     "trajectory_agreement": "Path: goes the way of the true path",
     "trajectory_error": "Path: distance from the true path",
     "joint_error": "Joints: angle from the true pose",
