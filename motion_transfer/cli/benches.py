@@ -17,23 +17,40 @@ from typing import Annotated, Any
 
 import typer
 
-from motion_transfer.bench import Bench
+from motion_transfer.bench import RENDERED_BY, Bench
 from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
 from motion_transfer.contenders import CONTENDERS, Case, Contender, chosen, grid, with_seconds
 from motion_transfer.errors import BadClip
+from motion_transfer.evaluate.benchmark import Case as FollowingCase
 from motion_transfer.evaluate.benchmark import follow as follow_case
 from motion_transfer.evaluate.benchmark import following_cases
 from motion_transfer.evaluate.clip_folder import folder_cases
 from motion_transfer.evaluate.motionbench import bench_cases, quick_cases, search_cases
+from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.flags import with_settings
-from motion_transfer.model.catalog import ASSETS
+from motion_transfer.model.catalog import ASSETS, find_base
 from motion_transfer.pipeline import Studio, drive
 from motion_transfer.processes import each
-from motion_transfer.types import RenderSpec, TuneSpec
+from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
 
+ProcessesOpt = Annotated[int, typer.Option(min=1, help="Processes that share clips and cores; 1 on a GPU.")]
 BENCH_ARMS = ("lora", "bare", "lora_strict", "bare_strict")  # strict: 0 where the shape is not the asked one
+
+
+def _followed(
+    studio: Studio, tune: TuneSpec, render: RenderSpec, case: FollowingCase
+) -> tuple[dict[str, Any], list[Clip]]:
+    """A case's figures, and its reference beside the renders with the LoRA and without."""
+    reference, spec = case.reference(), replace(render, prompt=case.prompt)
+    tuned = studio.tune(reference, replace(tune, caption=reference.caption))
+    ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
+    row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt, "seconds": tuned.seconds}
+    for arm, render_of in (("lora", ours), ("bare", bare)):
+        found = follow_case(case, render_of)
+        row |= {arm: found.cosine, f"{arm}_strict": found.strict}
+    return row, [reference, ours, bare]
 
 
 @app.command()
@@ -44,30 +61,29 @@ def follow(
     count: Annotated[int, typer.Option(min=1, help="Number of generated clips.")] = 12,
     precision: PrecisionOpt = "nf4",
     results: Annotated[Path, typer.Option(help="Folder of follow.json and follow.png.")] = Path("docs/results"),
+    processes: ProcessesOpt = 2,
 ) -> None:
     """Does the motion arrive? True paths against renders with the LoRA and without, same seeds."""
     prepare(results / "follow.json")
     studio = Studio(precision=precision)
-    rows, clips = [], []
-    for case in following_cases(count):
-        reference, spec = case.reference(), replace(render, prompt=case.prompt)
-        tuned = studio.tune(reference, replace(tune, caption=reference.caption), on_progress=Meter())
-        ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
-        row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt, "seconds": tuned.seconds}
-        for arm, render_of in (("lora", ours), ("bare", bare)):
-            found = follow_case(case, render_of)
-            row |= {arm: found.cosine, f"{arm}_strict": found.strict}
-        rows.append(row)
-        clips += [reference, ours, bare]
-        figures = "  ".join(f"{arm} {row[arm]:.3f}" for arm in BENCH_ARMS)
-        print(f"{case.number + 1}/{count} {case.scene.motion}: {figures}", flush=True)
+    found: dict[int, tuple[dict[str, Any], list[Clip]]] = {}
+    measured = each(partial(_followed, studio, tune, render), following_cases(count), num_processes=processes)
+    for case, one in measured:
+        found[case.number] = one
+        figures = "  ".join(f"{arm} {one[0][arm]:.3f}" for arm in BENCH_ARMS)
+        print(f"{len(found)}/{count} {case.scene.motion}: {figures}", flush=True)
+    rows = [found[number][0] for number in range(count)]
     means = {arm: sum(row[arm] for row in rows) / count for arm in BENCH_ARMS}
     interval = paired_interval([row["lora"] - row["bare"] for row in rows])
     figures = "  ".join(f"{arm} {means[arm]:.3f}" for arm in BENCH_ARMS)
     print(f"{figures}  difference in {interval[0]:.3f} to {interval[1]:.3f}")
-    facts = {"base": studio.base.hash, "precision": precision, "tune": asdict(tune), "render": asdict(render)}
-    write_json(results / "follow.json", {**facts, "means": means, "difference_95": interval, "clips": rows})
-    save_png(contact_sheet(clips, columns_frames=9, scale=2), results / "follow.png")
+    facts = {"precision": precision, "tune": asdict(tune), "render": asdict(render)}
+    made_by = stamp(modules=(*RENDERED_BY, "motion_transfer.evaluate.benchmark"), folders=[studio.spec.folder],
+                    settings=facts | {"count": count})  # fmt: skip
+    write_json(results / "follow.json", {"stamp": made_by, "base": studio.base.hash, **facts, "means": means,
+                                         "difference_95": interval, "clips": rows})  # fmt: skip
+    pictures = [clip for number in range(count) for clip in found[number][1]]
+    save_png(contact_sheet(pictures, columns_frames=9, scale=2), results / "follow.png")
 
 
 def _of_equal_seconds(
@@ -108,7 +124,7 @@ def bench(
         "docs/results/motionbench.json"
     ),
     renders: Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")] = Path("bench-renders"),
-    processes: Annotated[int, typer.Option(min=1, help="Processes that share cores and clips; 1 on a GPU.")] = 2,
+    processes: ProcessesOpt = 2,
 ) -> None:
     """Compares methods of motion transfer on clips with known motion; goes on where it stopped."""
     prepare(results)
@@ -162,5 +178,8 @@ def timing(
         rows.append(_timed_transfer(clip, prompt))
         print(f"{clip.name}: {rows[-1]['seconds']:.0f} s, {rows[-1]['peak_memory_mb']:.0f} MB", flush=True)
     machine = {"processor": platform.machine(), "cores": os.cpu_count()}
-    write_json(results, {"machine": machine, "slowest_seconds": max(row["seconds"] for row in rows),
+    made_by = stamp(
+        modules=RENDERED_BY, folders=[find_base("nano").folder], settings={"count": count, "prompt": prompt}
+    )
+    write_json(results, {"stamp": made_by, "machine": machine, "slowest_seconds": max(row["seconds"] for row in rows),
                          "most_memory_mb": max(row["peak_memory_mb"] for row in rows), "clips": rows})  # fmt: skip

@@ -23,6 +23,7 @@ from motion_transfer.evaluate.backdrops import background_pattern
 from motion_transfer.evaluate.colors import BACKGROUND, GRID_PX, NAMES, background_color, label_pixels, to_grid
 from motion_transfer.evaluate.motion import trajectory_error
 from motion_transfer.evaluate.silhouettes import KINDS, overlaps
+from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import sample_scene
 
@@ -257,7 +258,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=300, help="scenes of each kind")
     parser.add_argument("--json", type=Path, help="where to write the figures; they are printed in any case")
     options = parser.parse_args(arguments)
-    found = {"num_scenes": options.scenes, "kinds": measure_checker(options.scenes)}
+    made_by = stamp(modules=[Path(__file__)], folders=[], settings={"scenes": options.scenes})
+    found = {"stamp": made_by, "num_scenes": options.scenes, "kinds": measure_checker(options.scenes)}
     print(json.dumps(found, indent=1))
     if options.json:
         write_json(options.json, found)
