@@ -24,7 +24,7 @@ from torch import Tensor
 
 from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
 from motion_transfer.evaluate.report import judge
-from motion_transfer.lora.algebra import scaled
+from motion_transfer.lora.algebra import scaled, stack
 from motion_transfer.lora.attach import act, attached, remove_adapters
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
@@ -278,14 +278,17 @@ class Studio:
             with watch.timing("heads"):
                 heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
             with watch.timing("spatial"):
-                yield from tune_spatial(base, frames, heads, spec, resume)
+                look = yield from tune_spatial(base, frames, heads, spec, resume)
             show = (lambda: drive(self._moved(preview))) if preview is not None else None
             with watch.timing("temporal"):
                 layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, resume)
         finally:
             remove_adapters(base.transformer)
         info = self._recipe(clip, fitted, heads, spec)
-        lora = scaled(Lora(layers=layers, info=info), spec.inference_weight)
+        lora = Lora(layers=layers, info=info)
+        if spec.keep == "both":
+            lora = stack([(lora, 1.0), (Lora(layers=look, info=info), 1.0)])
+        lora = scaled(lora, spec.inference_weight)
         return Tuned(lora=lora, heads=heads, clip=fitted, seconds=watch.seconds)
 
     def tune(

@@ -170,6 +170,7 @@ class TuneSpec(_Checked):
         help="Which heads count as temporal (section 3.2 of the paper).",
     )
     decoupled: bool = knob(True, help="Look and motion in separate heads; off, every head learns both.")
+    include_output: bool = knob(True, help="The output projections learn as well as queries, keys and values.")
     motion_loss: str = knob(
         "frame",
         choices=("frame", "clean", "vmc", "debiased", "off"),
@@ -185,12 +186,25 @@ class TuneSpec(_Checked):
     sparse_latents: int = knob(
         0, low=0, high=81, unit="frames", help="Latent frames that a temporal step sees; 0 lets the base choose."
     )
+    positions: str = knob(
+        "aligned",
+        choices=("aligned", "paper", "none"),
+        help="Where kept frames lie on the time axis: at their own places, by the paper's rule, or side by side.",
+    )
     noise_shift: float = knob(12.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
     caption_drop: float = knob(
         0.2,
         low=0.0,
         high=1.0,
         help="Share of the steps that learn with an empty caption, so that any prompt can follow.",
+    )
+    loss_weighting: str = knob(
+        "none", choices=("none", "bell"), help="Noise levels that weigh more in the denoising loss; bell: the middle."
+    )
+    keep: str = knob(
+        "temporal",
+        choices=("temporal", "both"),
+        help="What the LoRA holds: the motion alone, or the reference's look as well.",
     )
     inference_weight: float = knob(1.25, low=0.05, high=4.0, help="Factor folded into the saved LoRA.")
 

@@ -7,6 +7,8 @@ without permuting anything: RMSNorm, rotary embedding and softmax commute with a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 ROW_MODULES = ("attn1.to_q", "attn1.to_k", "attn1.to_v")
@@ -19,11 +21,11 @@ def group_channels(heads_N: Tensor, head_width: int) -> Tensor:
     return heads_N.bool().repeat_interleave(head_width)
 
 
-def group_masks(heads_LN: Tensor, head_width: int) -> dict[str, Tensor]:
-    """Channel masks by module path; blocks without a head in the group are left out."""
+def group_masks(heads_LN: Tensor, head_width: int, modules: Sequence[str] = MODULES) -> dict[str, Tensor]:
+    """Channel masks by path of the given modules; blocks without a head in the group are left out."""
     masks = {}
     for layer, heads_N in enumerate(heads_LN):
         if heads_N.any():
-            for module in MODULES:
+            for module in modules:
                 masks[f"blocks.{layer}.{module}"] = group_channels(heads_N, head_width)
     return masks

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from motion_transfer.errors import BadSpec
 from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, read_adapter, solo
-from motion_transfer.lora.heads import group_masks
+from motion_transfer.lora.heads import MODULES, ROW_MODULES, group_masks
 from motion_transfer.model.base import VideoBase
-from motion_transfer.model.flow import keyed_generator, mix, shifted
+from motion_transfer.model.flow import bell_weight, keyed_generator, mix, shifted
+from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.text import TextStates
 from motion_transfer.model.tune_state import Matrices, restore_matrices, restore_optimizer, take_state
 from motion_transfer.types import Clip, HeadMap, Latents, LowRank, Progress, TuneSpec, TuneState, Work
@@ -128,7 +129,10 @@ def _step_loss(base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, 
         x.to(base.device) for x in (batch.z_BZFYX, noisy, sigma_B, noise - batch.z_BZFYX)
     )
     guess = _Guess(clean=clean, noisy=noisy, sigma_B=sigma_B, velocity=velocity, predicted=predicted)
-    loss = F.mse_loss(predicted, velocity)
+    error_B = (predicted - velocity).square().flatten(1).mean(1)
+    if spec.loss_weighting == "bell":
+        error_B = error_B * bell_weight(guess.sigma_B, spec.noise_shift)
+    loss = error_B.mean()
     if stage.motion_loss != "off":
         loss = loss + spec.motion_weight * _motion_loss(stage.motion_loss, guess, generator)
     return loss
@@ -170,7 +174,8 @@ def _adapter(
     base: VideoBase, name: str, group_LN: Tensor, spec: TuneSpec, resume: TuneState | None
 ) -> dict[str, nn.Parameter]:
     """Attaches a stage's adapter to its head group, or to all heads without decoupling."""
-    masks = group_masks(group_LN if spec.decoupled else torch.ones_like(group_LN), base.head_width)
+    modules = MODULES if spec.include_output else ROW_MODULES
+    masks = group_masks(group_LN if spec.decoupled else torch.ones_like(group_LN), base.head_width, modules)
     init = keyed_generator(spec.seed, name, "init")
     matrices = add_group_adapter(base.transformer, name, masks, rank=spec.rank, generator=init)
     if resume is not None:
@@ -239,6 +244,9 @@ def tune_temporal(
         raise BadSpec(f"motion is learned in temporal heads, but the head rule {spec.head_rule} finds none here; "
                       "choose the rule balanced.")  # fmt: skip
 
+    num_sparse = spec.sparse_latents if spec.sampling == "latent" else sparse.z_ZFYX.shape[1]
+    places_F = sparse_positions(full.z_ZFYX.shape[1], num_sparse, spec.positions)
+
     def draw(generator: torch.Generator) -> _Batch:
         chosen = sparse
         if spec.sampling == "latent":
@@ -246,7 +254,8 @@ def tune_temporal(
             offset = int(torch.randint(stride, (1,), generator=generator))
             chosen = sparse_latents(full, spec.sparse_latents, offset)
         z = chosen.z_ZFYX.expand(spec.temporal_batch, -1, -1, -1, -1)
-        return _Batch(z_BZFYX=z, times_F=chosen.times_F)
+        first, length = chosen.times_F[0], len(chosen.times_F)
+        return _Batch(z_BZFYX=z, times_F=tuple(first + place for place in places_F[:length]))
 
     stage = _Stage(name="temporal", steps=spec.temporal_steps, rate=spec.temporal_rate, decay=spec.temporal_decay,
                    motion_loss=spec.motion_loss, draw=draw)  # fmt: skip

@@ -19,6 +19,20 @@ def shifted(uniform: Tensor, shift: float) -> Tensor:
     return shift * uniform / (1 + (shift - 1) * uniform)
 
 
+def bell_weight(sigma_B: Tensor, shift: float) -> Tensor:
+    """Weights `(B,)` of noise levels, most in the middle: a bell less its least value, 1 on average.
+
+    The average is over a schedule of a thousand levels with this shift, as Wan's public trainers take it.
+    """
+
+    def bell(sigma: Tensor) -> Tensor:
+        return torch.exp(-2 * (sigma - 0.5).square())
+
+    schedule = shifted(torch.linspace(1, 1 / TIMESTEPS, int(TIMESTEPS)), shift)
+    least = bell(schedule).min()
+    return (bell(sigma_B) - least).clamp_min(0) / (bell(schedule) - least).mean()
+
+
 def mix(z: Tensor, noise: Tensor, sigma_B: Tensor) -> Tensor:
     """Noisy latents at noise level `sigma`, one per batch row."""
     sigma = sigma_B.view(-1, *[1] * (z.ndim - 1))

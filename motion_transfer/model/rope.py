@@ -71,12 +71,16 @@ def temporal_positions(transformer: WanTransformer3DModel, positions_F: Sequence
         transformer.rope = stock
 
 
-def sparse_positions(num_latents: int, num_sparse: int) -> tuple[float, ...]:
-    """Places of evenly kept latent frames on the full clip, ends aligned: `j * (F - 1) / (F_s - 1)`.
+def sparse_positions(num_latents: int, num_sparse: int, rule: str = "aligned") -> tuple[float, ...]:
+    """Places of evenly kept latent frames on the time axis of the full clip, from 0 on.
 
-    Departs from the paper, whose rule `j * F / F_s` (section 3.3, in pixel frames) leaves the spacing short of
-    the true one and puts frames at fractions the model never saw.
+    Args:
+        num_latents: of the full clip, F.
+        num_sparse: kept, F_s.
+        rule: "aligned" ends, `j * (F - 1) / (F_s - 1)`, which is where they are; "paper", `j * F / F_s` (section 3.3,
+            in pixel frames), whose spacing is short of the true one and puts frames at fractions that the model never
+            saw; "none", side by side.
     """
-    if num_sparse == 1:
-        return (0.0,)
-    return tuple(j * (num_latents - 1) / (num_sparse - 1) for j in range(num_sparse))
+    spans = {"aligned": (num_latents - 1, max(1, num_sparse - 1)), "paper": (num_latents, num_sparse), "none": (1, 1)}
+    span, gaps = spans[rule]
+    return tuple(j * span / gaps for j in range(num_sparse))

@@ -26,6 +26,7 @@ from motion_transfer.methods.fym_tune import (
     vmc_motion_loss,
 )
 from motion_transfer.model.base import VideoBase
+from motion_transfer.model.flow import bell_weight, shifted
 from motion_transfer.model.text import TextStates
 from motion_transfer.pipeline import Studio, drive
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, LowRank, Progress, RenderSpec, TuneSpec, TuneState
@@ -396,3 +397,57 @@ def test_going_on_from_any_step_ends_in_the_same_bits(fixture: str, request: pyt
         assert whole.keys() == again.keys()
         assert all(torch.equal(whole[n].up_OR, again[n].up_OR) for n in whole)
         assert all(torch.equal(whole[n].down_RI, again[n].down_RI) for n in whole)
+
+
+def test_without_the_output_projection_queries_keys_and_values_learn(tiny_base: VideoBase) -> None:
+    spec = TuneSpec(**{**SPEC.__dict__, "include_output": False})
+    temporal = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+    assert {path.split(".", 2)[2] for path in temporal} == {"attn1.to_q", "attn1.to_k", "attn1.to_v"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "places"),
+    [("aligned", {(0, 2, 4), (1, 3)}), ("paper", {(0, 5 / 3, 10 / 3), (1, 8 / 3)}), ("none", {(0, 1, 2), (1, 2)})],
+)
+def test_kept_frames_lie_where_the_rule_says(
+    tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch, rule: str, places: set[tuple[float, ...]]
+) -> None:
+    seen, velocity = [], VideoBase.velocity
+
+    def watched(
+        base: VideoBase, z: Tensor, sigma: Tensor, text: TextStates, times: tuple[float, ...] | None = None
+    ) -> Tensor:
+        seen.append(tuple(round(time, 9) for time in times or ()))
+        return velocity(base, z, sigma, text, times)
+
+    monkeypatch.setattr(VideoBase, "velocity", watched)
+    spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 12, "positions": rule})
+    drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+    assert set(seen) == {tuple(round(place, 9) for place in clip) for clip in places}
+
+
+def test_bell_weights_favor_the_middle_and_are_one_on_average(tiny_base: VideoBase) -> None:
+    levels = shifted(torch.linspace(0.001, 1, 1000), 5.0)
+    weights = bell_weight(levels, 5.0)
+    assert weights.mean().item() == pytest.approx(1.0, abs=1e-3) and weights.min().item() == pytest.approx(0, abs=1e-4)
+    assert levels[weights.argmax()].item() == pytest.approx(0.5, abs=0.01)
+    learned = []
+    for weighting in ("none", "bell"):
+        remove_adapters(tiny_base.transformer)
+        spec = TuneSpec(**{**SPEC.__dict__, "loss_weighting": weighting})
+        layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+        learned.append(torch.cat([x.up_OR.flatten() for x in layers.values()]))
+    assert not torch.equal(*learned)
+
+
+def test_a_lora_may_keep_the_look_as_well(studio: Studio, square_clip: Clip) -> None:
+    """The motion's part is the same as without, and the spatial heads' part lies beside it."""
+    motion, both = (
+        studio.tune(square_clip, TuneSpec(**{**SPEC.__dict__, "keep": keep})).lora for keep in ("temporal", "both")
+    )
+    look = {path for path in both.layers if path not in motion.layers}
+    shared = [path for path in both.layers if path in motion.layers]
+    assert look or any(both.layers[p].down_RI.shape[0] > motion.layers[p].down_RI.shape[0] for p in shared)
+    for path in shared:
+        rank = motion.layers[path].down_RI.shape[0]
+        assert torch.equal(both.layers[path].down_RI[:rank], motion.layers[path].down_RI)

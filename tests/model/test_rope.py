@@ -91,6 +91,13 @@ def test_aligned_sparse_positions() -> None:
     assert sparse_positions(13, 13) == tuple(range(13))
 
 
+def test_other_rules_of_sparse_positions() -> None:
+    """The paper's leaves the spacing short of the true one; on all frames every rule is the identity."""
+    assert sparse_positions(21, 5, "paper") == pytest.approx((0, 4.2, 8.4, 12.6, 16.8))
+    assert sparse_positions(21, 5, "none") == (0, 1, 2, 3, 4)
+    assert {sparse_positions(13, 13, rule) for rule in ("aligned", "paper", "none")} == {tuple(range(13))}
+
+
 def test_positions_never_leave_the_trained_range() -> None:
     for full in range(2, 30):
         for sparse in range(1, full + 1):
