@@ -16,12 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadLora, StorageFailed
 from motion_transfer.lora.files import RECIPE, load_lora, save_lora
 from motion_transfer.types import Clip, Lora, RenderSpec
+from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import write_clip
 
 SHOWN_SIDE_PX = 384
@@ -186,6 +188,12 @@ class Library:
         """A copy of a clip for looking at, enlarged if it is small; kept for about an hour."""
         path = self._shown_path(".mp4")
         write_clip(clip, path, min_side_px=SHOWN_SIDE_PX)
+        return path
+
+    def show_picture(self, picture_HWC: np.ndarray) -> Path:
+        """A picture `(H, W, 3)` uint8 RGB for looking at; kept for about an hour."""
+        path = self._shown_path(".png")
+        save_png(picture_HWC, path)
         return path
 
     def show_file(self, source: Path, *, name: str = "") -> Path:

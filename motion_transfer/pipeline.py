@@ -41,6 +41,7 @@ from motion_transfer.model.text import Vocabulary
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, Progress, RenderSpec, Report, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip, sparse_indices
 from motion_transfer.video.io import clip_comment, read_clip
+from motion_transfer.video.strip import WHOLE, Crop, cropped
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import KINDS, Scene, sample_scene
 
@@ -48,6 +49,7 @@ T = TypeVar("T")
 _CHECK_PX = 64
 _COMPRESSION_LEVELS = 3.0  # of 255: examples are off by 1.5 at most, mirrored or reversed ones by 6.8 at least
 SMALLEST_READ_PX = 256  # tracks are followed at this size
+MOST_ENLARGED = 8.0  # of what is cropped
 OnProgress = Callable[[Progress], None]
 
 
@@ -207,14 +209,23 @@ class Studio:
         spec = self.spec
         return fit_clip(clip, num_frames=spec.num_frames, height=spec.height, width=spec.width)
 
-    def read(self, path: Path, *, start_s: float = 0.0, end_s: float | None = None, caption: str = "") -> Clip:
-        """Reads a span of a video file, no larger than this base has use for.
+    def read(
+        self, path: Path, *, start_s: float = 0.0, end_s: float | None = None, caption: str = "", crop: Crop = WHOLE
+    ) -> Clip:
+        """Reads a span of a video file, or of a part of its picture, no larger than this base has use for.
 
         Raises:
             BadClip: see `read_clip`.
+            BadSpec: there is no such part.
         """
-        side_px = max(SMALLEST_READ_PX, self.spec.height, self.spec.width)
-        return read_clip(path, start_s=start_s, end_s=end_s, caption=caption, max_px=side_px)
+        side_px = round(
+            max(SMALLEST_READ_PX, self.spec.height, self.spec.width) * min(max(1.0, crop.zoom), MOST_ENLARGED)
+        )
+        clip = read_clip(path, start_s=start_s, end_s=end_s, caption=caption, max_px=side_px)
+        if crop == WHOLE:
+            return clip
+        height, width = clip.frames_THWC.shape[1:3]
+        return cropped(clip, crop.box(width, height, self.spec.width / self.spec.height))
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of a prompt that the base never learned."""

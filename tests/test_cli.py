@@ -94,10 +94,25 @@ def test_every_setting_is_a_flag_with_the_specs_default(command: str, specs: tup
 
 def test_settings_arrive(clip_path: str, base: list[str], tmp_path: Path) -> None:
     json_path = tmp_path / "t.json"
-    more = ["--rank", "3", "--temporal-rate", "0.004", "--head-rule", "paper", "--sampling", "pixel", "--seed", "4"]
+    more = [
+        "--crop",
+        "2,0,1",
+        "--rank",
+        "3",
+        "--temporal-rate",
+        "0.004",
+        "--head-rule",
+        "paper",
+        "--sampling",
+        "pixel",
+        "--seed",
+        "4",
+    ]
     arguments = ["tune", clip_path, "--out", str(tmp_path / "m"), "--json", str(json_path), *base, *SHORT, *more]
     assert main(arguments) == 0
-    tune = json.loads(json_path.read_text())["spec"]["tune"]
+    asked = json.loads(json_path.read_text())["spec"]
+    tune = asked["tune"]
+    assert asked["crop"] == "2,0,1"
     expected = TuneSpec(spatial_steps=2, temporal_steps=2, sparse_latents=3, rank=3, temporal_rate=0.004,
                         head_rule="paper", sampling="pixel", seed=4)  # fmt: skip
     assert tune == asdict(expected)
@@ -132,6 +147,9 @@ MISTAKES = {
     "no such lora": (["render", "--prompt", "x", "--out", "{video}", "--lora", "gone.safetensors"], "gone.safetensors"),
     "a lora of text": (["render", "--prompt", "x", "--out", "{video}", "--lora", "{text}"], "notes.mp4"),
     "span outside the clip": (["tune", "{clip}", "--out", "{out}", "--start", "50"], "span"),
+    "a crop of two numbers": (["tune", "{clip}", "--out", "{out}", "--crop", "2,0.5"], "three numbers"),
+    "a crop without end": (["tune", "{clip}", "--out", "{out}", "--crop", "inf,0,0"], "zoom"),
+    "a crop outside": (["tune", "{clip}", "--out", "{out}", "--crop", "2,0,1.5"], "between 0 and 1"),
     "out is a folder": (["tune", "{clip}", "--out", "{folder}"], "folder"),
     "the lora overwrites the clip": (["tune", "{clip}", "--out", "{clip}"], "name of its own"),
     "the picture overwrites the clip": (["heads", "{clip}", "--out", "{clip}"], "name of its own"),

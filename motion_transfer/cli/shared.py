@@ -13,6 +13,7 @@ import typer
 from motion_transfer import atomic
 from motion_transfer.errors import BadSpec
 from motion_transfer.types import Progress, Report
+from motion_transfer.video.strip import WHOLE, Crop
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Learn a clip's motion and render it onto new content."
@@ -23,7 +24,23 @@ BaseOpt = Annotated[str, typer.Option(help="nano, or a Wan folder in diffusers l
 PrecisionOpt = Annotated[str, typer.Option(help="nf4, int8, bf16 or fp32.")]
 StartOpt = Annotated[float, typer.Option(help="Start of the span, in seconds.")]
 EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds; at most 8 s are used.")]
+CropOpt = Annotated[str, typer.Option(help="Part of the picture: zoom, place from left and from top, as 2,0.5,0.5.")]
 JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
+
+
+def crop_from(text: str) -> Crop:
+    """The crop that three numbers with commas ask for; the whole picture for an empty text.
+
+    Raises:
+        BadSpec: they are not three numbers.
+    """
+    if not text:
+        return WHOLE
+    try:
+        zoom, x, y = map(float, text.split(","))
+    except ValueError:
+        raise BadSpec(f"a crop is three numbers such as 2,0.5,0.5, but is {text!r:.40}; write it so.") from None
+    return Crop(zoom=zoom, x=x, y=y)
 
 
 class Meter:

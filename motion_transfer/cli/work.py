@@ -13,12 +13,14 @@ import typer
 from motion_transfer.cli.shared import (
     BaseOpt,
     ClipArg,
+    CropOpt,
     EndOpt,
     JsonOpt,
     Meter,
     PrecisionOpt,
     StartOpt,
     app,
+    crop_from,
     prepare,
     print_report,
     why_missing,
@@ -34,9 +36,9 @@ from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, 
 from motion_transfer.video.overlay import head_map_picture
 
 
-def _read(studio: Studio, path: Path, start_s: float, end_s: float | None, caption: str) -> Clip:
-    """The span of a clip that is learned; says so on standard error if more was asked for than is used."""
-    clip = studio.read(path, start_s=start_s, end_s=end_s, caption=caption)
+def _read(studio: Studio, path: Path, start_s: float, end_s: float | None, caption: str, crop: str) -> Clip:
+    """The part of a clip that is learned; says so on standard error if more was asked for than is used."""
+    clip = studio.read(path, start_s=start_s, end_s=end_s, caption=caption, crop=crop_from(crop))
     asked_s = (probe(path).seconds if end_s is None else end_s) - start_s
     if asked_s > MAX_SECONDS + ROUNDING_S:
         print(f"note: of {asked_s:.1f} s the first {MAX_SECONDS:g} s are learned; choose with --start and --end.",
@@ -54,6 +56,7 @@ def transfer(
     precision: PrecisionOpt = "nf4",
     start: StartOpt = 0.0,
     end: EndOpt = None,
+    crop: CropOpt = "",
     out: Annotated[Path, typer.Option(help="The rendered video (mp4); the LoRA goes beside it.")] = Path(
         "transfer.mp4"
     ),
@@ -63,8 +66,8 @@ def transfer(
     lora_path = out.with_suffix(".safetensors")
     prepare(out, lora_path, json_path, inputs=(clip,), video=out)
     studio = Studio(base=base, precision=precision)
-    reference = _read(studio, clip, start, end, tune.caption)
-    scene = scene_of(clip) if start == 0.0 and end is None else None
+    reference = _read(studio, clip, start, end, tune.caption, crop)
+    scene = scene_of(clip) if start == 0.0 and end is None and not crop else None
     result = studio.transfer(
         reference, tune, render, scene=scene, on_progress=Meter(),
         on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
@@ -86,6 +89,7 @@ def transfer(
                 "precision": precision,
                 "start": start,
                 "end": end,
+                "crop": crop,
                 "tune": asdict(tune),
                 "render": asdict(render),
             },
@@ -103,16 +107,17 @@ def tune_clip(
     precision: PrecisionOpt = "nf4",
     start: StartOpt = 0.0,
     end: EndOpt = None,
+    crop: CropOpt = "",
     json_path: JsonOpt = None,
 ) -> None:
     """Learns a clip's motion as a LoRA file."""
     prepare(out, json_path, inputs=(clip,))
     studio = Studio(base=base, precision=precision)
-    reference = _read(studio, clip, start, end, spec.caption)
+    reference = _read(studio, clip, start, end, spec.caption, crop)
     tuned = studio.tune(reference, spec, on_progress=Meter())
     save_lora(tuned.lora, out)
     write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
-                            "spec": {"base": base, "precision": precision, "start": start, "end": end,
+                            "spec": {"base": base, "precision": precision, "start": start, "end": end, "crop": crop,
                                      "tune": asdict(spec)}})  # fmt: skip
 
 
@@ -158,9 +163,10 @@ def heads(
     precision: PrecisionOpt = "nf4",
     start: StartOpt = 0.0,
     end: EndOpt = None,
+    crop: CropOpt = "",
 ) -> None:
     """Draws which attention heads are spatial and which temporal on a clip."""
     prepare(out, inputs=(clip,))
     studio = Studio(base=base, precision=precision)
-    head_map = studio.heads(_read(studio, clip, start, end, spec.caption), spec, on_progress=Meter())
+    head_map = studio.heads(_read(studio, clip, start, end, spec.caption, crop), spec, on_progress=Meter())
     save_png(head_map_picture(head_map), out)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from motion_transfer.errors import BadSpec
 from motion_transfer.types import RenderSpec, TuneSpec
+from motion_transfer.video.strip import WHOLE, Crop
 
 Order = TypeVar("Order")
 TUNE, RENDER = "tune", "render"
@@ -19,7 +20,8 @@ class TuneOrder:
     """Learn the motion of a clip.
 
     `name` is what its maker calls the motion; `clip` is a file in the job's folder, and `source` what it was called
-    before; `start_s` and `end_s` say which span of it; an empty `preview_prompt` previews the caption.
+    before; `start_s` and `end_s` say which span of it, and `crop` which part of the picture; an empty
+    `preview_prompt` previews the caption.
     """
 
     name: str
@@ -29,6 +31,7 @@ class TuneOrder:
     start_s: float = 0.0
     end_s: float | None = None
     preview_prompt: str = ""
+    crop: Crop = WHOLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,8 @@ def from_json(order_class: type[Order], values: Mapping[str, Any]) -> Order:
         rest = {name: value for name, value in values.items() if name != "spec"}
         if "motions" in rest:
             rest["motions"] = tuple((str(key), float(strength)) for key, strength in rest["motions"])
+        if "crop" in rest:
+            rest["crop"] = Crop(**rest["crop"])
         return order_class(**rest, spec=spec_class(**settings))
     except (TypeError, ValueError) as error:
         raise BadSpec(f"an order of this version is expected, but it does not fit ({error}); order it anew.") from error

@@ -24,6 +24,7 @@ from motion_transfer.types import Clip, Progress, RenderSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, clip_comment, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
+from motion_transfer.video.strip import WHOLE
 from motion_transfer.workspace import Workspace
 
 KINDS = (TUNE, RENDER)
@@ -48,7 +49,8 @@ def _whole_comment(path: Path, order: TuneOrder) -> str | None:
     """The file's comment tag if the order takes the whole clip, so that its true scene stays known."""
     seconds = probe(path).seconds
     whole = not order.start_s and (order.end_s is None or order.end_s >= seconds - ROUNDING_S)
-    return clip_comment(path) if whole and seconds <= MAX_SECONDS else None
+    whole = whole and order.crop == WHOLE and seconds <= MAX_SECONDS
+    return clip_comment(path) if whole else None
 
 
 class Worker:
@@ -117,7 +119,7 @@ class Worker:
             self._store.tell(job.key, note=note)
         teller.stage("encode")
         path = files / order.clip
-        clip = studio.read(path, start_s=order.start_s, end_s=order.end_s, caption=order.spec.caption)
+        clip = studio.read(path, start_s=order.start_s, end_s=order.end_s, caption=order.spec.caption, crop=order.crop)
         clip = replace(clip, source=order.source)
 
         def see(progress: Progress) -> None:

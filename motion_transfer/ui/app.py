@@ -30,7 +30,8 @@ CSS = """
 .job p { margin: 0.25rem 0 0; overflow-wrap: anywhere; }
 .problem { border-left: 4px solid #d55e00; padding-left: 0.75rem; }
 #random { align-self: end; }
-#heads, #span, #preview, #reference, #result { padding-top: 1.9rem; }
+#heads, #span, #strip, #box, #preview, #reference, #result { padding-top: 1.9rem; }
+#strip img { cursor: col-resize; }
 .facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
 .facts td { overflow-wrap: anywhere; }
 .marked strong { color: #d55e00; }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from motion_transfer.errors import BadClip
@@ -16,14 +18,18 @@ from motion_transfer.jobs.store import Job
 from motion_transfer.jobs.worker import HEADS, PREVIEW
 from motion_transfer.library import SHOWN_SIDE_PX, Library
 from motion_transfer.pipeline import Studio, caption_of
-from motion_transfer.types import TuneSpec
+from motion_transfer.types import Clip, TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import loss_table
-from motion_transfer.video.io import MAX_SECONDS, probe, read_clip
+from motion_transfer.video.cuts import find_cuts
+from motion_transfer.video.io import MAX_SECONDS, probe, read_clip, read_overview
+from motion_transfer.video.strip import WHOLE, Crop, box_picture, cropped, frame_strip, strip_time
 
 SMALLEST_PX = 32
+OVERVIEW_FRAMES, STRIP_FRAMES, STRIP_PX = 48, 8, 72
+LEAST_SPAN_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +40,17 @@ class Chosen:
     start_s: float
     end_s: float
     caption: str
-    shown: Path
+    part: PartView
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartView:
+    """What of a clip will be learned: the span as a video, its place in the clip, the crop, and a word about cuts."""
+
+    span: Path
+    strip: Path
+    box: Path
+    cuts: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +63,15 @@ class LearnOrder:
     caption: str
     name: str
     preview_prompt: str
+    zoom: float = 1.0
+    crop_x: float = 0.5
+    crop_y: float = 0.5
     knobs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def crop(self) -> Crop:
+        """Which part of the picture is learned."""
+        return Crop(zoom=self.zoom, x=self.crop_x, y=self.crop_y)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +96,7 @@ def example_clips(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.mp4"))
 
 
-def choose_clip(library: Library, path: Path) -> Chosen:
+def choose_clip(studio: Studio, library: Library, path: Path) -> Chosen:
     """Looks at a clip that was uploaded or clicked: its facts, its caption and the span to begin with.
 
     Raises:
@@ -83,17 +107,65 @@ def choose_clip(library: Library, path: Path) -> Chosen:
     text = words.FACTS.format(
         width=facts.width, height=facts.height, fps=facts.fps, seconds=facts.seconds, limit=MAX_SECONDS
     )
-    shown = show_span(library, path, 0.0, end_s)
-    return Chosen(facts=text, start_s=0.0, end_s=end_s, caption=caption_of(path), shown=shown)
+    part = show_part(studio, library, path, start_s=0.0, end_s=end_s)
+    return Chosen(facts=text, start_s=0.0, end_s=end_s, caption=caption_of(path), part=part)
 
 
-def show_span(library: Library, path: Path, start_s: float | None, end_s: float | None) -> Path:
-    """A copy of the span that will be learned, for looking at.
+@lru_cache(maxsize=4)
+def _overview(path: Path, changed_ns: int) -> Clip:
+    """The whole clip as the strip shows it; kept, for its span is moved again and again."""
+    return read_overview(path, num_frames=OVERVIEW_FRAMES, max_px=STRIP_PX)
+
+
+def _strip(path: Path, start_s: float, end_s: float, cuts_s: Sequence[float] = ()) -> np.ndarray:
+    whole = _overview(path, path.stat().st_mtime_ns)
+    cuts = [min(int(cut_s * whole.fps), whole.num_frames - 1) for cut_s in cuts_s]
+    return frame_strip(whole, start_s=start_s, end_s=min(end_s, whole.seconds), cuts=cuts,
+                       num_frames=STRIP_FRAMES, height_px=STRIP_PX)  # fmt: skip
+
+
+def show_part(
+    studio: Studio, library: Library, path: Path, *, start_s: float | None, end_s: float | None, crop: Crop = WHOLE
+) -> PartView:
+    """Pictures of what will be learned.
 
     Raises:
         BadClip: the span holds no clip.
     """
-    return library.show(read_clip(path, start_s=start_s or 0.0, end_s=end_s, max_px=SHOWN_SIDE_PX))
+    start_s = start_s or 0.0
+    clip = read_clip(path, start_s=start_s, end_s=end_s, max_px=SHOWN_SIDE_PX)
+    height, width = clip.frames_THWC.shape[1:3]
+    box = crop.box(width, height, studio.spec.width / studio.spec.height)
+    cuts_s = [start_s + frame / clip.fps for frame in find_cuts(clip)]
+    times = ", ".join(f"{cut_s:.2f} s" for cut_s in cuts_s)
+    return PartView(
+        span=library.show(clip if crop == WHOLE else cropped(clip, box)),
+        strip=library.show_picture(_strip(path, start_s, start_s + clip.seconds if end_s is None else end_s, cuts_s)),
+        box=library.show_picture(box_picture(clip.frames_THWC[clip.num_frames // 2], box)),
+        cuts=words.CUTS.format(times=times) if cuts_s else "",
+    )
+
+
+def span_from_click(path: Path, x_px: float, start_s: float | None, end_s: float | None) -> tuple[float, float]:
+    """The span after a click on the strip: its nearer end moves there, the other follows where it must.
+
+    Args:
+        path: the clip.
+        x_px: where the strip was clicked, from its left edge.
+        start_s: where the span starts now.
+        end_s: where it ends.
+    """
+    seconds = probe(path).seconds
+    start_s = start_s or 0.0
+    end_s = min(start_s + MAX_SECONDS, seconds) if end_s is None else end_s
+    time_s = strip_time(x_px, _strip(path, 0.0, seconds).shape[1], seconds)
+    if abs(time_s - start_s) < abs(time_s - end_s):
+        start_s = min(time_s, seconds - LEAST_SPAN_S)
+        end_s = min(max(end_s, start_s + LEAST_SPAN_S), start_s + MAX_SECONDS)
+    else:
+        end_s = max(time_s, LEAST_SPAN_S)
+        start_s = max(min(start_s, end_s - LEAST_SPAN_S), end_s - MAX_SECONDS)
+    return round(max(0.0, start_s), 2), round(min(end_s, seconds), 2)
 
 
 def unknown_note(studio: Studio, text: str) -> str:
@@ -113,12 +185,13 @@ def order_learning(place: Place, order: LearnOrder) -> Job:
     if not order.path:
         raise BadClip(words.NO_CLIP)
     path, spec = Path(order.path), spec_from(TuneSpec, {**order.knobs, "caption": order.caption.strip()})
-    read_clip(path, start_s=order.start_s or 0.0, end_s=order.end_s, max_px=SMALLEST_PX)
+    seen = read_clip(path, start_s=order.start_s or 0.0, end_s=order.end_s, max_px=SMALLEST_PX)
+    order.crop.box(*seen.frames_THWC.shape[2:0:-1], aspect=1.0)
     jobs = place.workspace.jobs
     key, name = jobs.new_key(), order.name.strip() or path.stem
     clip = f"clip{path.suffix.lower()}"
     asked = TuneOrder(name=name, clip=clip, source=path.name, spec=spec, start_s=order.start_s or 0.0,
-                      end_s=order.end_s, preview_prompt=order.preview_prompt.strip())  # fmt: skip
+                      end_s=order.end_s, preview_prompt=order.preview_prompt.strip(), crop=order.crop)  # fmt: skip
     try:
         shutil.copyfile(path, jobs.files(key) / clip)
         return jobs.submit(key, TUNE, place.owner, name, to_json(asked))
@@ -140,7 +213,8 @@ def ordered_learning(place: Place, key: str) -> LearnOrder | None:
     knobs = asdict(asked.spec)
     clip = place.workspace.jobs.folder / key / asked.clip
     return LearnOrder(path=str(clip), start_s=asked.start_s, end_s=asked.end_s, caption=knobs.pop("caption"),
-                      name=asked.name, preview_prompt=asked.preview_prompt, knobs=knobs)  # fmt: skip
+                      name=asked.name, preview_prompt=asked.preview_prompt, zoom=asked.crop.zoom,
+                      crop_x=asked.crop.x, crop_y=asked.crop.y, knobs=knobs)  # fmt: skip
 
 
 def look_at_learning(place: Place, key: str | None, seen: Seen | None) -> LearnView | None:

@@ -29,17 +29,23 @@ from motion_transfer.ui.desk import Seen, in_words, sentence, status, told
 from motion_transfer.ui.knobs import controls, other_names
 from motion_transfer.ui.learn import (
     LearnOrder,
+    PartView,
     choose_clip,
     look_at_learning,
     order_learning,
     ordered_learning,
-    show_span,
+    show_part,
+    span_from_click,
     unknown_note,
 )
 from motion_transfer.ui.plots import STAGE_COLORS, word_list
+from motion_transfer.video.strip import Crop
 
 COMMON_KNOBS = ("spatial_steps", "temporal_steps")
 SHOWN = ("status", "losses", "preview", "heads", "saved", "go_render", "seen")
+PART = ("start_s", "end_s", "zoom", "crop_x", "crop_y")
+PART_SHOWN = ("span", "strip", "box", "cuts")
+MOST_ZOOM = 8
 FILE_TYPES = [".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"]
 
 
@@ -69,10 +75,25 @@ def _clip_parts(examples: list[Path]) -> dict[str, Any]:
     with gr.Row():
         parts["start_s"] = gr.Number(label=words.START_S, value=0.0, minimum=0, step=0.1, min_width=120)
         parts["end_s"] = gr.Number(label=words.END_S, value=None, minimum=0, step=0.1, min_width=120)
+    parts["strip"] = gr.Image(
+        label=words.STRIP, interactive=False, format="png", buttons=[], height=110, elem_id="strip"
+    )
+    parts["cuts"] = gr.Markdown(elem_classes="marked", elem_id="cuts")
+    with gr.Accordion(words.CROP, open=False):
+        with gr.Row():
+            parts["zoom"] = gr.Slider(1, MOST_ZOOM, value=1, step=0.05, label=words.ZOOM, min_width=120)
+            parts["crop_x"] = gr.Slider(0, 1, value=0.5, step=0.01, label=words.CROP_X, min_width=120)
+            parts["crop_y"] = gr.Slider(0, 1, value=0.5, step=0.01, label=words.CROP_Y, min_width=120)
+        parts["box"] = gr.Image(label=words.CROP_SHOWN, interactive=False, format="png", buttons=[], elem_id="box")
     parts["span"] = gr.Video(
         label=words.SPAN_SHOWN, interactive=False, autoplay=True, loop=True, buttons=[], height=260, elem_id="span"
     )
     return parts
+
+
+def _shown(part: PartView | None) -> tuple[str | None, str | None, str | None, str]:
+    """The span, the strip, the crop and the word about cuts."""
+    return (None, None, None, "") if part is None else (str(part.span), str(part.strip), str(part.box), part.cuts)
 
 
 def _caption_parts(studio: Studio) -> dict[str, Any]:
@@ -117,44 +138,63 @@ def _result_parts() -> dict[str, Any]:
     return parts
 
 
+_NO_PART = (0.0, None, 1.0, 0.5, 0.5)  # start, end, zoom, x, y
+
+
 class _LearnPage:
     """Binds the tab's parts to the functions behind them."""
 
     def __init__(self, studio: Studio, place_of: PlaceOf, uploads: Library, examples: list[Path]) -> None:
         self._studio, self._place_of, self._uploads, self._examples = studio, place_of, uploads, examples
         self._visitor: gr.BrowserState
-        self._span: gr.Video
+        self._shown: list[Component]
         self._controls: OrderControls[LearnOrder]
 
     def choose(self, path: str | None, caption: str, filled: str) -> tuple[Any, ...]:
-        """A new clip: its path, facts, start, end, caption, the caption filled in, and a look at its span.
+        """A new clip: its path, facts, caption, the caption filled in, its part, whole at first, and looks at that.
 
         A caption that an earlier clip brought along leaves with it; one that was typed stays.
         """
         kept = "" if caption == filled else caption
         if path is None:
-            return None, "", 0.0, None, kept, "", None
+            return None, "", kept, "", *_NO_PART, *_shown(None)
         try:
-            clip = choose_clip(self._uploads, Path(path))
+            clip = choose_clip(self._studio, self._uploads, Path(path))
         except (MotionTransferError, OSError) as error:
             said = sentence(in_words(error))
             gr.Warning(said)
-            return None, said, 0.0, None, kept, "", None
-        return path, clip.facts, clip.start_s, clip.end_s, clip.caption or kept, clip.caption, str(clip.shown)
+            return None, said, kept, "", *_NO_PART, *_shown(None)
+        part = (clip.start_s, clip.end_s, *_NO_PART[2:])
+        return path, clip.facts, clip.caption or kept, clip.caption, *part, *_shown(clip.part)
 
     def example(self, index: int, caption: str, filled: str) -> tuple[Any, ...]:
         """An example was clicked: the upload is cleared, the rest is as for any clip."""
         return None, *self.choose(str(self._examples[index]), caption, filled)
 
-    def span(self, path: str | None, start_s: float | None, end_s: float | None) -> str | None:
-        """The span was moved."""
+    def part(
+        self, path: str | None, start_s: float | None, end_s: float | None, zoom: float, x: float, y: float
+    ) -> tuple[str | None, ...]:
+        """The span or the crop was moved."""
         if path is None:
-            return None
-        try:
-            return str(show_span(self._uploads, Path(path), start_s, end_s))
-        except (MotionTransferError, OSError) as error:
-            gr.Warning(sentence(in_words(error)))
-            return None
+            return _shown(None)
+        crop = Crop(zoom=zoom, x=x, y=y)
+        found, error = told(
+            lambda: show_part(self._studio, self._uploads, Path(path), start_s=start_s, end_s=end_s, crop=crop)
+        )
+        if error is not None:
+            gr.Warning(sentence(error))
+        return _shown(found)
+
+    def clicked(
+        self, path: str | None, start_s: float | None, end_s: float | None, click: gr.SelectData
+    ) -> tuple[Any, Any]:
+        """The strip was clicked: the span's start and end."""
+        if path is None:
+            return gr.skip(), gr.skip()
+        span, error = told(lambda: span_from_click(Path(path), click.index[0], start_s, end_s))
+        if error is not None:
+            gr.Warning(sentence(error))
+        return span or (gr.skip(), gr.skip())
 
     def unknown(self, text: str) -> str:
         """Words to mark below a text box."""
@@ -170,8 +210,9 @@ class _LearnPage:
         order, values = self._controls.filled(lambda: ordered_learning(self._place_of(token), key or ""))
         if order is None:
             return values
-        span, _ = told(lambda: str(show_span(self._uploads, Path(order.path or ""), order.start_s, order.end_s)))
-        return {**values, self._span: span}
+        path, (start_s, end_s) = order.path, (order.start_s, order.end_s)
+        shown = self.part(path, start_s, end_s, order.zoom, order.crop_x, order.crop_y)
+        return {**values, **dict(zip(self._shown, shown, strict=True))}
 
     def look(self, token: str | None, key: str | None, seen: Seen | None) -> tuple[Any, ...]:
         """The timer ticked: what has changed of the job."""
@@ -190,25 +231,29 @@ class _LearnPage:
     @property
     def filled(self) -> list[Component]:
         """What `fill` may change."""
-        return [*self._controls.components, self._span]
+        return [*self._controls.components, *self._shown]
 
     def bind_clip(self, parts: dict[str, Any]) -> None:
-        """Choosing a clip, and moving its span."""
-        seen = [parts[name] for name in ("path", "facts", "start_s", "end_s", "caption", "filled", "span")]
+        """Choosing a clip, and moving its span and crop."""
+        seen = [parts[name] for name in ("path", "facts", "caption", "filled", *PART, *PART_SHOWN)]
         captions = [parts["caption"], parts["filled"]]
         parts["file"].upload(self.choose, [parts["file"], *captions], seen, **QUIET)
         parts["file"].clear(self.choose, [parts["file"], *captions], seen, **QUIET)
         if "examples" in parts:
             parts["examples"].click(self.example, [parts["examples"], *captions], [parts["file"], *seen], **QUIET)
-        for name in ("start_s", "end_s"):
-            moved = [parts["path"], parts["start_s"], parts["end_s"]]
-            parts[name].input(self.span, moved, parts["span"], trigger_mode="always_last", **QUIET)
+        chosen = [parts["path"], *(parts[name] for name in PART)]
+        self._shown = [parts[name] for name in PART_SHOWN]
+        for name in PART:
+            moved = parts[name].release if name in PART[2:] else parts[name].input
+            moved(self.part, chosen, self._shown, trigger_mode="always_last", **QUIET)
+        clicked = parts["strip"].select(self.clicked, chosen[:3], chosen[1:3], **QUIET)
+        clicked.then(self.part, chosen, self._shown, **QUIET)
         for text, note in (("caption", "unknown"), ("preview_prompt", "preview_unknown")):
             parts[text].change(self.unknown, parts[text], parts[note], trigger_mode="always_last", **QUIET)
 
     def bind_job(self, parts: dict[str, Any], knobs: dict[str, Component], visitor: gr.BrowserState) -> None:
         """Start, the buttons below the job, and looking at it again and again."""
-        self._visitor, self._span = visitor, parts["span"]
+        self._visitor = visitor
         self._controls = OrderControls(LearnOrder, parts, knobs)
         inputs = {*self._controls.components, visitor}
         parts["start"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)

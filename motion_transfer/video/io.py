@@ -28,6 +28,7 @@ MAX_SECONDS = 8.0
 ROUNDING_S = 0.05  # lengths are shown rounded
 MAX_SHORT_SIDE_PX = 512
 MAX_FPS = 60.0
+EVERY_FRAME_S = 30.0
 
 _LONGEST_ASPECT = 4  # the long side is kept under this many short-side limits, so that strips stay small
 _TIME_SLACK_S = 5e-4  # some containers round timestamps to milliseconds
@@ -93,6 +94,33 @@ def read_clip(
     picks, fps = even_picks(np.array(times), MAX_FPS)
     frames_THWC = np.stack([pictures[i] for i in picks])
     return Clip(frames_THWC=frames_THWC, fps=fps, caption=caption, source=path.name)
+
+
+def read_overview(path: str | Path, *, num_frames: int, max_px: int) -> Clip:
+    """A whole video, however long, as so many frames: each the one shown at the middle of its equal part.
+
+    Of videos longer than `EVERY_FRAME_S` only the frames that can be decoded alone are looked at.
+
+    Raises:
+        BadClip: the file is not a readable video.
+    """
+    path = Path(path)
+    facts = probe(path)
+    wanted_T = (np.arange(num_frames) + 0.5) / num_frames * facts.seconds
+    pictures: list[np.ndarray] = []
+    last: VideoFrame | None = None
+    with _opened(path) as stream:
+        size = _shrunk_size(stream, max_px)
+        if facts.seconds > EVERY_FRAME_S:
+            stream.codec_context.skip_frame = "NONKEY"
+        for time_s, frame in _timed_frames(stream):
+            while last is not None and len(pictures) < num_frames and wanted_T[len(pictures)] < time_s:
+                pictures.append(_picture(last, size))
+            last = frame
+        if last is None:
+            raise _too_few_frames(path, 0)
+        pictures += [_picture(last, size)] * (num_frames - len(pictures))
+    return Clip(frames_THWC=np.stack(pictures), fps=num_frames / facts.seconds, source=path.name)
 
 
 def write_clip(clip: Clip, path: str | Path, *, comment: str | None = None, min_side_px: int = 0) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,6 +19,22 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and
 # Okabe and Ito's yellow and sky blue, which people with any color vision tell apart, by brightness too.
 CHOSEN_RGB = (240, 228, 66)
 CUT_RGB = (86, 180, 233)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """Which part of a picture is used: the largest box of an aspect, `zoom` times smaller, at `x` and `y` in 0..1."""
+
+    zoom: float = 1.0
+    x: float = 0.5
+    y: float = 0.5
+
+    def box(self, width: int, height: int, aspect: float) -> Box:
+        """The box in a picture of this size, see `crop_box`."""
+        return crop_box(width, height, aspect, self.zoom, self.x, self.y)
+
+
+WHOLE = Crop()  # the middle of the picture, as large as the aspect allows
 
 _INK = (20, 20, 20)
 _DIM = 0.4

@@ -109,9 +109,21 @@ def _plays(page: sync_api.Page, selector: str) -> None:
     page.wait_for_function("([s, t]) => document.querySelector(s).currentTime !== t", arg=[selector, begin])
 
 
+def _trim(page: sync_api.Page) -> None:
+    """Ends the span at three quarters of the clip, by a click on the strip of frames."""
+    strip = page.locator("#strip img")
+    box = strip.bounding_box()
+    assert box is not None
+    strip.click(position={"x": 0.75 * box["width"], "y": box["height"] / 2})
+    end = page.get_by_label("To (seconds)")
+    sync_api.expect(end).to_have_value(re.compile(r"3\.[01]\d*"))
+    page.wait_for_function("document.querySelector('#span video')?.duration < 3.3")
+
+
 def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: object) -> None:
     _choose(page, clip_path)
     _plays(page, "#span video")
+    _trim(page)
     assert page.get_by_label("Caption: what").input_value() == scene.caption  # type: ignore[attr-defined]
     page.get_by_label("Caption: what").fill("a red skateboard")
     page.wait_for_selector(".marked strong:has-text('skateboard')")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from motion_transfer.errors import BadClip, BadSpec, MotionTransferError, StorageFailed
 from motion_transfer.jobs import worker as worker_module
+from motion_transfer.jobs.orders import TuneOrder, from_json
 from motion_transfer.jobs.store import CANCELLED, DONE, PAUSED, RUNNING, Job
 from motion_transfer.jobs.worker import PREVIEW, Worker
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio, scene_of
-from motion_transfer.types import Measure
+from motion_transfer.types import Clip, Measure
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import usable
 from motion_transfer.ui.desk import Fault, Place, clock, in_words, job_line, problem, told
@@ -24,7 +26,9 @@ from motion_transfer.ui.learn import (
     example_clips,
     look_at_learning,
     order_learning,
-    show_span,
+    ordered_learning,
+    show_part,
+    span_from_click,
     unknown_note,
 )
 from motion_transfer.ui.plots import MAX_POINTS, loss_table, score_table, word_list
@@ -41,6 +45,7 @@ from motion_transfer.ui.render import (
 from motion_transfer.ui.tab_learn import _LearnPage
 from motion_transfer.ui.tab_render import _RenderPage
 from motion_transfer.video.io import clip_comment, probe, read_clip, write_clip
+from motion_transfer.video.strip import Crop
 from motion_transfer.video.synth.palette import vocabulary
 from motion_transfer.video.synth.scene import Scene
 from motion_transfer.workspace import UnknownVisitor, Workspace
@@ -99,25 +104,62 @@ def learned(place: Place, worker: Worker, clip_path: Path) -> str:
     return key
 
 
-def test_an_example_fills_in_caption_and_span(library: Library, clip_path: Path, scene: Scene) -> None:
-    chosen = choose_clip(library, clip_path)
+def test_an_example_fills_in_caption_and_span(studio: Studio, library: Library, clip_path: Path, scene: Scene) -> None:
+    chosen = choose_clip(studio, library, clip_path)
     assert chosen.caption == scene.caption
     assert chosen.end_s == pytest.approx(probe(clip_path).seconds, abs=0.01)
     assert "4.08 s" in chosen.facts and "64 x 64" in chosen.facts
-    assert probe(chosen.shown).height == 384
+    assert probe(chosen.part.span).height == 384 and chosen.part.cuts == ""
 
 
-def test_a_clip_without_caption_and_a_cut_span(library: Library, clip_path: Path) -> None:
-    cut = show_span(library, clip_path, 1.0, 2.0)
-    assert probe(cut).seconds == pytest.approx(1.0, abs=0.1)
-    assert choose_clip(library, cut).caption == ""
+def test_a_clip_without_caption_and_a_cut_span(studio: Studio, library: Library, clip_path: Path) -> None:
+    part = show_part(studio, library, clip_path, start_s=1.0, end_s=2.0)
+    assert probe(part.span).seconds == pytest.approx(1.0, abs=0.1)
+    assert choose_clip(studio, library, part.span).caption == ""
 
 
-def test_a_file_that_is_no_clip_is_refused(library: Library, tmp_path: Path) -> None:
+def test_a_crop_is_shown_and_reaches_the_order(place: Place, studio: Studio, library: Library, clip_path: Path) -> None:
+    crop = Crop(zoom=2.0, x=0.0, y=1.0)
+    part = show_part(studio, library, clip_path, start_s=0.0, end_s=1.0, crop=crop)
+    shown, whole = read_clip(part.span), read_clip(clip_path, end_s=1.0)
+    corner = whole.frames_THWC[:, 32:, :32].repeat(shown.frames_THWC.shape[1] // 32, 1)
+    corner = corner.repeat(shown.frames_THWC.shape[2] // 32, 2)
+    assert np.abs(shown.frames_THWC.astype(int) - corner).mean() < 6
+    job = order_learning(place, learn_order(clip_path, zoom=2.0, crop_x=0.0, crop_y=1.0))
+    assert from_json(TuneOrder, job.orders).crop == crop
+    again = ordered_learning(place, job.key)
+    assert again is not None and again.crop == crop
+    with pytest.raises(BadSpec, match="zoom"):
+        order_learning(place, learn_order(clip_path, zoom=0.5))
+
+
+def test_a_cut_is_told(studio: Studio, library: Library, tmp_path: Path) -> None:
+    shots = [np.full((12, 64, 64, 3), level, np.uint8) for level in (30, 220)]
+    write_clip(Clip(frames_THWC=np.concatenate(shots), fps=12), tmp_path / "two.mp4")
+    part = show_part(studio, library, tmp_path / "two.mp4", start_s=0.0, end_s=None)
+    assert "1.00 s" in part.cuts
+    assert show_part(studio, library, tmp_path / "two.mp4", start_s=0.0, end_s=0.9).cuts == ""
+
+
+def test_a_click_on_the_strip_moves_the_nearer_end(clip_path: Path, tmp_path: Path) -> None:
+    """The other end follows where the span would be empty or too long."""
+    width = 8 * 72
+    seconds = probe(clip_path).seconds
+    assert span_from_click(clip_path, 0.25 * width, 0.0, 4.0) == pytest.approx((seconds / 4, 4.0), abs=0.02)
+    assert span_from_click(clip_path, 0.75 * width, 0.0, None) == pytest.approx((0.0, 0.75 * seconds), abs=0.02)
+    assert span_from_click(clip_path, width, 1.0, 2.0) == pytest.approx((1.0, seconds), abs=0.02)
+    assert span_from_click(clip_path, 0, 1.0, 1.2) == pytest.approx((0.0, 1.2), abs=0.02)
+    long = tmp_path / "long.mp4"
+    write_clip(Clip(frames_THWC=np.zeros((120, 32, 32, 3), np.uint8), fps=6), long)
+    assert span_from_click(long, 0.1 * width, 10.0, 18.0) == pytest.approx((2.0, 10.0), abs=0.05)
+    assert span_from_click(long, 0.9 * width, 0.0, 8.0) == pytest.approx((10.0, 18.0), abs=0.05)
+
+
+def test_a_file_that_is_no_clip_is_refused(studio: Studio, library: Library, tmp_path: Path) -> None:
     path = tmp_path / "text.mp4"
     path.write_text("no video")
     with pytest.raises(BadClip):
-        choose_clip(library, path)
+        choose_clip(studio, library, path)
     assert example_clips(tmp_path / "missing") == []
 
 
@@ -258,13 +300,13 @@ def test_a_caption_that_came_with_a_clip_leaves_with_it(
     studio: Studio, place: Place, library: Library, clip_path: Path, scene: Scene, tmp_path: Path
 ) -> None:
     page = _LearnPage(studio, lambda _: place, library, [clip_path])
-    _, _, _, _, _, caption, filled, _ = page.example(0, "", "")
+    caption, filled = page.example(0, "", "")[3:5]
     assert caption == filled == scene.caption
     plain = tmp_path / "plain.mp4"
     write_clip(read_clip(clip_path), plain)
-    assert page.choose(str(plain), caption, filled)[4:6] == ("", "")
-    assert page.choose(str(plain), "typed by hand", filled)[4:6] == ("typed by hand", "")
-    assert page.choose(None, caption, filled)[4:6] == ("", "")
+    assert page.choose(str(plain), caption, filled)[2:4] == ("", "")
+    assert page.choose(str(plain), "typed by hand", filled)[2:4] == ("typed by hand", "")
+    assert page.choose(None, caption, filled)[2:4] == ("", "")
 
 
 def test_motions_to_choose_from(library: Library, learned: str) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from motion_transfer.errors import BadClip
-from motion_transfer.video.io import probe, read_clip
+from motion_transfer.types import Clip
+from motion_transfer.video.io import probe, read_clip, read_overview, write_clip
 from tests.video.files import BLUE, KINDS, RED, make_video, numbered, numbers
 
 
@@ -172,3 +173,15 @@ def test_real_videos(path: Path) -> None:
     assert min(clip.frames_THWC.shape[1:3]) == 64
     late = read_clip(path, start_s=facts.seconds - 1, max_px=64)
     assert late.num_frames == pytest.approx(facts.fps, abs=2)
+
+
+def test_an_overview_shows_the_middles_of_equal_parts(tmp_path: Path) -> None:
+    """Of any length; frames are repeated where the video has fewer."""
+    path = tmp_path / "numbered.mp4"
+    write_clip(Clip(frames_THWC=numbered(48, 36, 64), fps=12), path)
+    for num_frames in (6, 96):
+        whole = read_overview(path, num_frames=num_frames, max_px=36)
+        assert whole.frames_THWC.shape == (num_frames, 36, 64, 3) and whole.seconds == pytest.approx(4.0, abs=0.01)
+        shown = (whole.frames_THWC[:, 10, 10, 0].astype(float) - 16) / 4
+        expected = np.floor((np.arange(num_frames) + 0.5) / num_frames * 48)
+        assert np.abs(shown - expected).max() <= 1
