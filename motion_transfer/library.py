@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from safetensors import SafetensorError, safe_open
 
 from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadLora, StorageFailed
-from motion_transfer.lora.files import RECIPE, load_lora, save_lora
+from motion_transfer.lora.files import RECIPE, file_hash, load_lora, save_lora
 from motion_transfer.types import Clip, Lora, RenderSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import write_clip
 
 SHOWN_SIDE_PX = 384
 MAX_NAME_LETTERS = 80
+MAX_LORA_BYTES = 2 * 10**9
 
 _MAX_STEM_LETTERS = 40
 _SHOWN_SECONDS = 3600.0
@@ -103,6 +105,12 @@ def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
     )
 
 
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, changed_ns: int, size: int) -> str:
+    """A file's hash, kept for as long as the file is the same."""
+    return file_hash(path)
+
+
 class Library:
     """Motions and renders of one owner. Nothing that was saved is ever overwritten.
 
@@ -164,6 +172,38 @@ class Library:
             if motion.key == key:
                 return motion
         raise BadLora(f"a motion of this library is expected, but there is none called {key!r:.60}; choose another.")
+
+    def sha256(self, motion: Motion) -> str:
+        """What tells a motion's file from all others, wherever it lies."""
+        changed = motion.path.stat()
+        return _sha256(motion.path, changed.st_mtime_ns, changed.st_size)
+
+    def of_sha256(self, sha256: str) -> Motion | None:
+        """The motion whose file has this hash; None if there is none."""
+        return next((motion for motion in self.motions() if self.sha256(motion) == sha256), None)
+
+    def import_motion(self, path: Path, name: str) -> Motion:
+        """Takes in a LoRA file, byte for byte; one that is here already is not doubled.
+
+        Args:
+            path: of the file.
+            name: what it was called where it comes from.
+
+        Raises:
+            BadLora: it is no LoRA, or too large.
+            OSError: the disk does not take it.
+        """
+        size = path.stat().st_size if path.is_file() else 0
+        if size > MAX_LORA_BYTES:
+            raise BadLora(f"a LoRA of at most {MAX_LORA_BYTES // 10**6} MB is expected, but {name:.80} has "
+                          f"{size // 10**6} MB; choose another file.")  # fmt: skip
+        lora = load_lora(path)
+        if known := self.of_sha256(file_hash(path)):
+            return known
+        stem = safe_stem(str(lora.info.get("name") or Path(name).stem), "motion")
+        with _new_file(self.loras, stem, ".safetensors") as claimed, replacing(claimed) as partial:
+            shutil.copyfile(path, partial)
+        return self.motion(claimed.stem)
 
     def load(self, motion: Motion) -> Lora:
         """A motion's weights.

@@ -34,7 +34,7 @@ HOMES = {
     "av": ("video/io.py",),
 }
 UI_ROOMS = {"ui", "pipeline", "presets", "jobs", "library", "workspace", "video", "types", "errors"}
-UI_LIBRARIES = {"gradio", "numpy", "pandas"}
+UI_LIBRARIES = {"gradio", "numpy", "pandas", "segno"}
 
 
 def _name(path: Path) -> str:

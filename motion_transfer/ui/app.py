@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import gradio as gr
 from motion_transfer.jobs.orders import RENDER, TUNE
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
+from motion_transfer.presets.links import PARAMETER
 from motion_transfer.ui import words
-from motion_transfer.ui.buttons import QUIET
-from motion_transfer.ui.desk import Place, told
+from motion_transfer.ui.buttons import QUIET, PlaceOf
+from motion_transfer.ui.desk import Place, problem, told
 from motion_transfer.ui.learn import example_clips
+from motion_transfer.ui.share import receive
 from motion_transfer.ui.tab_jobs import build_jobs_tab
 from motion_transfer.ui.tab_learn import build_learn_tab
 from motion_transfer.ui.tab_render import build_render_tab
@@ -35,6 +39,8 @@ CSS = """
 .facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
 .facts td { overflow-wrap: anywhere; }
 .marked strong { color: #d55e00; }
+#opened { padding: 0.75rem 1rem; border-left: 4px solid #2563eb; background: var(--background-fill-secondary); }
+.code svg { max-width: 100%; height: auto; }
 #scores table { width: 100%; display: table; }
 #scores td { overflow-wrap: anywhere; }
 #scores td:last-child, #scores th:last-child { white-space: nowrap; }
@@ -52,6 +58,49 @@ def _visitor_token(token: str | None) -> str:
     return token or secrets.token_urlsafe(SHORTEST_TOKEN)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a link that was opened asks for, above the tabs; hidden where there is none."""
+
+    panel: gr.Column
+    facts: gr.HTML
+    use: gr.Button
+    leave: gr.Button
+    text: gr.State
+
+    @property
+    def parts(self) -> list[Any]:
+        """What changes when a link is opened."""
+        return [self.panel, self.facts, self.use, self.text]
+
+
+def _build_opened() -> Opened:
+    with gr.Column(visible=False, elem_id="opened") as panel:
+        gr.Markdown(words.OPENED)
+        facts = gr.HTML()
+        gr.Markdown(words.OPENED_NOTE)
+        with gr.Row():
+            use = gr.Button(words.USE_LINK, variant="primary", elem_id="use-link")
+            leave = gr.Button(words.LEAVE_LINK, elem_id="leave-link")
+    return Opened(panel=panel, facts=facts, use=use, leave=leave, text=gr.State(None))
+
+
+def opened_link(studio: Studio, place_of: PlaceOf) -> Callable[..., tuple[Any, ...]]:
+    """What to do when the page is opened: show what its link asks for, if it has a preset."""
+
+    def show(token: str | None, request: gr.Request) -> tuple[Any, ...]:
+        text = request.query_params.get(PARAMETER)
+        if not text:
+            return (gr.skip(),) * 4
+        received, error = told(lambda: receive(place_of(token), studio, text))
+        if error is not None:
+            return gr.Column(visible=True), problem(error), gr.Button(visible=False), None
+        assert received is not None
+        return gr.Column(visible=True), received.facts, gr.Button(visible=True), text
+
+    return show
+
+
 def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
     """Builds the page. It only writes orders and reads how jobs stand; a worker does them."""
 
@@ -62,6 +111,7 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
         visitor = gr.BrowserState(None, storage_key=VISITOR_KEY, secret=VISITOR_KEY)
         gr.Markdown(_heading(studio))
+        opened = _build_opened()
         with gr.Tabs() as tabs:
             with gr.Tab(words.LEARN_TAB, id="learn"):
                 learned = build_learn_tab(studio, place_of, uploads, example_clips(EXAMPLES), visitor)
@@ -70,12 +120,17 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
             with gr.Tab(words.JOBS_TAB, id="jobs"):
                 jobs = build_jobs_tab(place_of, visitor)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
+        known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)
         offered = gr.State(None)
         offer = [visitor, renders.motion, learned.saved, offered]
         known.then(lambda token: renders.choose(token, None), visitor, renders.motion, **QUIET)
         render_tab.select(renders.refresh, offer, [renders.motion, offered], **QUIET)
         leads_on = learned.go_render.click(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
         leads_on.then(renders.choose, [visitor, learned.saved], renders.motion, **QUIET)
+        used = opened.use.click(renders.fill_from_link, [visitor, opened.text], renders.filled, **QUIET)
+        used.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
+        for button in (opened.use, opened.leave):
+            button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)
         chosen = [visitor, jobs.key]
         jobs.again.click(learned.fill, chosen, learned.filled, **QUIET)
         jobs.again.click(renders.fill, chosen, renders.filled, **QUIET)

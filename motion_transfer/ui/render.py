@@ -74,6 +74,14 @@ def motion_facts(library: Library, key: str | None) -> str:
     return f"<p>{escape(facts)}</p>"  # its words come from a file, which may be anybody's
 
 
+def motion_file(library: Library, key: str | None) -> Path | None:
+    """A copy of a motion's file to take away; None for the bare base."""
+    if not key:
+        return None
+    motion = library.motion(key)
+    return library.show_file(motion.path, name=motion.path.name)
+
+
 def used_seed(seed: float | None) -> int:
     """The seed to render with; -1 draws one.
 

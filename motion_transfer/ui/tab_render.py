@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -23,7 +24,7 @@ from motion_transfer.ui.buttons import (
     usable,
 )
 from motion_transfer.ui.controls import OrderControls, nothing_new, started
-from motion_transfer.ui.desk import Seen, problem, status, told
+from motion_transfer.ui.desk import Seen, problem, sentence, status, told
 from motion_transfer.ui.knobs import control, controls, other_names
 from motion_transfer.ui.learn import unknown_note
 from motion_transfer.ui.render import (
@@ -33,9 +34,11 @@ from motion_transfer.ui.render import (
     look_at_rendering,
     motion_choices,
     motion_facts,
+    motion_file,
     order_rendering,
     ordered_rendering,
 )
+from motion_transfer.ui.share import page_address, receive, share
 
 SHOWN = ("status", "reference", "result", "download", "scores", "seen")
 
@@ -48,6 +51,7 @@ class RenderTab:
     refresh: Callable[..., Any]
     choose: Callable[..., Any]
     fill: Callable[..., Any]
+    fill_from_link: Callable[..., Any]
     filled: list[Component]
 
 
@@ -55,6 +59,9 @@ def _order_parts() -> dict[str, Any]:
     bare = [(words.NO_MOTION, "")]
     parts: dict[str, Any] = {"motion": gr.Dropdown(choices=bare, value="", label=words.MOTION, elem_id="motion")}
     parts["facts"] = gr.HTML("")
+    with gr.Row():
+        parts["import"] = gr.UploadButton(words.IMPORT, file_types=[".safetensors"], size="sm", min_width=140)
+        parts["export"] = gr.DownloadButton(words.EXPORT, size="sm", min_width=140, interactive=False)
     parts["prompt"] = gr.Textbox(label=words.PROMPT, placeholder=words.PROMPT_HINT)
     parts["unknown"] = gr.Markdown(elem_classes="marked")
     with gr.Row():
@@ -83,6 +90,11 @@ def _result_parts() -> dict[str, Any]:
     parts["download"] = gr.DownloadButton(words.DOWNLOAD, interactive=False)
     gr.Markdown(f"### {words.SCORES}")
     parts["scores"] = gr.Markdown(elem_id="scores")
+    with gr.Accordion(words.SHARE, open=False):
+        gr.Markdown(words.SHARE_NOTE)
+        parts["make_link"] = gr.Button(words.MAKE_LINK, elem_id="make-link")
+        parts["link"] = gr.Textbox(label=words.LINK, interactive=False, buttons=["copy"], max_lines=3, elem_id="link")
+        parts["code"] = gr.HTML("")
     return parts
 
 
@@ -121,10 +133,38 @@ class _RenderPage:
 
         return told(renew)[0] or gr.skip()
 
-    def facts(self, token: str | None, key: str | None) -> str:
-        """The line below the list."""
+    def facts(self, token: str | None, key: str | None) -> tuple[str, gr.DownloadButton]:
+        """The line below the list, and the motion's file to take away."""
         line, error = told(lambda: motion_facts(self._library(token), key))
-        return problem(error) if error is not None else line or ""
+        file, _ = told(lambda: motion_file(self._library(token), key))
+        away = gr.DownloadButton(value=str(file) if file else None, interactive=file is not None)
+        return problem(error) if error is not None else line or "", away
+
+    def take_in(self, token: str | None, path: str) -> Any:
+        """A LoRA file was uploaded: the list of motions, with this one chosen."""
+        motion, error = told(lambda: self._library(token).import_motion(Path(path), Path(path).name))
+        if error is not None:
+            gr.Warning(sentence(error))
+            return gr.skip()
+        assert motion is not None
+        gr.Info(words.IMPORTED.format(name=motion.name))
+        return self.choose(token, motion.key)
+
+    def share(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str]:
+        """Make a link was pressed: the link, and its code."""
+        order, place = self._controls.order(values), self._place_of(values[self._visitor])
+        shared, error = told(lambda: share(place, self._studio, order, page_address(request.headers)))
+        if error is not None:
+            gr.Warning(sentence(error))
+            return "", ""
+        assert shared is not None
+        return shared.link, shared.code
+
+    def fill_from_link(self, token: str | None, text: str | None) -> dict[Component, Any]:
+        """What a link asks for, in the controls."""
+        find = lambda: receive(self._place_of(token), self._studio, text or "").order  # noqa: E731
+        order, values = self._controls.filled(find)
+        return values if order is None else {**values, self._motion: self.choose(token, order.motion)}
 
     def unknown(self, text: str) -> str:
         """Words to mark below the prompt."""
@@ -160,11 +200,13 @@ class _RenderPage:
         """Connects every part."""
         self._visitor, self._motion = visitor, parts["motion"]
         self._controls = OrderControls(RenderOrder, parts, knobs)
-        parts["motion"].change(self.facts, [visitor, parts["motion"]], parts["facts"], **QUIET)
+        parts["motion"].change(self.facts, [visitor, parts["motion"]], [parts["facts"], parts["export"]], **QUIET)
+        parts["import"].upload(self.take_in, [visitor, parts["import"]], parts["motion"], **QUIET)
         parts["prompt"].change(self.unknown, parts["prompt"], parts["unknown"], trigger_mode="always_last", **QUIET)
         parts["random"].click(lambda: RANDOM_SEED, None, parts["seed"], queue=False, **QUIET)
         inputs = {*self._controls.components, visitor}
         parts["render"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
+        parts["make_link"].click(self.share, inputs, [parts["link"], parts["code"]], **QUIET)
         buttons: JobButtons = parts["buttons"]
         bind_buttons(buttons, self._place_of, visitor, parts["key"])
         shown = [*(parts[name] for name in SHOWN), parts["key"], *buttons.parts]
@@ -184,4 +226,4 @@ def build_render_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState
     parts |= {"key": gr.State(None), "seen": gr.State(None)}
     page.bind(parts, knobs, visitor)
     return RenderTab(motion=parts["motion"], refresh=page.refresh, choose=page.choose, fill=page.fill,
-                     filled=page.filled)  # fmt: skip
+                     fill_from_link=page.fill_from_link, filled=page.filled)  # fmt: skip

@@ -50,6 +50,26 @@ SEED = "Seed"
 SEED_INFO = "-1 draws a new one each time"
 RANDOM = "Random"
 RENDER, DOWNLOAD = "Render", "Download as rendered"
+IMPORT, EXPORT = "Import a motion (.safetensors)", "Download this motion"
+IMPORTED = "“{name}” is in the library."
+SHARE, SHARE_NOTE = (
+    "Share",
+    ("A link carries prompt, seed and all settings, and which motion file they are for; not the file itself."),
+)
+MAKE_LINK, LINK, CODE = "Make a link", "Link", "QR code of the link"
+SEED_TO_SHARE = (
+    "a link fixes the seed, but it is -1, which draws one; enter the seed that the line above the result tells."
+)
+OPENED = "### This link asks for"
+OPENED_NOTE = "Nothing has been changed yet, and nothing is fetched or rendered."
+USE_LINK, LEAVE_LINK = "Use these settings", "Leave it"
+PROMPT_ASKED, CREDITS = "Prompt", "Credits"
+OTHER_BASE = "this page renders with the base {here}, but the link is for {asked}; open it where that base is."
+ONE_MOTION = "this page renders with one motion, but the link mixes {asked}; open it with a newer version."
+MOTION_FOUND = "{name}, which is in your library"
+MOTION_MISSING = "{name} (SHA-256 {sha256}…), which is not in your library: {get}"
+GET_FILE = "ask who shared the link for the file, and import it below the list of motions first."
+GET_FROM_HUB = "it is published as {hub}; download it there and import it below the list of motions first."
 REFERENCE, RESULT = "Reference", "Result"
 SCORES = "Scores"
 IDLE_RENDER = "Choose a motion, write a prompt, then press Render."

@@ -67,6 +67,7 @@ def _address(server: subprocess.Popen, log: Path) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
+    sync_api.expect.set_options(timeout=WAIT_MS)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
@@ -246,3 +247,27 @@ def test_every_control_has_a_name_and_fits_a_phone(page: sync_api.Page) -> None:
         "!(e.labels?.length || e.ariaLabel || e.title || e.innerText.trim())).map(e => e.outerHTML)"
     )
     assert nameless == []
+
+
+def test_a_shared_link_opens_elsewhere(browser: sync_api.Browser, address: str) -> None:
+    """The link that one browser makes shows another what it asks for, and fills its controls when told to."""
+    sender = _open(browser, address)
+    sender.get_by_role("tab", name="Render").click()
+    sender.get_by_label("Prompt: what").fill("a green star on a white background")
+    sender.get_by_label("Seed").first.fill("77")
+    sender.get_by_role("button", name="Share").click()
+    sender.locator("#make-link").click()
+    link = sender.locator("#link textarea")
+    sync_api.expect(link).to_have_value(re.compile(rf"^{re.escape(address)}/\?preset="))
+    sender.wait_for_selector(".code svg")
+    receiver = _open(browser.new_context(), link.input_value())
+    receiver.wait_for_selector("#opened:has-text('a green star on a white background')")
+    receiver.locator("#use-link").click()
+    sync_api.expect(receiver.get_by_label("Prompt: what")).to_have_value("a green star on a white background")
+    sync_api.expect(receiver.get_by_label("Seed").first).to_have_value("77")
+    sync_api.expect(receiver.locator("#opened")).to_be_hidden()
+    damaged = _open(browser.new_context(), link.input_value()[:-3] + "AAA")
+    damaged.wait_for_selector("#opened .problem")
+    sync_api.expect(damaged.locator("#use-link")).to_be_hidden()
+    for page in (sender, receiver, damaged):
+        page.close()

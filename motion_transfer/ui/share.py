@@ -1,0 +1,133 @@
+"""Share links: what is set on the Render tab as a link, and what a link that was opened asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+from urllib.parse import urlsplit
+
+import segno
+
+from motion_transfer.errors import BadSpec
+from motion_transfer.library import MAX_NAME_LETTERS, Motion
+from motion_transfer.pipeline import Studio
+from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_text, preset_link
+from motion_transfer.types import RenderSpec
+from motion_transfer.ui import words
+from motion_transfer.ui.desk import Place
+from motion_transfer.ui.knobs import spec_from
+from motion_transfer.ui.render import RANDOM_SEED, RenderOrder
+
+SPACE_PAGES = "https://huggingface.co/spaces"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """A link, and its QR code as HTML."""
+
+    link: str
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """What an opened link asks for: as HTML to read, and as an order for the Render tab."""
+
+    facts: str
+    order: RenderOrder
+
+
+def page_address(headers: Mapping[str, str]) -> str:
+    """The address under which others reach this page.
+
+    On a Space that is the Space's own page, for its frame inside has another one; else what the browser shows.
+
+    Args:
+        headers: of the browser's request.
+    """
+    if space := os.environ.get("SPACE_ID"):
+        return f"{SPACE_PAGES}/{space}"
+    referer = urlsplit(headers.get("referer", ""))
+    if referer.scheme and referer.netloc:
+        return referer._replace(query="", fragment="").geturl()
+    return f"http://{headers.get('host', 'localhost')}/"
+
+
+def _preset(place: Place, studio: Studio, order: RenderOrder) -> Preset:
+    prompt = order.prompt.strip()
+    if not prompt:
+        raise BadSpec(words.NO_PROMPT)
+    if order.seed == RANDOM_SEED:
+        raise BadSpec(words.SEED_TO_SHARE)
+    spec = spec_from(RenderSpec, {**order.knobs, "prompt": prompt, "seed": order.seed})
+    loras = []
+    if order.motion:
+        library = place.workspace.library(place.owner)
+        motion = library.motion(order.motion)
+        loras = [PresetLora(name=motion.name, sha256=library.sha256(motion), strength=spec.strength)]
+        spec = RenderSpec(**{**asdict(spec), "strength": 1.0})
+    name = " ".join(prompt.split())[:MAX_NAME_LETTERS]
+    return Preset.of(name=name, base=studio.spec.name, render=spec, loras=loras)
+
+
+def share(place: Place, studio: Studio, order: RenderOrder, address: str) -> Shared:
+    """The link to what the Render tab is set to.
+
+    Raises:
+        BadSpec: there is no prompt, the seed is left to chance, or a setting is out of range.
+        BadLora: the motion is gone.
+        BadPreset: it is too long for a link, or holds letters that can't be shared.
+    """
+    link = preset_link(_preset(place, studio, order), address)
+    code = segno.make(link, error="l", micro=False).svg_inline(scale=3, border=4, light="white")
+    return Shared(link=link, code=f'<div class="code" role="img" aria-label="{words.CODE}">{code}</div>')
+
+
+def receive(place: Place, studio: Studio, text: str) -> Received:
+    """What a link asks for; nothing is changed by looking.
+
+    Args:
+        place: whose library is searched for the motion, by its SHA-256.
+        studio: with the base of this page.
+        text: of the link's preset.
+
+    Raises:
+        BadPreset: it can't be used here.
+    """
+    preset = preset_from_text(text)
+    if preset.base != studio.spec.name:
+        raise BadPreset(words.OTHER_BASE.format(asked=preset.base, here=studio.spec.name))
+    if len(preset.loras) > 1:
+        raise BadPreset(words.ONE_MOTION.format(asked=len(preset.loras)))
+    spec, library = preset.render_spec(), place.workspace.library(place.owner)
+    found = [library.of_sha256(lora.sha256) for lora in preset.loras]
+    strength = preset.loras[0].strength if preset.loras else spec.strength
+    knobs = asdict(spec) | {"strength": strength}
+    prompt, seed = knobs.pop("prompt"), knobs.pop("seed")
+    motion = found[0].key if found and found[0] else ""
+    order = RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs)
+    return Received(facts=_facts(preset, spec, found, knobs), order=order)
+
+
+def _motion_fact(lora: PresetLora, found: Motion | None) -> str:
+    if found is not None:
+        return words.MOTION_FOUND.format(name=found.name)
+    get = words.GET_FROM_HUB.format(hub=lora.hub) if lora.hub else words.GET_FILE
+    return words.MOTION_MISSING.format(name=lora.name, sha256=lora.sha256[:12], get=get)
+
+
+def _facts(preset: Preset, spec: RenderSpec, found: list[Motion | None], knobs: Mapping[str, Any]) -> str:
+    """A table of what would be set; its words come from a link, which may be anybody's."""
+    rows = [(words.PROMPT_ASKED, spec.prompt or "–"), (words.SEED, str(spec.seed))]
+    rows += [(words.MOTION, _motion_fact(lora, one)) for lora, one in zip(preset.loras, found, strict=True)]
+    if not preset.loras:
+        rows.append((words.MOTION, words.NO_MOTION))
+    plain = asdict(RenderSpec())
+    rows += [(name.replace("_", " ").capitalize(), str(value)) for name, value in knobs.items()
+             if value != plain[name] or (name == "strength" and preset.loras)]  # fmt: skip
+    rows += [(words.CREDITS, preset.credits)] if preset.credits else []
+    lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    return f'<table class="facts">{lines}</table>'

@@ -1,0 +1,111 @@
+"""Share links on the page: what is set becomes a link, and a link says what it asks for before anything changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from motion_transfer.errors import BadLora, BadSpec
+from motion_transfer.lora.files import file_hash, save_lora
+from motion_transfer.pipeline import Studio
+from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_link, preset_to_text
+from motion_transfer.types import Lora, LowRank, RenderSpec
+from motion_transfer.ui.desk import Place
+from motion_transfer.ui.render import RANDOM_SEED, RenderOrder
+from motion_transfer.ui.share import page_address, receive, share
+from motion_transfer.workspace import Workspace
+
+ADDRESS = "http://127.0.0.1:7860/"
+KNOBS = {"strength": 0.75, "steps": 7, "guidance": 3.5}
+
+
+def _lora(name: str = "wave") -> Lora:
+    layer = LowRank(down_RI=torch.ones(1, 4), up_OR=torch.ones(4, 1))
+    return Lora(layers={"blocks.0.attn1.to_q": layer}, info={"name": name, "base": "tiny"})
+
+
+@pytest.fixture
+def motion(place: Place, tmp_path: Path) -> str:
+    save_lora(_lora(), tmp_path / "file.safetensors")
+    return place.workspace.library(place.owner).import_motion(tmp_path / "file.safetensors", "file").key
+
+
+def _order(motion: str = "", **changes: Any) -> RenderOrder:
+    values: dict[str, Any] = {"motion": motion, "prompt": "a <b>green</b> star", "seed": 5, "knobs": KNOBS}
+    return RenderOrder(**values | changes)
+
+
+def _text(link: str) -> str:
+    return link.split("preset=")[1]
+
+
+def test_what_is_shared_arrives(place: Place, studio: Studio, motion: str) -> None:
+    """With the same file in another library the order is the same; a name and a key are nobody else's business."""
+    shared = share(place, studio, _order(motion), ADDRESS)
+    assert shared.link.startswith(f"{ADDRESS}?preset=") and "<svg" in shared.code and len(shared.link) < 2000
+    received = receive(place, studio, _text(shared.link))
+    assert (received.order.motion, received.order.prompt, received.order.seed) == (motion, "a <b>green</b> star", 5)
+    assert {name: received.order.knobs[name] for name in KNOBS} == KNOBS
+    assert "&lt;b&gt;green" in received.facts and "<b>" not in received.facts and "in your library" in received.facts
+
+
+def test_a_missing_motion_is_named_with_how_to_get_it(
+    place: Place, studio: Studio, motion: str, tmp_path: Path
+) -> None:
+    text = _text(share(place, studio, _order(motion), ADDRESS).link)
+    other = Place(workspace=Workspace(tmp_path / "other"), owner="")
+    received = receive(other, studio, text)
+    sha256 = preset_from_link(text).loras[0].sha256
+    assert received.order.motion == "" and "wave" in received.facts and sha256[:12] in received.facts
+    assert "ask who shared" in received.facts
+    published = PresetLora(name="wave", sha256=sha256, strength=1.0, hub=f"owner/wave@{'0' * 40}")
+    preset = Preset.of(name="x", base=studio.spec.name, render=RenderSpec(prompt="x"), loras=[published])
+    assert "owner/wave@" in receive(other, studio, preset_to_text(preset)).facts
+    file = place.workspace.library("").motion(motion).path
+    other.workspace.library("").import_motion(file, "whatever.safetensors")
+    assert receive(other, studio, text).order.motion == "wave"
+
+
+def test_the_bare_base_can_be_shared(place: Place, studio: Studio) -> None:
+    received = receive(place, studio, _text(share(place, studio, _order(), ADDRESS).link))
+    assert received.order.motion == "" and "bare base" in received.facts
+
+
+@pytest.mark.parametrize(("changes", "word"), [({"prompt": " "}, "prompt"), ({"seed": RANDOM_SEED}, "seed")])
+def test_what_cannot_be_shared_is_said(place: Place, studio: Studio, changes: dict[str, Any], word: str) -> None:
+    with pytest.raises(BadSpec, match=word):
+        share(place, studio, _order(**changes), ADDRESS)
+
+
+def test_links_that_do_not_fit_this_page_are_refused(place: Place, studio: Studio) -> None:
+    loras = [PresetLora(name=str(i), sha256="0" * 64, strength=1.0) for i in range(2)]
+    for base, some, word in (("elsewhere", [], "elsewhere"), (studio.spec.name, loras, "mixes 2")):
+        preset = Preset.of(name="x", base=base, render=RenderSpec(prompt="x"), loras=some)
+        with pytest.raises(BadPreset, match=word):
+            receive(place, studio, preset_to_text(preset))
+    with pytest.raises(BadPreset):
+        receive(place, studio, "AcrG6gB")
+
+
+def test_the_address_is_the_one_that_others_can_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {"referer": "https://example.org/app/?preset=old#x", "host": "127.0.0.1:7860"}
+    assert page_address(seen) == "https://example.org/app/"
+    assert page_address({"host": "127.0.0.1:7860"}) == "http://127.0.0.1:7860/"
+    monkeypatch.setenv("SPACE_ID", "owner/name")
+    assert page_address(seen) == "https://huggingface.co/spaces/owner/name"
+
+
+def test_a_file_is_taken_in_once_and_unchanged(place: Place, motion: str, tmp_path: Path) -> None:
+    library, path = place.workspace.library(""), tmp_path / "file.safetensors"
+    kept = library.motion(motion)
+    assert file_hash(kept.path) == file_hash(path) == library.sha256(kept)
+    assert library.import_motion(path, "again.safetensors").key == motion and len(library.motions()) == 1
+    save_lora(_lora("other"), path)
+    assert library.import_motion(path, "again.safetensors").key == "other" and len(library.motions()) == 2
+    path.write_bytes(b"no lora")
+    with pytest.raises(BadLora):
+        library.import_motion(path, "broken.safetensors")
+    assert len(list(library.loras.iterdir())) == 2
