@@ -11,7 +11,7 @@ import time
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from motion_transfer.atomic import replacing
+from motion_transfer.atomic import replacing, write_json
 from motion_transfer.errors import BadLora, StorageFailed
 from motion_transfer.lora.files import RECIPE, file_hash, load_lora, save_lora
 from motion_transfer.types import Clip, Lora, RenderSpec
@@ -73,12 +73,12 @@ def _claimed(folder: Path, stem: str, suffix: str) -> Path:
 
 @contextmanager
 def _new_file(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
-    """Yields a claimed path to write; it and its `.mp4` sibling are removed if the block fails."""
+    """Yields a claimed path to write; it and its siblings are removed if the block fails."""
     path = _claimed(folder, stem, suffix)
     try:
         yield path
     except BaseException:
-        for left in (path, path.with_suffix(".mp4")):
+        for left in (path, path.with_suffix(".mp4"), path.with_suffix(".json")):
             left.unlink(missing_ok=True)
         raise
 
@@ -213,15 +213,16 @@ class Library:
         """
         return load_lora(motion.path)
 
-    def save_render(self, clip: Clip, spec: RenderSpec, facts: Mapping[str, Any]) -> Path:
-        """Saves a render under its time, seed and prompt; its settings and `facts` go into the comment tag.
+    def save_render(self, clip: Clip, spec: RenderSpec, recipe: Mapping[str, Any]) -> Path:
+        """Saves a render under its time, seed and prompt; its recipe goes into the comment tag, and a file beside it.
 
         Raises:
             OSError: the disk does not take it.
         """
         stem = f"{datetime.now():%Y%m%d-%H%M%S}-{spec.seed}-{safe_stem(spec.prompt, 'no-prompt')}"
         with _new_file(self.renders, stem, ".mp4") as path:
-            write_clip(clip, path, comment=json.dumps({"render": asdict(spec), **facts}))
+            write_clip(clip, path, comment=json.dumps(recipe))
+            write_json(path.with_suffix(".json"), recipe)
         return path
 
     def show(self, clip: Clip) -> Path:

@@ -18,7 +18,7 @@ from motion_transfer.cli import main, work
 from motion_transfer.cli.shared import Meter, app
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec, TuneSpec
-from motion_transfer.video.io import read_clip, write_clip
+from motion_transfer.video.io import clip_comment, read_clip, write_clip
 from tests.conftest import NUM_FRAMES, SIZE_PX
 
 SHORT = ["--spatial-steps", "2", "--temporal-steps", "2", "--sparse-latents", "3"]
@@ -64,6 +64,26 @@ def test_transfer(clip_path: str, base: list[str], tmp_path: Path, capsys: pytes
     assert "motion_fidelity:" in captured.out
     for stage in ("heads 7/7", "spatial 2/2", "temporal 2/2", "render 2/2"):
         assert stage in captured.err
+
+
+def test_a_render_verifies_itself(
+    clip_path: str, base: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.mp4"
+    assert main(["transfer", clip_path, "--prompt", "a blue circle", *base, *SHORT, "--steps", "2",
+                 "--strength", "0.5", "--out", str(out)]) == 0  # fmt: skip
+    capsys.readouterr()
+    where = ["--base", base[base.index("--base") + 1], "--workspace", str(tmp_path / "empty")]
+    lora = ["--lora", str(out.with_suffix(".safetensors"))]
+    assert main(["verify", str(out), *lora, *where]) == 0
+    assert capsys.readouterr().out == "the same, to the last bit\n"
+    recipe = json.loads(clip_comment(out) or "")
+    recipe["render"]["seed"] += 1
+    write_clip(read_clip(out), out, comment=json.dumps(recipe))
+    assert main(["verify", str(out), *lora, *where]) == 1
+    assert "not the same" in capsys.readouterr().out
+    assert main(["verify", str(out), *where]) == 2
+    assert "SHA-256" in _one_line(capsys)
 
 
 def test_tune_then_render(clip_path: str, base: list[str], tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ FILES = [ROOT / "app.py", *sorted((ROOT / PACKAGE).rglob("*.py"))]
 
 # From the ground up; a room imports from its own floor or a lower one.
 FLOORS = (
-    ("types", "errors", "atomic", "processes"),
+    ("types", "errors", "atomic", "processes", "version"),
     ("video", "lora"),
     ("model",),
     ("methods", "evaluate", "nano"),
-    ("jobs", "pipeline", "presets", "library", "workspace", "flags", "contenders", "bench"),
+    ("jobs", "pipeline", "recipes", "presets", "library", "workspace", "flags", "contenders", "bench"),
     ("app", "cli", "ui", "__main__", "__init__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

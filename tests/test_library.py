@@ -93,12 +93,13 @@ def test_an_unknown_key_is_an_error(library: Library, key: str) -> None:
 
 def test_renders_never_overwrite_and_carry_their_settings(library: Library, square_clip: Clip) -> None:
     spec = RenderSpec(prompt="a red / square", seed=7)
-    paths = {library.save_render(square_clip, spec, {"motion": "good"}) for _ in range(3)}
+    recipe = {"render": {"seed": 7}, "motion": "good"}
+    paths = {library.save_render(square_clip, spec, recipe) for _ in range(3)}
     assert len(paths) == 3
     for path in paths:
         assert path.parent == library.renders and "-7-a-red-square" in path.name
         comment = json.loads(clip_comment(path) or "")
-        assert comment["render"]["seed"] == 7 and comment["motion"] == "good"
+        assert comment == json.loads(path.with_suffix(".json").read_text()) == recipe
 
 
 def test_copies_for_looking_at_are_enlarged_and_do_not_pile_up(library: Library, square_clip: Clip) -> None:

@@ -27,9 +27,11 @@ from motion_transfer.cli.shared import (
     write_json,
 )
 from motion_transfer.flags import with_settings
-from motion_transfer.lora.files import load_lora, save_lora
+from motion_transfer.library import Library
+from motion_transfer.lora.files import file_hash, load_lora, save_lora
 from motion_transfer.model.memory import peak_memory_mb
-from motion_transfer.pipeline import Studio, prompt_of, scene_of
+from motion_transfer.pipeline import Studio, default_workspace, drive, prompt_of, scene_of
+from motion_transfer.recipes import UsedLora, read_recipe, recipe_of, verify
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
@@ -72,7 +74,7 @@ def transfer(
         reference, tune, render, scene=scene, on_progress=Meter(),
         on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
     )  # fmt: skip
-    write_clip(result.render, out, comment=json.dumps({"render": asdict(render)}))
+    _write_render(studio, result.render, render, lora_path, out)
     print(f"video: {out}\nlora: {lora_path}")
     print_report(result.report)
     write_json(
@@ -121,6 +123,12 @@ def tune_clip(
                                      "tune": asdict(spec)}})  # fmt: skip
 
 
+def _write_render(studio: Studio, clip: Clip, spec: RenderSpec, lora: Path | None, out: Path) -> None:
+    """The video, with its recipe inside."""
+    used = [] if lora is None else [UsedLora(name=lora.stem, sha256=file_hash(lora), strength=1.0)]
+    write_clip(clip, out, comment=json.dumps(recipe_of(studio, spec, used, clip).as_values()))
+
+
 @app.command("render")
 @with_settings(spec=RenderSpec, required=("prompt",))
 def render_prompt(
@@ -133,8 +141,34 @@ def render_prompt(
     """Renders a prompt with a learned motion."""
     prepare(out, inputs=(lora,), video=out)
     motion = load_lora(lora) if lora is not None else None
-    clip = Studio(base=base, precision=precision).render(motion, spec, on_progress=Meter())
-    write_clip(clip, out, comment=json.dumps({"render": asdict(spec)}))
+    studio = Studio(base=base, precision=precision)
+    clip = studio.render(motion, spec, on_progress=Meter())
+    _write_render(studio, clip, spec, lora, out)
+
+
+@app.command("verify")
+def verify_render(
+    video: Annotated[Path, typer.Argument(help="A render, as it was saved or downloaded.")],
+    lora: Annotated[
+        list[Path] | None, typer.Option(help="A LoRA it was made with; left out, those of the workspace are searched.")
+    ] = None,
+    workspace: Annotated[Path | None, typer.Option(help="Folder of motions.")] = None,
+    base: Annotated[str | None, typer.Option(help="Its base, if that is a folder.")] = None,
+) -> None:
+    """Renders a video's own recipe again and compares; exit status 1 if it does not come out the same."""
+    recipe, library = read_recipe(video), Library(workspace or default_workspace())
+    given = {file_hash(path): path for path in lora or () if path.is_file()}
+
+    def find(sha256: str) -> Path | None:
+        kept = library.of_sha256(sha256)
+        return given.get(sha256) or (kept.path if kept else None)
+
+    studio = Studio(base=base or recipe.base, precision=recipe.precision)
+    found = drive(verify(studio, video, find), Meter())
+    same = "the same, to the last bit" if found.same else f"not the same: off by {found.mean_levels:.2f} of 255 levels"
+    print("\n".join([same, *found.changed]))
+    if not found.same:
+        raise typer.Exit(1)
 
 
 @app.command()

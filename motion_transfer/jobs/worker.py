@@ -20,6 +20,7 @@ from motion_transfer.library import SHOWN_SIDE_PX, Motion
 from motion_transfer.lora.algebra import stack
 from motion_transfer.model.memory import forget_peak_memory
 from motion_transfer.pipeline import Studio, scene_of
+from motion_transfer.recipes import UsedLora, recipe_of
 from motion_transfer.types import Clip, Progress, RenderSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, clip_comment, probe, read_clip, write_clip
@@ -150,7 +151,9 @@ class Worker:
         lora = stack([(library.load(motion), strength) for motion, strength in motions]) if motions else None
         work = self._studio.render_work(lora, order.spec)
         clip = teller.run(work, lambda _: None, lambda _: None)
-        saved = library.save_render(clip, order.spec, {"motions": [list(m) for m in order.motions]})
+        used = [UsedLora(name=motion.name, sha256=library.sha256(motion), strength=strength)
+                for motion, strength in motions]  # fmt: skip
+        saved = library.save_render(clip, order.spec, recipe_of(self._studio, order.spec, used, clip).as_values())
         results: dict[str, Any] = {"render": saved.name, "seed": order.spec.seed}
         if motions:
             teller.stage("judge")

@@ -121,7 +121,7 @@ def test_a_clip_is_learned_and_rendered(store: JobStore, library: Library, worke
 def test_the_bare_base_renders_too(store: JobStore, library: Library, worker: Worker) -> None:
     job = order_render(store)
     worker.work()
-    assert store.job(job.key).state == DONE and len(list(library.renders.iterdir())) == 1
+    assert store.job(job.key).state == DONE and len(list(library.renders.glob("*.mp4"))) == 1
 
 
 @pytest.mark.usefixtures("eager")
@@ -250,5 +250,5 @@ def test_results_go_to_their_owner(tmp_path: Path, tiny_base_folder: Path, leavi
     job = workspace.jobs.submit("key", RENDER, one, "star", to_json(RenderOrder(spec=RENDER_SPEC)))
     worker.work()
     assert workspace.jobs.job(job.key).state == DONE
-    assert len(list(workspace.library(one).renders.iterdir())) == 1
+    assert len(list(workspace.library(one).renders.glob("*.mp4"))) == 1
     assert not workspace.library(other).renders.exists() and not workspace.library("").renders.exists()

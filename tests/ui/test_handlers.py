@@ -241,7 +241,7 @@ def test_what_only_the_base_can_know_fails_in_one_sentence(place: Place, worker:
 def test_a_render_is_saved_shown_and_measured(place: Place, library: Library, worker: Worker, learned: str) -> None:
     view = render(place, worker, render_order(motion=learned, knobs={"steps": 2, "strength": 0.5}))
     assert view.reference is not None and view.job.orders["motions"] == [[learned, 0.5]]
-    (saved,) = library.renders.iterdir()
+    (saved,) = library.renders.glob("*.mp4")
     assert view.file is not None and view.file.name == saved.name and view.file.read_bytes() == saved.read_bytes()
     assert probe(view.file).height == 32 and view.result is not None and probe(view.result).height == 384
     assert "seed 3" in view.status and "| Motion" in view.scores

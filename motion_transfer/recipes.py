@@ -1,0 +1,166 @@
+"""What made a render, inside its own file: settings, seeds, versions and hashes, enough to render it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motion_transfer.errors import BadClip, BadLora, WrongBase
+from motion_transfer.lora.algebra import stack
+from motion_transfer.lora.files import file_hash, load_lora
+from motion_transfer.pipeline import Studio
+from motion_transfer.types import Clip, Progress, RenderSpec, Work
+from motion_transfer.version import VERSION
+from motion_transfer.video.io import clip_comment, read_clip, write_clip
+
+FORMAT = 1
+LIBRARIES = ("torch", "diffusers", "peft", "bitsandbytes", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsedLora:
+    """A LoRA that a render was made with."""
+
+    name: str
+    sha256: str
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What made a render. `pixels` is the SHA-256 of its frames before they were compressed."""
+
+    base: str
+    base_hash: str
+    precision: str
+    device: str
+    render: RenderSpec
+    loras: tuple[UsedLora, ...]
+    versions: Mapping[str, str]
+    pixels: str
+
+    def as_values(self) -> dict[str, Any]:
+        """As JSON holds it, in a video's comment tag and in the file beside it."""
+        return {"recipe": FORMAT, **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """How a fresh render compares with a file: equal to the last bit, or off by so many of 255 levels on average.
+
+    `changed` says what is not as it was when the file was made.
+    """
+
+    same: bool
+    mean_levels: float
+    changed: tuple[str, ...]
+
+
+def versions() -> dict[str, str]:
+    """Of this program and the libraries that its arithmetic hangs on."""
+    found = {"motion_transfer": VERSION}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "?"
+    return found
+
+
+def pixels_hash(clip: Clip) -> str:
+    """SHA-256 of a clip's frames and their shape."""
+    digest = hashlib.sha256(str(clip.frames_THWC.shape).encode())
+    digest.update(np.ascontiguousarray(clip.frames_THWC))
+    return digest.hexdigest()
+
+
+def recipe_of(studio: Studio, spec: RenderSpec, loras: Sequence[UsedLora], clip: Clip) -> Recipe:
+    """The recipe of a render that was just made; the spec's own strength goes into those of the LoRAs."""
+    used = tuple(replace(lora, strength=lora.strength * spec.strength) for lora in loras)
+    return Recipe(
+        base=studio.spec.name,
+        base_hash=studio.base.hash,
+        precision=studio.base.precision,
+        device=studio.base.device.type,
+        render=replace(spec, strength=1.0),
+        loras=used,
+        versions=versions(),
+        pixels=pixels_hash(clip),
+    )
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a render's file.
+
+    Raises:
+        BadClip: it is no video, or holds no recipe of this version.
+    """
+    try:
+        values = dict(json.loads(clip_comment(path) or "{}"))
+        number = values.pop("recipe")
+        if number != FORMAT:
+            raise BadClip(f"a render with a recipe of format {FORMAT} is expected, but {path.name} has {number!r:.20}; "
+                          "update the program.")  # fmt: skip
+        loras = tuple(UsedLora(**lora) for lora in values.pop("loras"))
+        return Recipe(**{**values, "render": RenderSpec(**values["render"]), "loras": loras})
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadClip(f"a render of this program is expected, but {path.name} says of itself nothing or something "
+                      "else; choose the file as it was downloaded.") from error  # fmt: skip
+
+
+def _changed(recipe: Recipe, studio: Studio) -> tuple[str, ...]:
+    now = {**versions(), "device": studio.base.device.type}
+    then = {**recipe.versions, "device": recipe.device}
+    return tuple(f"{name} was {then[name]}, is {now.get(name, '?')}" for name in then if then[name] != now.get(name))
+
+
+def _compressed(clip: Clip) -> np.ndarray:
+    """The frames as they come back from a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "again.mp4"
+        write_clip(clip, path)
+        return read_clip(path).frames_THWC
+
+
+def verify(studio: Studio, path: Path, find: Callable[[str], Path | None]) -> Work[Verified]:
+    """Renders a file's recipe again and compares.
+
+    Args:
+        studio: with the recipe's base and precision.
+        path: the render.
+        find: a LoRA file by its SHA-256; None if it is not at hand.
+
+    Raises:
+        BadClip: the file holds no recipe.
+        BadLora: a LoRA is not at hand, or not the one that was used.
+        WrongBase: the base is another one.
+    """
+    recipe = read_recipe(path)
+    if recipe.base_hash != studio.base.hash:
+        raise WrongBase(f"{path.name} was rendered on the base {recipe.base} {recipe.base_hash[:8]}, but the open base "
+                        f"is {studio.spec.name} {studio.base.hash[:8]}; open that version.")  # fmt: skip
+    loras = [(load_lora(_found(lora, find)), lora.strength) for lora in recipe.loras]
+    clip = yield from studio.render_work(stack(loras) if loras else None, recipe.render)
+    yield Progress(stage="judge", step=1, total=1)
+    shown, again = read_clip(path).frames_THWC, _compressed(clip)
+    if shown.shape != again.shape:
+        raise BadClip(f"{path.name} should have the shape {again.shape}, but has {shown.shape}; it was changed since.")
+    off = float(np.abs(shown.astype(np.int16) - again).mean())
+    same = pixels_hash(clip) == recipe.pixels and off == 0.0
+    return Verified(same=same, mean_levels=off, changed=_changed(recipe, studio))
+
+
+def _found(lora: UsedLora, find: Callable[[str], Path | None]) -> Path:
+    path = find(lora.sha256)
+    if path is None or file_hash(path) != lora.sha256:
+        raise BadLora(f"the LoRA {lora.name!r:.60} with SHA-256 {lora.sha256[:12]}… is expected, but is not at hand; "
+                      "give its file, or import it into the library.")  # fmt: skip
+    return path
