@@ -33,7 +33,7 @@ HOMES = {
     "bitsandbytes": ("model/base.py", "model/training.py"),
     "av": ("video/io.py",),
 }
-UI_ROOMS = {"ui", "pipeline", "presets", "jobs", "library", "workspace", "video", "types", "errors"}
+UI_ROOMS = {"ui", "pipeline", "recipes", "presets", "jobs", "library", "workspace", "video", "types", "errors"}
 UI_LIBRARIES = {"gradio", "numpy", "pandas", "segno"}
 
 

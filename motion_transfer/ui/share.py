@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import Any
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import segno
@@ -15,6 +15,7 @@ from motion_transfer.errors import BadSpec
 from motion_transfer.library import MAX_NAME_LETTERS, Motion
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_text, preset_link
+from motion_transfer.recipes import UsedLora, read_recipe
 from motion_transfer.types import RenderSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
@@ -100,16 +101,37 @@ def receive(place: Place, studio: Studio, text: str) -> Received:
     preset = preset_from_text(text)
     if preset.base != studio.spec.name:
         raise BadPreset(words.OTHER_BASE.format(asked=preset.base, here=studio.spec.name))
-    if len(preset.loras) > 1:
-        raise BadPreset(words.ONE_MOTION.format(asked=len(preset.loras)))
-    spec, library = preset.render_spec(), place.workspace.library(place.owner)
-    found = [library.of_sha256(lora.sha256) for lora in preset.loras]
-    strength = preset.loras[0].strength if preset.loras else spec.strength
-    knobs = asdict(spec) | {"strength": strength}
+    order, found = _order(place, preset.render_spec(), preset.loras)
+    return Received(facts=_facts(preset, order, found), order=order)
+
+
+def _order(
+    place: Place, spec: RenderSpec, loras: Sequence[PresetLora | UsedLora]
+) -> tuple[RenderOrder, list[Motion | None]]:
+    """What the Render tab is to be set to, and which motions of the library the LoRAs are."""
+    if len(loras) > 1:
+        raise BadPreset(words.ONE_MOTION.format(asked=len(loras)))
+    library = place.workspace.library(place.owner)
+    found = [library.of_sha256(lora.sha256) for lora in loras]
+    knobs = asdict(spec) | {"strength": loras[0].strength if loras else spec.strength}
     prompt, seed = knobs.pop("prompt"), knobs.pop("seed")
     motion = found[0].key if found and found[0] else ""
-    order = RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs)
-    return Received(facts=_facts(preset, spec, found, knobs), order=order)
+    return RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs), found
+
+
+def restore(place: Place, studio: Studio, path: Path) -> tuple[RenderOrder, str]:
+    """What a render's file was made with, as an order for the Render tab, and what is to be said of it.
+
+    Raises:
+        BadClip: it is no render of this program.
+        BadPreset: it was made on another base, or with several motions.
+    """
+    recipe = read_recipe(path)
+    if recipe.base != studio.spec.name:
+        raise BadPreset(words.RENDERED_ELSEWHERE.format(asked=recipe.base, here=studio.spec.name))
+    order, found = _order(place, recipe.render, recipe.loras)
+    missing = [lora.name for lora, motion in zip(recipe.loras, found, strict=True) if motion is None]
+    return order, words.RESTORED_WITHOUT.format(name=missing[0]) if missing else words.RESTORED
 
 
 def _motion_fact(lora: PresetLora, found: Motion | None) -> str:
@@ -119,14 +141,14 @@ def _motion_fact(lora: PresetLora, found: Motion | None) -> str:
     return words.MOTION_MISSING.format(name=lora.name, sha256=lora.sha256[:12], get=get)
 
 
-def _facts(preset: Preset, spec: RenderSpec, found: list[Motion | None], knobs: Mapping[str, Any]) -> str:
+def _facts(preset: Preset, order: RenderOrder, found: list[Motion | None]) -> str:
     """A table of what would be set; its words come from a link, which may be anybody's."""
-    rows = [(words.PROMPT_ASKED, spec.prompt or "–"), (words.SEED, str(spec.seed))]
+    rows = [(words.PROMPT_ASKED, order.prompt or "–"), (words.SEED, str(order.seed))]
     rows += [(words.MOTION, _motion_fact(lora, one)) for lora, one in zip(preset.loras, found, strict=True)]
     if not preset.loras:
         rows.append((words.MOTION, words.NO_MOTION))
     plain = asdict(RenderSpec())
-    rows += [(name.replace("_", " ").capitalize(), str(value)) for name, value in knobs.items()
+    rows += [(name.replace("_", " ").capitalize(), str(value)) for name, value in order.knobs.items()
              if value != plain[name] or (name == "strength" and preset.loras)]  # fmt: skip
     rows += [(words.CREDITS, preset.credits)] if preset.credits else []
     lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)

@@ -38,7 +38,7 @@ from motion_transfer.ui.render import (
     order_rendering,
     ordered_rendering,
 )
-from motion_transfer.ui.share import page_address, receive, share
+from motion_transfer.ui.share import page_address, receive, restore, share
 
 SHOWN = ("status", "reference", "result", "download", "scores", "seen")
 
@@ -91,6 +91,7 @@ def _result_parts() -> dict[str, Any]:
     gr.Markdown(f"### {words.SCORES}")
     parts["scores"] = gr.Markdown(elem_id="scores")
     with gr.Accordion(words.SHARE, open=False):
+        parts["restore"] = gr.File(label=words.RESTORE, file_types=[".mp4"], height=100, elem_id="restore")
         gr.Markdown(words.SHARE_NOTE)
         parts["make_link"] = gr.Button(words.MAKE_LINK, elem_id="make-link")
         parts["link"] = gr.Textbox(label=words.LINK, interactive=False, buttons=["copy"], max_lines=3, elem_id="link")
@@ -150,6 +151,16 @@ class _RenderPage:
         gr.Info(words.IMPORTED.format(name=motion.name))
         return self.choose(token, motion.key)
 
+    def fill_from_render(self, token: str | None, path: str) -> dict[Component, Any]:
+        """What a render's file was made with, in the controls."""
+        found, error = told(lambda: restore(self._place_of(token), self._studio, Path(path)))
+        if error is not None or found is None:
+            gr.Warning(sentence(error) if error else "")
+            return {self._motion: gr.skip()}
+        gr.Info(found[1])
+        order, values = self._controls.filled(lambda: found[0])
+        return values if order is None else {**values, self._motion: self.choose(token, order.motion)}
+
     def share(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str]:
         """Make a link was pressed: the link, and its code."""
         order, place = self._controls.order(values), self._place_of(values[self._visitor])
@@ -206,6 +217,7 @@ class _RenderPage:
         parts["random"].click(lambda: RANDOM_SEED, None, parts["seed"], queue=False, **QUIET)
         inputs = {*self._controls.components, visitor}
         parts["render"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
+        parts["restore"].upload(self.fill_from_render, [visitor, parts["restore"]], self.filled, **QUIET)
         parts["make_link"].click(self.share, inputs, [parts["link"], parts["code"]], **QUIET)
         buttons: JobButtons = parts["buttons"]
         bind_buttons(buttons, self._place_of, visitor, parts["key"])

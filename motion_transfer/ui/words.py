@@ -52,10 +52,16 @@ RANDOM = "Random"
 RENDER, DOWNLOAD = "Render", "Download as rendered"
 IMPORT, EXPORT = "Import a motion (.safetensors)", "Download this motion"
 IMPORTED = "“{name}” is in the library."
-SHARE, SHARE_NOTE = (
-    "Share",
-    ("A link carries prompt, seed and all settings, and which motion file they are for; not the file itself."),
+RESTORE = "Settings of a render (drop its mp4)"
+RESTORED = "All settings are those of this render."
+RESTORED_WITHOUT = (
+    "All settings are those of this render, but its motion “{name}” is not in your library; import it first."
 )
+RENDERED_ELSEWHERE = (
+    "this page renders with the base {here}, but the file was rendered on {asked}; open it where that is."
+)
+SHARE = "Share, or restore a render"
+SHARE_NOTE = "A link carries prompt, seed and all settings, and which motion file they are for; not the file itself."
 MAKE_LINK, LINK, CODE = "Make a link", "Link", "QR code of the link"
 SEED_TO_SHARE = (
     "a link fixes the seed, but it is -1, which draws one; enter the seed that the line above the result tells."

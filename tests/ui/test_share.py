@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from motion_transfer.errors import BadLora, BadSpec
+from motion_transfer.errors import BadClip, BadLora, BadSpec
 from motion_transfer.lora.files import file_hash, save_lora
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_link, preset_to_text
+from motion_transfer.recipes import UsedLora, recipe_of
 from motion_transfer.types import Lora, LowRank, RenderSpec
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.render import RANDOM_SEED, RenderOrder
-from motion_transfer.ui.share import page_address, receive, share
+from motion_transfer.ui.share import page_address, receive, restore, share
+from motion_transfer.video.io import write_clip
 from motion_transfer.workspace import Workspace
 
 ADDRESS = "http://127.0.0.1:7860/"
@@ -109,3 +112,19 @@ def test_a_file_is_taken_in_once_and_unchanged(place: Place, motion: str, tmp_pa
     with pytest.raises(BadLora):
         library.import_motion(path, "broken.safetensors")
     assert len(list(library.loras.iterdir())) == 2
+
+
+def test_a_render_gives_its_settings_back(place: Place, studio: Studio, motion: str, tmp_path: Path) -> None:
+    sha256 = place.workspace.library("").sha256(place.workspace.library("").motion(motion))
+    spec, clip = RenderSpec(prompt="a star", seed=9, steps=3, strength=0.5), studio.render(None, RenderSpec(steps=1))
+    path = tmp_path / "render.mp4"
+    used = [UsedLora(name="wave", sha256=sha256, strength=1.0)]
+    write_clip(clip, path, comment=json.dumps(recipe_of(studio, spec, used, clip).as_values()))
+    order, note = restore(place, studio, path)
+    assert (order.motion, order.prompt, order.seed) == (motion, "a star", 9)
+    assert (order.knobs["steps"], order.knobs["strength"]) == (3, 0.5) and "wave" not in note
+    order, note = restore(Place(workspace=Workspace(tmp_path / "other"), owner=""), studio, path)
+    assert order.motion == "" and "wave" in note
+    write_clip(clip, path)
+    with pytest.raises(BadClip):
+        restore(place, studio, path)
