@@ -21,7 +21,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from motion_transfer.atomic import replacing, write_json
-from motion_transfer.errors import BadLora, StorageFailed
+from motion_transfer.errors import BadClip, BadLora, BadSpec, StorageFailed
 from motion_transfer.lora.files import RECIPE, file_hash, load_lora, save_lora
 from motion_transfer.types import Clip, Lora, RenderSpec
 from motion_transfer.video.frames import save_png
@@ -29,6 +29,9 @@ from motion_transfer.video.io import write_clip
 
 SHOWN_SIDE_PX = 384
 MAX_NAME_LETTERS = 80
+TITLE_SUFFIX = ".title"
+_MAIN_SUFFIXES = (".safetensors", ".mp4")
+BIN_SECONDS = 24 * 3600.0
 MAX_LORA_BYTES = 2 * 10**9
 
 _MAX_STEM_LETTERS = 40
@@ -51,6 +54,17 @@ class Motion:
         """The clip it was learned from, where that lies beside it."""
         path = self.path.with_suffix(".mp4")
         return path if path.is_file() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Render:
+    """One saved render: `key` names its file, `name` is its prompt until it is called otherwise."""
+
+    key: str
+    path: Path
+    name: str
+    prompt: str
+    made: str
 
 
 def safe_stem(text: str, fallback: str) -> str:
@@ -93,12 +107,35 @@ def _recipe(path: Path) -> dict[str, Any] | None:
     return recipe if isinstance(recipe, dict) else None
 
 
+def _siblings(path: Path) -> list[Path]:
+    """The files of one motion or render: weights or video, and what lies beside them under the same name."""
+    every = (path.with_suffix(suffix) for suffix in (*_MAIN_SUFFIXES, ".json", TITLE_SUFFIX))
+    return [sibling for sibling in every if sibling.is_file()]
+
+
+def _title(path: Path) -> str:
+    """What a motion or a render was renamed to; empty if it was not."""
+    try:
+        return path.with_suffix(TITLE_SUFFIX).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _render(path: Path) -> Render:
+    try:
+        prompt = str(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["render"]["prompt"])
+    except (OSError, ValueError, KeyError, TypeError):
+        prompt = ""
+    made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
+    return Render(key=path.stem, path=path, name=_title(path) or prompt or path.stem, prompt=prompt, made=made)
+
+
 def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
     made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
     return Motion(
         key=path.stem,
         path=path,
-        name=str(recipe.get("name") or path.stem),
+        name=_title(path) or str(recipe.get("name") or path.stem),
         caption=str(recipe.get("caption", "")),
         base=str(recipe.get("base", "")),
         made=made,
@@ -122,6 +159,7 @@ class Library:
     def __init__(self, root: Path, *, uploads: Path | None = None) -> None:
         root = Path(root).expanduser().resolve()
         self.loras, self.renders, self.uploads = root / "loras", root / "renders", uploads or root / "uploads"
+        self.bin = root / "bin"
 
     def prepare(self) -> None:
         """Makes the folders, and sees that they can be written.
@@ -172,6 +210,70 @@ class Library:
             if motion.key == key:
                 return motion
         raise BadLora(f"a motion of this library is expected, but there is none called {key!r:.60}; choose another.")
+
+    def made_renders(self) -> list[Render]:
+        """All renders, newest first."""
+        renders = [_render(path) for path in self.renders.glob("*.mp4")]
+        return sorted(renders, key=lambda render: (render.made, render.key), reverse=True)
+
+    def render(self, key: str) -> Render:
+        """One render by its key.
+
+        Raises:
+            BadClip: there is none.
+        """
+        for render in self.made_renders():
+            if render.key == key:
+                return render
+        raise BadClip(f"a render of this library is expected, but there is none called {key!r:.60}; choose another.")
+
+    def rename(self, item: Motion | Render, name: str) -> None:
+        """Calls a motion or a render otherwise; its file, and so its hash, stays as it is.
+
+        Raises:
+            BadSpec: the name is empty.
+            OSError: the disk does not take it.
+        """
+        name = " ".join(name.split())[:MAX_NAME_LETTERS]
+        if not name:
+            raise BadSpec("a name is expected, but there is none; write one.")
+        with replacing(item.path.with_suffix(TITLE_SUFFIX)) as partial:
+            partial.write_text(name, encoding="utf-8")
+
+    def discard(self, item: Motion | Render) -> str:
+        """Takes a motion or a render out of the library, into the bin; what has lain there for a day is removed.
+
+        Returns:
+            What `restore` needs to bring it back.
+        """
+        self._empty_bin()
+        ticket = secrets.token_hex(8)
+        folder = self.bin / ticket / item.path.parent.name
+        folder.mkdir(parents=True)
+        for path in _siblings(item.path):
+            os.replace(path, folder / path.name)
+        return ticket
+
+    def restore(self, ticket: str) -> None:
+        """Brings back what `discard` took out, under another key if its own was given away in the meantime.
+
+        Raises:
+            BadSpec: it is gone for good.
+        """
+        found = [path for path in self.bin.glob("*/*/*") if path.parts[-3] == ticket and path.suffix in _MAIN_SUFFIXES]
+        if not found:
+            raise BadSpec("something that was deleted today can come back, but this can't; make or import it again.")
+        main = min(found, key=lambda path: _MAIN_SUFFIXES.index(path.suffix))
+        target = {self.loras.name: self.loras, self.renders.name: self.renders}[main.parent.name]
+        place = _claimed(target, main.stem, main.suffix)
+        for path in _siblings(main):
+            os.replace(path, place.with_suffix(path.suffix))
+        shutil.rmtree(self.bin / ticket, ignore_errors=True)
+
+    def _empty_bin(self) -> None:
+        for old in self.bin.glob("*"):
+            if time.time() - old.stat().st_mtime > BIN_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
 
     def sha256(self, motion: Motion) -> str:
         """What tells a motion's file from all others, wherever it lies."""

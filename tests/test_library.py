@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from motion_transfer import library as library_module
-from motion_transfer.errors import BadLora, StorageFailed
-from motion_transfer.library import Library, safe_stem
+from motion_transfer.errors import BadClip, BadLora, BadSpec, StorageFailed
+from motion_transfer.library import Library, Motion, safe_stem
 from motion_transfer.lora.files import load_lora
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
 from motion_transfer.video.io import clip_comment, probe
@@ -119,3 +119,51 @@ def test_a_workspace_that_takes_nothing_is_said_at_the_start(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageFailed, match="--workspace"):
         Library(tmp_path / "file").prepare()
+
+
+def _saved(library: Library, clip: Clip, name: str = "wave") -> Motion:
+    layer = LowRank(down_RI=torch.ones(1, 4), up_OR=torch.ones(4, 1))
+    return library.save_motion(Lora(layers={"blocks.0.attn1.to_q": layer}, info={"caption": "x"}), name, clip)
+
+
+def test_a_new_name_leaves_the_file_as_it_is(library: Library, square_clip: Clip) -> None:
+    motion = _saved(library, square_clip)
+    before = library.sha256(motion)
+    library.rename(motion, "  Big \n wave ")
+    assert library.motion(motion.key).name == "Big wave" and library.sha256(library.motion(motion.key)) == before
+    library.save_render(square_clip, RenderSpec(prompt="a star"), {"render": {"prompt": "a star"}})
+    (render,) = library.made_renders()
+    assert render.name == render.prompt == "a star"
+    library.rename(render, "Best")
+    assert library.render(render.key).name == "Best"
+    with pytest.raises(BadSpec, match="name"):
+        library.rename(motion, "  ")
+    with pytest.raises(BadClip, match="none called"):
+        library.render("missing")
+
+
+def test_what_is_deleted_can_come_back_for_a_day(library: Library, square_clip: Clip) -> None:
+    motion, other = _saved(library, square_clip), _saved(library, square_clip, "wave.2")
+    library.rename(motion, "Big wave")
+    files = {path.name: path.read_bytes() for path in library.loras.iterdir()}
+    ticket = library.discard(library.motion(motion.key))
+    assert [m.key for m in library.motions()] == [other.key]
+    library.restore(ticket)
+    assert {path.name: path.read_bytes() for path in library.loras.iterdir()} == files
+    assert library.motion(motion.key).name == "Big wave"
+    with pytest.raises(BadSpec, match="come back"):
+        library.restore(ticket)
+    old = library.discard(library.motion(motion.key))
+    os.utime(library.bin / old, (0, 0))
+    library.discard(library.motion(other.key))
+    with pytest.raises(BadSpec, match="come back"):
+        library.restore(old)
+
+
+def test_what_comes_back_overwrites_nothing(library: Library, square_clip: Clip) -> None:
+    first = library.save_render(square_clip, RenderSpec(), {"render": {"prompt": "first"}})
+    ticket = library.discard(library.render(first.stem))
+    first.write_bytes(b"another one of that name")
+    library.restore(ticket)
+    assert first.read_bytes() == b"another one of that name"
+    assert {render.name for render in library.made_renders()} == {"first", first.stem}

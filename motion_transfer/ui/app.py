@@ -21,6 +21,7 @@ from motion_transfer.ui.learn import example_clips
 from motion_transfer.ui.share import receive
 from motion_transfer.ui.tab_jobs import build_jobs_tab
 from motion_transfer.ui.tab_learn import build_learn_tab
+from motion_transfer.ui.tab_library import build_library_tab
 from motion_transfer.ui.tab_render import build_render_tab
 from motion_transfer.workspace import SHORTEST_TOKEN, Workspace
 
@@ -34,7 +35,7 @@ CSS = """
 .job p { margin: 0.25rem 0 0; overflow-wrap: anywhere; }
 .problem { border-left: 4px solid #d55e00; padding-left: 0.75rem; }
 #random { align-self: end; }
-#heads, #span, #strip, #box, #preview, #reference, #result { padding-top: 1.9rem; }
+#heads, #span, #strip, #box, #preview, #reference, #result, #item, #beside { padding-top: 1.9rem; }
 #strip img { cursor: col-resize; }
 .facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
 .facts td { overflow-wrap: anywhere; }
@@ -119,6 +120,8 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
                 renders = build_render_tab(studio, place_of, visitor)
             with gr.Tab(words.JOBS_TAB, id="jobs"):
                 jobs = build_jobs_tab(place_of, visitor)
+            with gr.Tab(words.LIBRARY_TAB, id="library") as library_tab:
+                library = build_library_tab(place_of, visitor)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)
         offered = gr.State(None)
@@ -131,6 +134,9 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
         used.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
         for button in (opened.use, opened.leave):
             button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)
+        library_tab.select(library.refresh, [visitor, *library.listed[:3]], library.listed[2:], **QUIET)
+        used_motion = library.use.click(renders.choose, [visitor, library.chosen], renders.motion, **QUIET)
+        used_motion.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
         chosen = [visitor, jobs.key]
         jobs.again.click(learned.fill, chosen, learned.filled, **QUIET)
         jobs.again.click(renders.fill, chosen, renders.filled, **QUIET)
@@ -159,7 +165,7 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "footer_links": [],
         "max_file_size": MAX_UPLOAD,
         "allowed_paths": [str(EXAMPLES)],
-        "blocked_paths": [str(workspace.root / name) for name in ("jobs", "loras", "renders", "visitors")],
+        "blocked_paths": [str(workspace.root / name) for name in ("jobs", "loras", "renders", "bin", "visitors")],
         "theme": _theme(),
         "css": CSS,
     }

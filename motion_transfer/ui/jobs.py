@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -13,8 +13,10 @@ from motion_transfer.jobs.orders import TUNE
 from motion_transfer.jobs.store import ENDED, QUEUED, Job, NoSuchJob
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, ahead_of, clock, job_line
+from motion_transfer.video.strip import WHOLE
 
 UP, DOWN = -1, 1
+_NO_CROP = asdict(WHOLE)
 Choices = list[tuple[str, str]]
 
 
@@ -45,7 +47,9 @@ def done_line(job: Job) -> str:
 def _settings(orders: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The settings of an order that were not left empty."""
     rows = {**{k: v for k, v in orders.items() if k != "spec"}, **orders.get("spec", {})}
-    return [(name.replace("_", " "), str(value)) for name, value in rows.items() if value not in ("", None, [])]
+    return [
+        (name.replace("_", " "), str(value)) for name, value in rows.items() if value not in ("", None, [], _NO_CROP)
+    ]
 
 
 def job_facts(job: Job) -> str:

@@ -6,7 +6,7 @@ TITLE = "Motion transfer"
 INTRO = "Learn the motion of a short clip, then render it onto new content."
 BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
 
-LEARN_TAB, RENDER_TAB, JOBS_TAB = "Learn a motion", "Render", "Jobs"
+LEARN_TAB, RENDER_TAB, JOBS_TAB, LIBRARY_TAB = "Learn a motion", "Render", "Jobs", "Library"
 
 # Learn
 UPLOAD = "Reference clip (mp4, mov, webm, mkv, avi or gif)"
@@ -144,6 +144,16 @@ JOB_STATES = {
 NO_JOBS = "There is no job yet. Learn a motion, or render one."
 WORKED, TRIES, PEAK = "Time worked", "Times begun", "Memory"
 UP, DOWN, REMOVE, AGAIN = "Up", "Down", "Remove", "Order again"
+
+# Library
+SHELF, MOTIONS, RENDERS = "What to look for", "Motions", "Renders"
+SEARCH, SEARCH_HINT = "Search", "words of a name, a caption or a prompt"
+FOUND, EMPTY = "Newest first", "There is nothing here."
+CHOSEN, COMPARED, COMPARE, NOTHING = "Chosen", "Compared", "Compare with a render", "(nothing)"
+NAME, RENAME, TAKE_AWAY, DELETE = "Name", "Rename", "Download", "Delete"
+UNDO = "Bring back “{name}”"
+NO_ITEM = "a motion or a render is expected, but none is chosen; choose one from the list."
+CAPTION_SHORT, BASE, FINGERPRINT, MADE, FILE = "Caption of its clip", "Base", "SHA-256", "Made", "File"
 
 # What is wrong with the input
 NO_CLIP = "a reference clip is expected, but none is chosen; upload one or click an example."

@@ -271,3 +271,22 @@ def test_a_shared_link_opens_elsewhere(browser: sync_api.Browser, address: str) 
     sync_api.expect(damaged.locator("#use-link")).to_be_hidden()
     for page in (sender, receiver, damaged):
         page.close()
+
+
+def test_a_motion_is_renamed_deleted_and_brought_back(page: sync_api.Page, clip_path: Path) -> None:
+    _choose(page, clip_path)
+    page.get_by_label("Name of the motion").fill("Shelved")
+    _order_short_job(page, 3)
+    page.locator("#start").click()
+    page.wait_for_selector("#go-render:visible", timeout=JOB_MS)
+    page.get_by_role("tab", name="Library").click()
+    item = page.locator("#items label", has_text="Shelved")
+    item.click()
+    _plays(page, "#item video")
+    page.get_by_label("Name", exact=True).fill("Renamed")
+    page.locator("#rename").click()
+    page.locator("#items label", has_text="Renamed").wait_for()
+    page.locator("#delete").click()
+    page.locator("#items label", has_text="Renamed").wait_for(state="detached")
+    page.locator("#undo").click()
+    page.locator("#items label", has_text="Renamed").wait_for()

@@ -1,0 +1,83 @@
+"""What happens behind the Library tab, as plain functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from motion_transfer.errors import BadSpec
+from motion_transfer.library import Library, Motion, Render
+from motion_transfer.ui import words
+from motion_transfer.ui.jobs import Choices
+
+MOTIONS, RENDERS = "motions", "renders"
+KINDS = [(words.MOTIONS, MOTIONS), (words.RENDERS, RENDERS)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemView:
+    """One motion or render: its clip, its file to take away, its name, and its facts as HTML."""
+
+    video: Path | None
+    file: Path
+    name: str
+    facts: str
+
+
+def items(library: Library, kind: str, search: str = "") -> list[Motion] | list[Render]:
+    """Motions or renders, newest first, whose name, caption or prompt holds every word of the search."""
+    wanted = search.casefold().split()
+    if kind == MOTIONS:
+        return [m for m in library.motions() if _holds(f"{m.name} {m.caption}", wanted)]
+    return [r for r in library.made_renders() if _holds(f"{r.name} {r.prompt}", wanted)]
+
+
+def _holds(text: str, wanted: list[str]) -> bool:
+    return all(word in text.casefold() for word in wanted)
+
+
+def item_choices(library: Library, kind: str, search: str = "") -> Choices:
+    """Labels and keys of what was found."""
+    return [(words.MOTION_LABEL.format(name=i.name, made=i.made), i.key) for i in items(library, kind, search)]
+
+
+def item(library: Library, kind: str, key: str | None) -> Motion | Render:
+    """One motion or render.
+
+    Raises:
+        BadSpec: none is chosen.
+        BadLora: the motion is gone.
+        BadClip: the render is gone.
+    """
+    if not key:
+        raise BadSpec(words.NO_ITEM)
+    return library.motion(key) if kind == MOTIONS else library.render(key)
+
+
+def look_at_item(library: Library, kind: str, key: str | None) -> ItemView:
+    """One motion or render, with copies of its files for looking at.
+
+    Raises:
+        BadSpec, BadLora, BadClip: see `item`.
+    """
+    found = item(library, kind, key)
+    video = found.reference if isinstance(found, Motion) else found.path
+    return ItemView(
+        video=library.show_file(video) if video else None,
+        file=library.show_file(found.path, name=found.path.name),
+        name=found.name,
+        facts=_facts(library, found),
+    )
+
+
+def _facts(library: Library, found: Motion | Render) -> str:
+    """A table of what is known; its words come from files, which may be anybody's."""
+    if isinstance(found, Motion):
+        rows = [(words.CAPTION_SHORT, found.caption or words.NO_CAPTION), (words.BASE, found.base or "?"),
+                (words.FINGERPRINT, library.sha256(found))]  # fmt: skip
+    else:
+        rows = [(words.PROMPT_ASKED, found.prompt or "–")]
+    rows += [(words.MADE, found.made), (words.FILE, found.path.name)]
+    lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    return f'<table class="facts">{lines}</table>'

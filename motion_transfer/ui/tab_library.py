@@ -1,0 +1,150 @@
+"""The Library tab: motions and renders to find, look at, compare, rename, take away, delete and bring back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from motion_transfer.library import Library
+from motion_transfer.ui import words
+from motion_transfer.ui.buttons import QUIET, PlaceOf
+from motion_transfer.ui.desk import sentence, told
+from motion_transfer.ui.shelf import KINDS, MOTIONS, RENDERS, item, item_choices, look_at_item
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryTab:
+    """What other parts of the page need: what is chosen, the button that leads on, and how to renew the list."""
+
+    kind: gr.Radio
+    chosen: gr.Radio
+    use: gr.Button
+    refresh: Callable[..., Any]
+    listed: list[Any]
+
+
+class _LibraryPage:
+    """Binds the tab's parts to the functions behind them."""
+
+    def __init__(self, place_of: PlaceOf) -> None:
+        self._place_of = place_of
+
+    def _library(self, token: str | None) -> Library:
+        place = self._place_of(token)
+        return place.workspace.library(place.owner)
+
+    def find(self, token: str | None, kind: str, search: str, key: str | None) -> tuple[Any, Any]:
+        """What there is, with the chosen one if it is still among it; and the renders to compare with."""
+        library, error = told(lambda: self._library(token))
+        if library is None:
+            assert error is not None
+            gr.Warning(sentence(error))
+            return gr.skip(), gr.skip()
+        choices = item_choices(library, kind, search)
+        kept = key if key in [key for _, key in choices] else (choices[0][1] if choices else None)
+        others = [(words.NOTHING, ""), *item_choices(library, RENDERS)]
+        return gr.Radio(choices=choices, value=kept, info="" if choices else words.EMPTY), gr.Dropdown(choices=others)
+
+    def look(self, token: str | None, kind: str, key: str | None) -> tuple[Any, ...]:
+        """Another one was chosen: video, facts, name, file, and the button that leads to a render with it."""
+        leads_on = gr.Button(visible=kind == MOTIONS and bool(key))
+        empty = None, "", "", gr.DownloadButton(value=None, interactive=False), leads_on
+        if not key:
+            return empty
+        view, error = told(lambda: look_at_item(self._library(token), kind, key))
+        if view is None:
+            assert error is not None
+            gr.Warning(sentence(error))
+            return empty
+        file = gr.DownloadButton(value=str(view.file), interactive=True)
+        return view.video and str(view.video), view.facts, view.name, file, leads_on
+
+    def compare(self, token: str | None, key: str | None) -> str | None:
+        """A second render beside the chosen one."""
+        view = told(lambda: look_at_item(self._library(token), RENDERS, key))[0] if key else None
+        return str(view.video) if view else None
+
+    def rename(self, token: str | None, kind: str, key: str | None, name: str) -> None:
+        """Rename was pressed."""
+
+        def do() -> None:
+            library = self._library(token)
+            library.rename(item(library, kind, key), name)
+
+        _, error = told(do)
+        if error is not None:
+            gr.Warning(sentence(error))
+
+    def delete(self, token: str | None, kind: str, key: str | None) -> tuple[Any, Any]:
+        """Delete was pressed: what brings it back, and the button for that."""
+
+        def do() -> tuple[str, str]:
+            library = self._library(token)
+            found = item(library, kind, key)
+            return library.discard(found), found.name
+
+        done, error = told(do)
+        if done is None:
+            assert error is not None
+            gr.Warning(sentence(error))
+            return gr.skip(), gr.skip()
+        return done[0], gr.Button(words.UNDO.format(name=done[1]), visible=True)
+
+    def undo(self, token: str | None, ticket: str | None) -> gr.Button:
+        """What was deleted last comes back."""
+        _, error = told(lambda: self._library(token).restore(ticket or ""))
+        if error is not None:
+            gr.Warning(sentence(error))
+        return gr.Button(visible=False)
+
+    def bind(self, parts: dict[str, Any], visitor: gr.BrowserState) -> None:
+        """Connects every part."""
+        wanted = [visitor, parts["kind"], parts["search"], parts["chosen"]]
+        listed = [parts["chosen"], parts["other"]]
+        one = [visitor, parts["kind"], parts["chosen"]]
+        shown = [parts[name] for name in ("video", "facts", "name", "file", "use")]
+        parts["kind"].input(self.find, wanted, listed, **QUIET).then(self.look, one, shown, **QUIET)
+        parts["search"].change(self.find, wanted, listed, trigger_mode="always_last", **QUIET)
+        parts["chosen"].change(self.look, one, shown, **QUIET)
+        parts["other"].change(self.compare, [visitor, parts["other"]], parts["beside"], **QUIET)
+        renamed = parts["rename"].click(self.rename, [*one, parts["name"]], None, **QUIET)
+        deleted = parts["delete"].click(self.delete, one, [parts["ticket"], parts["undo"]], **QUIET)
+        back = parts["undo"].click(self.undo, [visitor, parts["ticket"]], parts["undo"], **QUIET)
+        for event in (renamed, deleted, back):
+            event.then(self.find, wanted, listed, **QUIET)
+
+
+def _parts() -> dict[str, Any]:
+    look: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, "min_width": 150, "height": 300}
+    parts: dict[str, Any] = {}
+    with gr.Row():
+        with gr.Column(min_width=320):
+            parts["kind"] = gr.Radio(choices=KINDS, value=MOTIONS, label=words.SHELF, elem_id="shelf")
+            parts["search"] = gr.Textbox(label=words.SEARCH, placeholder=words.SEARCH_HINT)
+            parts["chosen"] = gr.Radio(choices=[], label=words.FOUND, info=words.EMPTY, elem_id="items")
+        with gr.Column(min_width=320):
+            with gr.Row():
+                parts["video"] = gr.Video(label=words.CHOSEN, buttons=[], elem_id="item", **look)
+                parts["beside"] = gr.Video(label=words.COMPARED, buttons=[], elem_id="beside", **look)
+            parts["other"] = gr.Dropdown(choices=[(words.NOTHING, "")], value="", label=words.COMPARE)
+            parts["use"] = gr.Button(words.GO_RENDER, variant="primary", visible=False, elem_id="use-motion")
+            with gr.Row():
+                parts["name"] = gr.Textbox(label=words.NAME, max_length=80, min_width=160)
+                parts["rename"] = gr.Button(words.RENAME, min_width=90, scale=0, elem_id="rename")
+            with gr.Row():
+                parts["file"] = gr.DownloadButton(words.TAKE_AWAY, interactive=False, min_width=120)
+                parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, elem_id="delete")
+            parts["undo"] = gr.Button(visible=False, elem_id="undo")
+            parts["facts"] = gr.HTML("")
+    return parts | {"ticket": gr.State(None)}
+
+
+def build_library_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> LibraryTab:
+    """Builds the tab's content where it is called."""
+    page, parts = _LibraryPage(place_of), _parts()
+    page.bind(parts, visitor)
+    return LibraryTab(kind=parts["kind"], chosen=parts["chosen"], use=parts["use"], refresh=page.find,
+                      listed=[parts["kind"], parts["search"], parts["chosen"], parts["other"]])  # fmt: skip

@@ -1,0 +1,75 @@
+"""The Library tab's functions: what is found, what is shown of it, and what its buttons do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from motion_transfer.errors import BadClip, BadLora, BadSpec
+from motion_transfer.library import Library, Motion
+from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
+from motion_transfer.ui.desk import Place
+from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, look_at_item
+from motion_transfer.ui.tab_library import _LibraryPage
+
+
+@pytest.fixture
+def motion(library: Library, square_clip: Clip) -> Motion:
+    layer = LowRank(down_RI=torch.ones(1, 4), up_OR=torch.ones(4, 1))
+    lora = Lora(layers={"blocks.0.attn1.to_q": layer}, info={"caption": "a <red> square", "base": "tiny"})
+    return library.save_motion(lora, "Big wave", square_clip)
+
+
+@pytest.fixture
+def renders(library: Library, square_clip: Clip) -> list[Path]:
+    return [library.save_render(square_clip, RenderSpec(prompt=prompt), {"render": {"prompt": prompt}})
+            for prompt in ("a green star", "a blue Star on white")]  # fmt: skip
+
+
+def test_the_search_finds_every_word_in_name_caption_and_prompt(
+    library: Library, motion: Motion, renders: list[Path]
+) -> None:
+    assert [key for _, key in item_choices(library, MOTIONS, "WAVE square")] == [motion.key]
+    assert item_choices(library, MOTIONS, "wave circle") == []
+    assert len(item_choices(library, RENDERS)) == len(item_choices(library, RENDERS, "star a")) == 2
+    assert [key for _, key in item_choices(library, RENDERS, "blue star")] == [renders[1].stem]
+
+
+def test_an_item_is_shown_by_copies_and_plain_text(library: Library, motion: Motion, renders: list[Path]) -> None:
+    view = look_at_item(library, MOTIONS, motion.key)
+    assert "&lt;red&gt;" in view.facts and library.sha256(motion) in view.facts and view.name == "Big wave"
+    assert view.video is not None and view.file.read_bytes() == motion.path.read_bytes()
+    assert library.uploads in view.file.parents and library.uploads in view.video.parents
+    view = look_at_item(library, RENDERS, renders[0].stem)
+    assert view.name == "a green star" and view.file.name == renders[0].name
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "error"), [(MOTIONS, None, BadSpec), (MOTIONS, "gone", BadLora), (RENDERS, "gone", BadClip)]
+)
+def test_what_is_not_there_is_said(library: Library, kind: str, key: str | None, error: type) -> None:
+    with pytest.raises(error):
+        item(library, kind, key)
+
+
+def test_rename_delete_and_bring_back(place: Place, library: Library, motion: Motion, renders: list[Path]) -> None:
+    page = _LibraryPage(lambda _: place)
+    found, others = page.find(None, MOTIONS, "", None)
+    assert found.value == motion.key and len(others.choices) == 3
+    page.rename(None, MOTIONS, motion.key, "Small wave")
+    assert page.look(None, MOTIONS, motion.key)[2] == "Small wave"
+    ticket, undo = page.delete(None, MOTIONS, motion.key)
+    assert undo.visible and "Small wave" in undo.value and library.motions() == []
+    assert page.find(None, MOTIONS, "", motion.key)[0].value is None
+    assert page.undo(None, ticket).visible is False
+    assert [m.name for m in library.motions()] == ["Small wave"]
+    assert page.compare(None, renders[0].stem) is not None and page.compare(None, "") is None
+
+
+def test_titles_and_recipes_of_others_do_no_harm(library: Library, motion: Motion, renders: list[Path]) -> None:
+    motion.path.with_suffix(".title").write_bytes(b"\xff\xfe")
+    renders[0].with_suffix(".json").write_text(json.dumps([1]))
+    assert item_choices(library, MOTIONS)[0][1] == motion.key and len(item_choices(library, RENDERS)) == 2
