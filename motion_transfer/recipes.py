@@ -147,7 +147,7 @@ def verify(studio: Studio, path: Path, find: Callable[[str], Path | None]) -> Wo
     if recipe.base_hash != studio.base.hash:
         raise WrongBase(f"{path.name} was rendered on the base {recipe.base} {recipe.base_hash[:8]}, but the open base "
                         f"is {studio.spec.name} {studio.base.hash[:8]}; open that version.")  # fmt: skip
-    loras = [(load_lora(_found(lora, find)), lora.strength) for lora in recipe.loras]
+    loras = [(load_lora(found_lora(lora, find)), lora.strength) for lora in recipe.loras]
     clip = yield from studio.render_work(stack(loras) if loras else None, recipe.render)
     yield Progress(stage="judge", step=1, total=1)
     shown, again = read_clip(path).frames_THWC, _compressed(clip)
@@ -158,7 +158,12 @@ def verify(studio: Studio, path: Path, find: Callable[[str], Path | None]) -> Wo
     return Verified(same=same, mean_levels=off, changed=_changed(recipe, studio))
 
 
-def _found(lora: UsedLora, find: Callable[[str], Path | None]) -> Path:
+def found_lora(lora: UsedLora, find: Callable[[str], Path | None]) -> Path:
+    """The file of a LoRA, found by its SHA-256.
+
+    Raises:
+        BadLora: it is not at hand.
+    """
     path = find(lora.sha256)
     if path is None or file_hash(path) != lora.sha256:
         raise BadLora(f"the LoRA {lora.name!r:.60} with SHA-256 {lora.sha256[:12]}… is expected, but is not at hand; "

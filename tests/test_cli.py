@@ -16,7 +16,9 @@ import torch
 
 from motion_transfer.cli import main, work
 from motion_transfer.cli.shared import Meter, app
-from motion_transfer.lora.files import load_lora, save_lora
+from motion_transfer.library import Library
+from motion_transfer.lora.files import file_hash, load_lora, save_lora
+from motion_transfer.presets import Preset, PresetLora, preset_link
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec, TuneSpec
 from motion_transfer.video.io import clip_comment, read_clip, write_clip
 from tests.conftest import NUM_FRAMES, SIZE_PX
@@ -84,6 +86,31 @@ def test_a_render_verifies_itself(
     assert "not the same" in capsys.readouterr().out
     assert main(["verify", str(out), *where]) == 2
     assert "SHA-256" in _one_line(capsys)
+
+
+def test_a_share_link_renders_the_same(
+    clip_path: str, base: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Settings from the link, the motion by its hash: from a file that is given, or from the workspace."""
+    lora, plain = tmp_path / "m.safetensors", tmp_path / "plain.mp4"
+    assert main(["tune", clip_path, "--out", str(lora), *base, *SHORT]) == 0
+    said = ["--prompt", "a blue circle", "--steps", "2", "--seed", "4", "--strength", "0.5"]
+    assert main(["render", *said, "--lora", str(lora), "--out", str(plain), *base]) == 0
+    spec = RenderSpec(prompt="a blue circle", steps=2, seed=4)
+    used = PresetLora(name="m", sha256=file_hash(lora), strength=0.5)
+    folder = Path(base[base.index("--base") + 1])
+    link = preset_link(Preset.of(name="x", base=folder.name, render=spec, loras=[used]), "http://localhost:7860/")
+    kept = Library(tmp_path / "work").import_motion(lora, "m")
+    assert kept.path.read_bytes() == lora.read_bytes()
+    for name, where in (("a", ["--lora", str(lora)]), ("b", ["--workspace", str(tmp_path / "work")])):
+        out = tmp_path / f"{name}.mp4"
+        assert main(["render", "--from-link", link, "--out", str(out), *where, *base]) == 0
+        assert (read_clip(out).frames_THWC == read_clip(plain).frames_THWC).all()
+    capsys.readouterr()
+    nowhere = ["--workspace", str(tmp_path / "empty"), "--out", str(tmp_path / "c.mp4"), *base]
+    assert main(["render", "--from-link", link, *nowhere]) == 2 and "SHA-256" in _one_line(capsys)
+    assert main(["render", "--from-link", link, "--prompt", "x", *nowhere]) == 2 and "beside" in _one_line(capsys)
+    assert main(["render", *nowhere]) == 2 and "prompt" in _one_line(capsys)
 
 
 def test_tune_then_render(clip_path: str, base: list[str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -26,12 +27,16 @@ from motion_transfer.cli.shared import (
     why_missing,
     write_json,
 )
+from motion_transfer.errors import BadSpec, WrongBase
 from motion_transfer.flags import with_settings
 from motion_transfer.library import Library
+from motion_transfer.lora.algebra import stack
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
+from motion_transfer.model.catalog import find_base
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, default_workspace, drive, prompt_of, scene_of
-from motion_transfer.recipes import UsedLora, read_recipe, recipe_of, verify
+from motion_transfer.presets import preset_from_link
+from motion_transfer.recipes import UsedLora, found_lora, read_recipe, recipe_of, verify
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
@@ -74,7 +79,8 @@ def transfer(
         reference, tune, render, scene=scene, on_progress=Meter(),
         on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
     )  # fmt: skip
-    _write_render(studio, result.render, render, lora_path, out)
+    used = [UsedLora(name=lora_path.stem, sha256=file_hash(lora_path), strength=1.0)]
+    _write_render(studio, result.render, render, used, out)
     print(f"video: {out}\nlora: {lora_path}")
     print_report(result.report)
     write_json(
@@ -123,27 +129,60 @@ def tune_clip(
                                      "tune": asdict(spec)}})  # fmt: skip
 
 
-def _write_render(studio: Studio, clip: Clip, spec: RenderSpec, lora: Path | None, out: Path) -> None:
+def _write_render(studio: Studio, clip: Clip, spec: RenderSpec, used: list[UsedLora], out: Path) -> None:
     """The video, with its recipe inside."""
-    used = [] if lora is None else [UsedLora(name=lora.stem, sha256=file_hash(lora), strength=1.0)]
     write_clip(clip, out, comment=json.dumps(recipe_of(studio, spec, used, clip).as_values()))
 
 
+def _finder(given: list[Path], workspace: Path | None) -> Callable[[str], Path | None]:
+    """Finds LoRA files by SHA-256, among those given and in the workspace."""
+    library, hashes = Library(workspace or default_workspace()), {file_hash(p): p for p in given if p.is_file()}
+
+    def find(sha256: str) -> Path | None:
+        kept = library.of_sha256(sha256)
+        return hashes.get(sha256) or (kept.path if kept else None)
+
+    return find
+
+
+def _from_link(
+    link: str, spec: RenderSpec, base: str, lora: Path | None, workspace: Path | None
+) -> tuple[RenderSpec, list[tuple[Path, UsedLora]]]:
+    """What a share link asks for: settings, and LoRA files that are at hand."""
+    if spec != RenderSpec():
+        raise BadSpec("a link brings all settings of a render, but some are given beside it; leave either out.")
+    preset, find = preset_from_link(link), _finder([] if lora is None else [lora], workspace)
+    if preset.base != find_base(base).name:
+        raise WrongBase(
+            f"the link is for the base {preset.base}, but the render would use {base}; choose it by --base."
+        )
+    used = [UsedLora(name=one.name, sha256=one.sha256, strength=one.strength) for one in preset.loras]
+    return preset.render_spec(), [(found_lora(one, find), one) for one in used]
+
+
 @app.command("render")
-@with_settings(spec=RenderSpec, required=("prompt",))
+@with_settings(spec=RenderSpec)
 def render_prompt(
     out: Annotated[Path, typer.Option(help="The video file to write.")],
     spec: RenderSpec,
     lora: Annotated[Path | None, typer.Option(help="The motion; none renders the bare base.")] = None,
+    from_link: Annotated[str, typer.Option(help="A share link, which brings all settings.")] = "",
+    workspace: Annotated[Path | None, typer.Option(help="Folder of motions, where those of a link are found.")] = None,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
 ) -> None:
-    """Renders a prompt with a learned motion."""
+    """Renders a prompt with a learned motion, or what a share link asks for."""
     prepare(out, inputs=(lora,), video=out)
-    motion = load_lora(lora) if lora is not None else None
+    if from_link:
+        spec, used = _from_link(from_link, spec, base, lora, workspace)
+    elif spec.prompt:
+        used = [] if lora is None else [(lora, UsedLora(name=lora.stem, sha256=file_hash(lora), strength=1.0))]
+    else:
+        raise BadSpec("a prompt is expected, but there is none; say by --prompt what the video shows.")
+    motions = [(load_lora(path), one.strength) for path, one in used]
     studio = Studio(base=base, precision=precision)
-    clip = studio.render(motion, spec, on_progress=Meter())
-    _write_render(studio, clip, spec, lora, out)
+    clip = studio.render(stack(motions) if motions else None, spec, on_progress=Meter())
+    _write_render(studio, clip, spec, [one for _, one in used], out)
 
 
 @app.command("verify")
@@ -156,15 +195,9 @@ def verify_render(
     base: Annotated[str | None, typer.Option(help="Its base, if that is a folder.")] = None,
 ) -> None:
     """Renders a video's own recipe again and compares; exit status 1 if it does not come out the same."""
-    recipe, library = read_recipe(video), Library(workspace or default_workspace())
-    given = {file_hash(path): path for path in lora or () if path.is_file()}
-
-    def find(sha256: str) -> Path | None:
-        kept = library.of_sha256(sha256)
-        return given.get(sha256) or (kept.path if kept else None)
-
+    recipe = read_recipe(video)
     studio = Studio(base=base or recipe.base, precision=recipe.precision)
-    found = drive(verify(studio, video, find), Meter())
+    found = drive(verify(studio, video, _finder(lora or [], workspace)), Meter())
     same = "the same, to the last bit" if found.same else f"not the same: off by {found.mean_levels:.2f} of 255 levels"
     print("\n".join([same, *found.changed]))
     if not found.same:

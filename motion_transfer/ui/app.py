@@ -34,7 +34,7 @@ CSS = """
 .job progress { width: 100%; height: 0.6rem; accent-color: #2563eb; }
 .job p { margin: 0.25rem 0 0; overflow-wrap: anywhere; }
 .problem { border-left: 4px solid #d55e00; padding-left: 0.75rem; }
-#random { align-self: end; }
+#random, #rename { align-self: end; }
 #heads, #span, #strip, #box, #preview, #reference, #result, #item, #beside { padding-top: 1.9rem; }
 #strip img { cursor: col-resize; }
 .facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
