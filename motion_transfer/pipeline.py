@@ -200,6 +200,11 @@ class Studio:
         """What the base is called, and its format; known without opening its weights."""
         return find_base(self._base_name)
 
+    @property
+    def precision(self) -> str:
+        """Of the base's weights."""
+        return self._precision
+
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return open_vocabulary(self.spec)

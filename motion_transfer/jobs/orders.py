@@ -21,7 +21,7 @@ class TuneOrder:
 
     `name` is what its maker calls the motion; `clip` is a file in the job's folder, and `source` what it was called
     before; `start_s` and `end_s` say which span of it, and `crop` which part of the picture; an empty
-    `preview_prompt` previews the caption.
+    `preview_prompt` previews the caption; `expected_s` is how long its maker was told that it takes.
     """
 
     name: str
@@ -32,6 +32,7 @@ class TuneOrder:
     end_s: float | None = None
     preview_prompt: str = ""
     crop: Crop = WHOLE
+    expected_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

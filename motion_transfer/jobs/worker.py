@@ -13,6 +13,7 @@ from typing import Any
 
 from motion_transfer.errors import Cancelled, MotionTransferError, StorageFailed
 from motion_transfer.jobs.checkpoints import Checkpoints
+from motion_transfer.jobs.estimates import ran_on
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, Job
 from motion_transfer.jobs.teller import Interrupted, Paused, Teller
@@ -141,7 +142,7 @@ class Worker:
             tuned.lora, order.name, clip, comment=_whole_comment(path, order)
         )
         checkpoints.clear()
-        return {"motion": saved.key, "seconds": tuned.seconds}
+        return {"motion": saved.key, "seconds": tuned.seconds, "ran_on": ran_on(studio.spec.name, studio.precision)}
 
     def _render(self, job: Job) -> dict[str, Any]:
         order, teller = from_json(RenderOrder, job.orders), Teller(self._store, job, self._leaving)

@@ -123,6 +123,7 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
             with gr.Tab(words.LIBRARY_TAB, id="library") as library_tab:
                 library = build_library_tab(place_of, visitor)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
+        known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)
         offered = gr.State(None)
         offer = [visitor, renders.motion, learned.saved, offered]

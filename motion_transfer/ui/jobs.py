@@ -13,6 +13,7 @@ from motion_transfer.jobs.orders import TUNE
 from motion_transfer.jobs.store import ENDED, QUEUED, Job, NoSuchJob
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, ahead_of, clock, job_line
+from motion_transfer.ui.learn import saved_line
 from motion_transfer.video.strip import WHOLE
 
 UP, DOWN = -1, 1
@@ -40,7 +41,7 @@ def _label(job: Job) -> str:
 def done_line(job: Job) -> str:
     """What to say of a job once it is done."""
     if job.kind == TUNE:
-        return words.SAVED.format(name=job.title, seconds=sum(job.results.get("seconds", {}).values()))
+        return saved_line(job)
     return words.RENDERED.format(seconds=job.worked_s, seed=job.results.get("seed"))
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motion_transfer.errors import BadClip
+from motion_transfer.errors import BadClip, BadSpec
+from motion_transfer.jobs.estimates import Estimate, estimate_tuning
 from motion_transfer.jobs.orders import TUNE, TuneOrder, from_json, to_json
 from motion_transfer.jobs.store import Job
 from motion_transfer.jobs.worker import HEADS, PREVIEW
@@ -20,7 +21,7 @@ from motion_transfer.library import SHOWN_SIDE_PX, Library
 from motion_transfer.pipeline import Studio, caption_of
 from motion_transfer.types import Clip, TuneSpec
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
+from motion_transfer.ui.desk import Place, Seen, ahead_of, clock, job_line, shown_job
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import loss_table
 from motion_transfer.video.cuts import find_cuts
@@ -174,8 +175,36 @@ def unknown_note(studio: Studio, text: str) -> str:
     return words.UNKNOWN.format(words=", ".join(f"**{word}**" for word in unknown)) if unknown else ""
 
 
-def order_learning(place: Place, order: LearnOrder) -> Job:
-    """Queues the learning of a clip, of which the job gets a copy.
+def expect(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> Estimate | None:
+    """What learning with some settings will take; None where they are out of range, which Start will say."""
+    try:
+        spec = spec_from(TuneSpec, knobs)
+    except BadSpec:
+        return None
+    return estimate_tuning(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec)
+
+
+def estimate_line(found: Estimate | None) -> str:
+    """An estimate as a line below Start; empty where there is none."""
+    if found is None:
+        return ""
+    if found.seconds is None:
+        return words.NO_ESTIMATE.format(disk=found.disk_mb, kept=found.kept_mb)
+    memory = "" if found.memory_mb is None else words.ESTIMATE_MEMORY.format(gb=found.memory_mb / 1000)
+    return words.ESTIMATE.format(time=clock(found.seconds), memory=memory, disk=found.disk_mb, kept=found.kept_mb,
+                                 jobs=found.num_jobs)  # fmt: skip
+
+
+def saved_line(job: Job) -> str:
+    """What to say of a motion that was learned: how long it took, and how long it was expected to."""
+    seconds = sum(job.results.get("seconds", {}).values())
+    line = words.SAVED.format(name=job.title, seconds=seconds)
+    expected = job.orders.get("expected_s")
+    return line if expected is None else f"{line} {words.EXPECTED.format(time=clock(expected))}"
+
+
+def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = None) -> Job:
+    """Queues the learning of a clip, of which the job gets a copy; keeps what was expected, to be compared.
 
     Raises:
         BadClip: no clip is chosen, or the span holds none.
@@ -190,8 +219,11 @@ def order_learning(place: Place, order: LearnOrder) -> Job:
     jobs = place.workspace.jobs
     key, name = jobs.new_key(), order.name.strip() or path.stem
     clip = f"clip{path.suffix.lower()}"
-    asked = TuneOrder(name=name, clip=clip, source=path.name, spec=spec, start_s=order.start_s or 0.0,
-                      end_s=order.end_s, preview_prompt=order.preview_prompt.strip(), crop=order.crop)  # fmt: skip
+    asked = TuneOrder(
+        name=name, clip=clip, source=path.name, spec=spec, start_s=order.start_s or 0.0, end_s=order.end_s,
+        preview_prompt=order.preview_prompt.strip(), crop=order.crop,
+        expected_s=expected.seconds if expected else None,
+    )  # fmt: skip
     try:
         shutil.copyfile(path, jobs.files(key) / clip)
         return jobs.submit(key, TUNE, place.owner, name, to_json(asked))
@@ -238,7 +270,7 @@ def look_at_learning(place: Place, key: str | None, seen: Seen | None) -> LearnV
         for name, file in (("preview", PREVIEW), ("heads", HEADS))
         if name in renewed and (files / file).is_file()
     }
-    done = words.SAVED.format(name=job.title, seconds=sum(job.results.get("seconds", {}).values()))
+    done = saved_line(job)
     return LearnView(
         job=job,
         seen=now,

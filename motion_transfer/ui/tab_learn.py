@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.components import Component
 
 from motion_transfer.errors import MotionTransferError
+from motion_transfer.jobs.store import Job
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import TuneSpec
@@ -31,6 +32,8 @@ from motion_transfer.ui.learn import (
     LearnOrder,
     PartView,
     choose_clip,
+    estimate_line,
+    expect,
     look_at_learning,
     order_learning,
     ordered_learning,
@@ -57,6 +60,8 @@ class LearnTab:
     go_render: gr.Button
     fill: Callable[..., Any]
     filled: list[Component]
+    estimate: Callable[..., Any]
+    estimated: tuple[set[Component], Component]
 
 
 def _clip_parts(examples: list[Path]) -> dict[str, Any]:
@@ -118,6 +123,7 @@ def _knob_parts() -> dict[str, Component]:
 def _result_parts() -> dict[str, Any]:
     parts: dict[str, Any] = {"status": gr.HTML(status(words.IDLE_LEARN), elem_id="learn-status")}
     parts["start"] = gr.Button(words.START, variant="primary", elem_id="start")
+    parts["estimate"] = gr.Markdown(elem_id="estimate")
     parts["buttons"] = build_buttons("learn")
     parts["go_render"] = gr.Button(words.GO_RENDER, visible=False, elem_id="go-render")
     parts["losses"] = gr.LinePlot(
@@ -203,7 +209,18 @@ class _LearnPage:
     def start(self, values: dict[Component, Any]) -> tuple[Any, str]:
         """Start was pressed: the key of the new job, and the status line."""
         order = self._controls.order(values)
-        return started(lambda: order_learning(self._place_of(values[self._visitor]), order))
+
+        def submit() -> Job:
+            place = self._place_of(values[self._visitor])
+            return order_learning(place, order, expect(place, self._studio, order.knobs))
+
+        return started(submit)
+
+    def estimate(self, values: dict[Component, Any]) -> str:
+        """A setting was changed: what learning will take."""
+        knobs, token = self._controls.order(values).knobs, values[self._visitor]
+        found, _ = told(lambda: estimate_line(expect(self._place_of(token), self._studio, knobs)))
+        return found or ""
 
     def fill(self, token: str | None, key: str | None) -> dict[Component, Any]:
         """What a job was asked, back in the controls; nothing if it was not to learn."""
@@ -257,6 +274,9 @@ class _LearnPage:
         self._controls = OrderControls(LearnOrder, parts, knobs)
         inputs = {*self._controls.components, visitor}
         parts["start"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
+        for knob in knobs.values():
+            knob.change(self.estimate, inputs, parts["estimate"], trigger_mode="always_last", **QUIET)
+        parts["saved"].change(self.estimate, inputs, parts["estimate"], **QUIET)
         buttons: JobButtons = parts["buttons"]
         bind_buttons(buttons, self._place_of, visitor, parts["key"])
         shown = [*(parts[name] for name in SHOWN), parts["key"], *buttons.parts]
@@ -278,4 +298,6 @@ def build_learn_tab(
     parts |= {"saved": gr.State(None), "key": gr.State(None), "seen": gr.State(None)}
     page.bind_clip(parts)
     page.bind_job(parts, knobs, visitor)
-    return LearnTab(saved=parts["saved"], go_render=parts["go_render"], fill=page.fill, filled=page.filled)
+    estimated = {*knobs.values(), *page.filled, visitor}, parts["estimate"]
+    return LearnTab(saved=parts["saved"], go_render=parts["go_render"], fill=page.fill, filled=page.filled,
+                    estimate=page.estimate, estimated=estimated)  # fmt: skip

@@ -37,6 +37,10 @@ PREVIEW = "Preview of the motion so far"
 HEADS = "Attention heads: spatial and temporal"
 IDLE_LEARN = "Choose a clip, then press Start."
 SAVED = "Saved as “{name}” after {seconds:.0f} s of work."
+EXPECTED = "{time} were expected."
+ESTIMATE = "Expected: {time}{memory}, {disk:.0f} MB of disk while it learns, {kept:.1f} MB kept (from {jobs} job(s))."
+ESTIMATE_MEMORY = ", {gb:.1f} GB of memory"
+NO_ESTIMATE = "{disk:.0f} MB of disk while it learns, {kept:.1f} MB kept. How long it takes, the first job will tell."
 
 # Render
 MOTION = "Motion"

@@ -23,10 +23,13 @@ from motion_transfer.ui.learn import (
     LearnOrder,
     LearnView,
     choose_clip,
+    estimate_line,
     example_clips,
+    expect,
     look_at_learning,
     order_learning,
     ordered_learning,
+    saved_line,
     show_part,
     span_from_click,
     unknown_note,
@@ -131,6 +134,21 @@ def test_a_crop_is_shown_and_reaches_the_order(place: Place, studio: Studio, lib
     assert again is not None and again.crop == crop
     with pytest.raises(BadSpec, match="zoom"):
         order_learning(place, learn_order(clip_path, zoom=0.5))
+
+
+def test_the_second_job_is_expected_to_take_as_long_as_the_first(
+    place: Place, worker: Worker, studio: Studio, clip_path: Path
+) -> None:
+    expected = expect(place, studio, SHORT)
+    assert expected is not None and expected.seconds is None and "first job" in estimate_line(expected)
+    took = sum(learn(place, worker, learn_order(clip_path)).job.results["seconds"].values())
+    expected = expect(place, studio, SHORT)
+    assert expected is not None and expected.seconds == pytest.approx(took, rel=0.01)
+    assert "1 job(s)" in estimate_line(expected)
+    job = order_learning(place, learn_order(clip_path), expected)
+    worker.work()
+    assert "were expected" in saved_line(place.workspace.jobs.job(job.key))
+    assert expect(place, studio, SHORT | {"rank": -1}) is None and estimate_line(None) == ""
 
 
 def test_a_cut_is_told(studio: Studio, library: Library, tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Estimates: right for the same settings, in proportion for others, none from what can't tell."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from motion_transfer.jobs.estimates import estimate_tuning, ran_on
+from motion_transfer.jobs.store import CANCELLED, DONE, Job
+from motion_transfer.lora.files import save_lora
+from motion_transfer.model.catalog import find_base
+from motion_transfer.types import Lora, LowRank, TuneSpec
+
+BASE = find_base("nano")
+SPEC = TuneSpec(spatial_steps=50, temporal_steps=200)
+SECONDS = {"encode": 1.0, "heads": 2.0, "spatial": 5.0, "temporal": 60.0}
+
+
+def _job(**changes: Any) -> Job:
+    values: dict[str, Any] = {
+        "key": "k", "kind": "tune", "owner": "", "title": "", "orders": {"spec": asdict(SPEC)}, "state": DONE,
+        "wish": "", "place": 1.0, "made_s": 0.0, "begun_s": 0.0, "told_s": 0.0, "ended_s": 1.0, "worked_s": 70.0,
+        "stage": "", "step": 0, "total": 0, "rate": None, "loss": None, "peak_memory_mb": 800.0, "tries": 1,
+        "note": "", "results": {"seconds": SECONDS, "ran_on": ran_on("nano", "nf4")},
+    }  # fmt: skip
+    return Job(**values | changes)
+
+
+def _estimate(past: list[Job], spec: TuneSpec = SPEC) -> Any:
+    return estimate_tuning(past, BASE, "nf4", spec)
+
+
+def test_the_same_settings_take_the_same() -> None:
+    found = _estimate([_job()])
+    assert found.seconds == pytest.approx(68.0) and found.memory_mb == 800.0 and found.num_jobs == 1
+
+
+def test_other_settings_take_in_proportion() -> None:
+    spec = replace(SPEC, temporal_steps=100, temporal_batch=4, spatial_steps=0)
+    assert _estimate([_job()], spec).seconds == pytest.approx(1 + 2 + 60)
+    assert _estimate([_job()], replace(SPEC, sparse_latents=13)).seconds == pytest.approx(68.0)
+    assert _estimate([_job()], replace(SPEC, sparse_latents=7)).seconds == pytest.approx(8 + 60 * 7 / 13)
+
+
+def test_the_median_of_the_latest_counts() -> None:
+    slow = {**SECONDS, "temporal": 600.0}
+    results = {"seconds": slow, "ran_on": ran_on("nano", "nf4")}
+    assert _estimate([_job(), _job(results=results), _job()]).seconds == pytest.approx(68.0)
+    new = [_job(results=results, ended_s=10.0 + i) for i in range(5)]
+    assert _estimate([_job()] * 9 + new).seconds == pytest.approx(608.0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"state": CANCELLED}, {"kind": "render"}, {"tries": 2},
+                {"results": {"seconds": SECONDS, "ran_on": ran_on("nano", "bf16")}}, {"results": {"seconds": SECONDS}}]
+)  # fmt: skip
+def test_what_cannot_tell_does_not_count(changes: dict[str, Any]) -> None:
+    found = _estimate([_job(**changes)])
+    assert found.seconds is None and found.memory_mb is None and found.num_jobs == 0
+
+
+def test_the_lora_is_as_large_as_said(tmp_path: Path) -> None:
+    paths = [f"blocks.{i}.attn1.{name}" for i in range(8) for name in ("to_q", "to_k", "to_v", "to_out.0")]
+    layers = {path: LowRank(down_RI=torch.zeros(8, 256), up_OR=torch.zeros(256, 8)) for path in paths}
+    save_lora(Lora(layers=layers, info={}), tmp_path / "lora.safetensors")
+    size_mb = (tmp_path / "lora.safetensors").stat().st_size / 1e6
+    assert _estimate([], replace(SPEC, rank=8)).kept_mb == pytest.approx(size_mb, rel=0.05)
