@@ -20,7 +20,7 @@ FLOORS = (
     ("video", "lora"),
     ("model",),
     ("methods", "evaluate", "nano"),
-    ("jobs", "pipeline", "recipes", "presets", "library", "workspace", "flags", "contenders", "bench"),
+    ("jobs", "pipeline", "recipes", "machine", "presets", "library", "workspace", "flags", "contenders", "bench"),
     ("app", "cli", "ui", "__main__", "__init__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -33,7 +33,19 @@ HOMES = {
     "bitsandbytes": ("model/base.py", "model/training.py"),
     "av": ("video/io.py",),
 }
-UI_ROOMS = {"ui", "pipeline", "recipes", "presets", "jobs", "library", "workspace", "video", "types", "errors"}
+UI_ROOMS = {
+    "ui",
+    "pipeline",
+    "recipes",
+    "machine",
+    "presets",
+    "jobs",
+    "library",
+    "workspace",
+    "video",
+    "types",
+    "errors",
+}
 UI_LIBRARIES = {"gradio", "numpy", "pandas", "segno"}
 
 

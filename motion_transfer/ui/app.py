@@ -23,6 +23,7 @@ from motion_transfer.ui.tab_jobs import build_jobs_tab
 from motion_transfer.ui.tab_learn import build_learn_tab
 from motion_transfer.ui.tab_library import build_library_tab
 from motion_transfer.ui.tab_render import build_render_tab
+from motion_transfer.ui.tab_system import build_system_tab
 from motion_transfer.workspace import SHORTEST_TOKEN, Workspace
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "clips"
@@ -122,6 +123,8 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
                 jobs = build_jobs_tab(place_of, visitor)
             with gr.Tab(words.LIBRARY_TAB, id="library") as library_tab:
                 library = build_library_tab(place_of, visitor)
+            with gr.Tab(words.SYSTEM_TAB, id="system") as system_tab:
+                system = build_system_tab(studio, place_of, visitor)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
         known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)
@@ -135,6 +138,7 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
         used.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
         for button in (opened.use, opened.leave):
             button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)
+        system_tab.select(system.refresh, visitor, system.facts, **QUIET)
         library_tab.select(library.refresh, [visitor, *library.listed[:3]], library.listed[2:], **QUIET)
         used_motion = library.use.click(renders.choose, [visitor, library.chosen], renders.motion, **QUIET)
         used_motion.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)

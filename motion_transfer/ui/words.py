@@ -6,7 +6,7 @@ TITLE = "Motion transfer"
 INTRO = "Learn the motion of a short clip, then render it onto new content."
 BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
 
-LEARN_TAB, RENDER_TAB, JOBS_TAB, LIBRARY_TAB = "Learn a motion", "Render", "Jobs", "Library"
+LEARN_TAB, RENDER_TAB, JOBS_TAB, LIBRARY_TAB, SYSTEM_TAB = "Learn a motion", "Render", "Jobs", "Library", "System"
 
 # Learn
 UPLOAD = "Reference clip (mp4, mov, webm, mkv, avi or gif)"
@@ -157,7 +157,16 @@ CHOSEN, COMPARED, COMPARE, NOTHING = "Chosen", "Compared", "Compare with a rende
 NAME, RENAME, TAKE_AWAY, DELETE = "Name", "Rename", "Download", "Delete"
 UNDO = "Bring back “{name}”"
 NO_ITEM = "a motion or a render is expected, but none is chosen; choose one from the list."
-CAPTION_SHORT, BASE, FINGERPRINT, MADE, FILE = "Caption of its clip", "Base", "SHA-256", "Made", "File"
+CAPTION_SHORT, FINGERPRINT, MADE, FILE = "Caption of its clip", "SHA-256", "Made", "File"
+
+# System
+MACHINE, BASE, LATEST, VERSIONS, REFRESH = "This machine", "Base", "What the latest jobs needed", "Versions", "Refresh"
+SYSTEM, PROCESSOR, RAM, GPU, DISK = "System", "Processor", "Memory", "GPU", "Disk"
+CORES, NO_GPU = "{name}, {cores} cores", "none: everything runs on the processor"
+FREE_OF, FREE = "{free:.1f} GB free of {whole:.1f} GB", "{free:.1f} GB free"
+FORMAT, PRECISION, SIZE = "Format", "Precision of its weights", "On disk"
+FORMAT_FACTS, MEGABYTES = "{width} x {height} pixels, {frames} frames", "{size:.0f} MB"
+NEEDED = "{kind}: {time}, {gb:.1f} GB of memory at most"
 
 # What is wrong with the input
 NO_CLIP = "a reference clip is expected, but none is chosen; upload one or click an example."
