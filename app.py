@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import socket
 import sys
@@ -23,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", default="nf4", help="nf4, int8, bf16 or fp32 (default: %(default)s)")
     parser.add_argument("--visitors", action="store_true", default="SPACE_ID" in os.environ,
                         help="give every visitor a library of their own (always so on a Space)")  # fmt: skip
+    parser.add_argument("--mcp", action="store_true", help="offer the endpoints to agents, too (needs the package mcp)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
     return parser
 
@@ -57,6 +59,7 @@ def _serve(options: argparse.Namespace, port: int) -> None:
     page = build_app(studio, workspace)
     with Crew(workspace.root, options.base, options.precision):
         page.launch(server_name=options.host, server_port=port, inbrowser=not options.no_browser,
+                    mcp_server=options.mcp,
                     **launch_options(workspace))  # fmt: skip
 
 
@@ -67,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     from motion_transfer.errors import MotionTransferError
 
+    if options.mcp and importlib.util.find_spec("mcp") is None:
+        print("error: --mcp needs the package mcp, but it is not installed; run pip install 'mcp<2' first.",
+              file=sys.stderr)  # fmt: skip
+        return 2
     port = free_port(options.host, options.port)
     if port is None:
         print(f"error: no free port from {options.port} on at {options.host}; choose another port, or an address "

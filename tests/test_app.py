@@ -30,6 +30,14 @@ def test_a_mistake_is_one_line(options: list[str], tmp_path: Path, capsys: pytes
     assert len(lines) == 1 and lines[0].startswith("error: ")
 
 
+def test_agents_need_their_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
+    assert app.main(["--mcp", "--workspace", str(tmp_path), "--no-browser"]) == 2
+    assert "mcp<2" in capsys.readouterr().err
+
+
 def test_a_workspace_that_takes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert app.main(["--workspace", str(tmp_path / "file"), "--no-browser"]) == 2

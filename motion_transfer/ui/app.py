@@ -15,6 +15,7 @@ from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets.links import PARAMETER
 from motion_transfer.ui import words
+from motion_transfer.ui.api import build_api
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import Place, problem, told
 from motion_transfer.ui.learn import example_clips
@@ -125,6 +126,7 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
                 library = build_library_tab(place_of, visitor)
             with gr.Tab(words.SYSTEM_TAB, id="system") as system_tab:
                 system = build_system_tab(studio, place_of, visitor)
+        build_api(studio, place_of)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
         known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)

@@ -169,6 +169,8 @@ FORMAT_FACTS, MEGABYTES = "{width} x {height} pixels, {frames} frames", "{size:.
 NEEDED = "{kind}: {time}, {gb:.1f} GB of memory at most"
 
 # What is wrong with the input
+UNKNOWN_SETTING = "settings are {known}, but {name} is none of them; choose among them."
+NOT_DONE = "a job that is done has a result, but this one is {state}; wait for it, or begin it again."
 NO_CLIP = "a reference clip is expected, but none is chosen; upload one or click an example."
 NO_PROMPT = "a prompt is expected, but there is none; write what the new video shows."
 BAD_NUMBER = "{name} must be a number, but is empty; enter one."

@@ -1,0 +1,161 @@
+"""The program's endpoints for scripts and agents: learn, render, look at a job, fetch what it made.
+
+Long work is a job here, too: `learn` and `render` return its key at once, `job` says how it stands, `result` gives its
+file. Their parts are hidden; what a browser uploads is checked by the file part, so no path can be passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from motion_transfer.errors import BadSpec
+from motion_transfer.jobs.orders import TUNE
+from motion_transfer.jobs.store import DONE
+from motion_transfer.pipeline import Studio
+from motion_transfer.types import RenderSpec, TuneSpec
+from motion_transfer.ui import words
+from motion_transfer.ui.buttons import PlaceOf
+from motion_transfer.ui.desk import sentence, told
+from motion_transfer.ui.learn import LearnOrder, expect, order_learning
+from motion_transfer.ui.render import RenderOrder, order_rendering
+
+T = TypeVar("T")
+TOLD_OF_A_JOB = ("key", "kind", "title", "state", "stage", "step", "total", "rate", "loss", "left_s", "worked_s",
+                 "peak_memory_mb", "note")  # fmt: skip
+
+
+def _answer(action: Callable[[], T]) -> T:
+    """The result of an action; a mistake becomes the caller's, in one sentence."""
+    found, error = told(action)
+    if error is not None:
+        raise gr.Error(sentence(error), print_exception=False)
+    return found  # type: ignore[return-value]
+
+
+def _knobs(spec_class: type, settings: dict[str, Any] | None, taken: tuple[str, ...]) -> dict[str, Any]:
+    known = {field.name for field in fields(spec_class)} - set(taken)
+    unknown = sorted(set(settings or {}) - known)
+    if unknown:
+        raise BadSpec(words.UNKNOWN_SETTING.format(name=unknown[0], known=", ".join(sorted(known))))
+    return dict(settings or {})
+
+
+class Endpoints:
+    """The functions behind the endpoints. `visitor` is the secret of a visitor, where visitors are told apart."""
+
+    def __init__(self, studio: Studio, place_of: PlaceOf) -> None:
+        self._studio, self._place_of = studio, place_of
+
+    def learn(self, clip: str, caption: str, name: str, settings: dict[str, Any] | None, visitor: str) -> str:
+        """Queues the learning of a clip's motion; returns the job's key.
+
+        Args:
+            clip: the video, uploaded.
+            caption: what it shows, not how it moves.
+            name: of the motion; empty takes the file's.
+            settings: tuning settings by name; those left out keep their default.
+            visitor: empty for a program of one's own.
+        """
+
+        def do() -> str:
+            knobs, place = _knobs(TuneSpec, settings, ("caption",)), self._place_of(visitor)
+            order = LearnOrder(path=clip, start_s=0.0, end_s=None, caption=caption, name=name, preview_prompt="",
+                               knobs=knobs)  # fmt: skip
+            return order_learning(place, order, expect(place, self._studio, knobs)).key
+
+        return _answer(do)
+
+    def render(
+        self, prompt: str, motion: str, strength: float, seed: int, settings: dict[str, Any] | None, visitor: str
+    ) -> str:
+        """Queues a render; returns the job's key.
+
+        Args:
+            prompt: what the video shows.
+            motion: key of a learned motion, as `job` tells it; empty renders the bare base.
+            strength: of the motion.
+            seed: of the random numbers; -1 draws one.
+            settings: render settings by name; those left out keep their default.
+            visitor: empty for a program of one's own.
+        """
+
+        def do() -> str:
+            knobs = _knobs(RenderSpec, settings, ("prompt", "seed", "strength")) | {"strength": float(strength)}
+            order = RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs)
+            return order_rendering(self._place_of(visitor), order).key
+
+        return _answer(do)
+
+    def job(self, key: str, visitor: str) -> dict[str, Any]:
+        """How a job stands: state, stage, step, and what it made.
+
+        Args:
+            key: of the job.
+            visitor: empty for a program of one's own.
+        """
+
+        def do() -> dict[str, Any]:
+            place = self._place_of(visitor)
+            job = place.workspace.jobs.job(key, place.owner)
+            return {name: getattr(job, name) for name in TOLD_OF_A_JOB} | {"results": dict(job.results)}
+
+        return _answer(do)
+
+    def result(self, key: str, visitor: str) -> str:
+        """The file that a job made: the motion's LoRA, or the rendered video.
+
+        Args:
+            key: of the job.
+            visitor: empty for a program of one's own.
+        """
+
+        def do() -> str:
+            place = self._place_of(visitor)
+            job, library = place.workspace.jobs.job(key, place.owner), place.workspace.library(place.owner)
+            if job.state != DONE:
+                raise BadSpec(words.NOT_DONE.format(state=words.JOB_STATES[job.state]))
+            if job.kind == TUNE:
+                path = library.motion(str(job.results["motion"])).path
+            else:
+                path = library.render(str(job.results["render"]).removesuffix(".mp4")).path
+            return str(library.show_file(path, name=path.name))
+
+        return _answer(do)
+
+    def cancel(self, key: str, visitor: str) -> str:
+        """Stops a job after its next step; returns the job's key.
+
+        Args:
+            key: of the job.
+            visitor: empty for a program of one's own.
+        """
+
+        def do() -> str:
+            place = self._place_of(visitor)
+            return place.workspace.jobs.cancel(key, place.owner).key
+
+        return _answer(do)
+
+
+def build_api(studio: Studio, place_of: PlaceOf) -> None:
+    """Adds the endpoints where it is called; nothing of them shows on the page."""
+    endpoints = Endpoints(studio, place_of)
+    with gr.Row(visible=False):
+        clip, file = gr.File(), gr.File()
+        caption, name, prompt, motion, visitor = (gr.Textbox("") for _ in range(5))
+        key = gr.Textbox()
+        strength, seed = gr.Number(1.0), gr.Number(0, precision=0)
+        settings, facts = gr.JSON({}), gr.JSON()
+        button = gr.Button()
+    for endpoint, inputs, output in (
+        (endpoints.learn, [clip, caption, name, settings, visitor], key),
+        (endpoints.render, [prompt, motion, strength, seed, settings, visitor], key),
+        (endpoints.job, [key, visitor], facts),
+        (endpoints.result, [key, visitor], file),
+        (endpoints.cancel, [key, visitor], key),
+    ):
+        button.click(endpoint, inputs, output, api_name=endpoint.__name__, show_progress="hidden", queue=False)
