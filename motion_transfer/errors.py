@@ -33,5 +33,9 @@ class StorageFailed(MotionTransferError):
     """The disk or the workspace does not take what is to be saved."""
 
 
+class HubFailed(MotionTransferError):
+    """The Hugging Face Hub does not take or give what is asked."""
+
+
 class Cancelled(MotionTransferError):
     """The user stopped the work."""

@@ -20,7 +20,19 @@ FLOORS = (
     ("video", "lora"),
     ("model",),
     ("methods", "evaluate", "nano"),
-    ("jobs", "pipeline", "recipes", "machine", "presets", "library", "workspace", "flags", "contenders", "bench"),
+    (
+        "jobs",
+        "pipeline",
+        "recipes",
+        "machine",
+        "space",
+        "presets",
+        "library",
+        "workspace",
+        "flags",
+        "contenders",
+        "bench",
+    ),
     ("app", "cli", "ui", "__main__", "__init__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

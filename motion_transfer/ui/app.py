@@ -170,6 +170,7 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "run_history": False,
         "ssr_mode": False,
         "footer_links": [],
+        "pwa": True,
         "max_file_size": MAX_UPLOAD,
         "allowed_paths": [str(EXAMPLES)],
         "blocked_paths": [str(workspace.root / name) for name in ("jobs", "loras", "renders", "bin", "visitors")],

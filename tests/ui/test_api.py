@@ -17,6 +17,7 @@ from gradio_client.exceptions import AppError
 from motion_transfer.jobs.worker import Worker
 from motion_transfer.lora.files import load_lora
 from motion_transfer.pipeline import Studio
+from motion_transfer.ui import words
 from motion_transfer.ui.app import build_app, launch_options
 from motion_transfer.video.io import read_clip
 from motion_transfer.workspace import Workspace
@@ -63,6 +64,11 @@ def test_from_upload_to_download(client: Client, clip_path: Path) -> None:
                          settings={"steps": 2}, api_name="/render")  # fmt: skip
     assert _done(client, key)["results"]["seed"] == 3
     assert read_clip(client.predict(key=key, api_name="/result")).num_frames > 1
+
+
+def test_the_page_can_be_installed(client: Client) -> None:
+    manifest = httpx.get(f"{client.src}manifest.json").json()
+    assert manifest["name"] == words.TITLE and manifest["start_url"]
 
 
 @pytest.mark.parametrize(

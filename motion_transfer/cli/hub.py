@@ -1,0 +1,30 @@
+"""The commands that reach the Hugging Face Hub; nothing else of the command line does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from motion_transfer import space
+from motion_transfer.cli.shared import app
+from motion_transfer.errors import BadSpec
+
+
+@app.command()
+def deploy(
+    name: Annotated[str, typer.Argument(help="The Space, as owner/name.")] = "",
+    into: Annotated[Path | None, typer.Option(help="Only write its files into this new folder.")] = None,
+    private: Annotated[bool, typer.Option(help="A Space that only its owner sees.")] = False,
+) -> None:
+    """Makes this program a Hugging Face Space of one's own, or brings that up to date."""
+    if (into is None) == (not name):
+        raise BadSpec("a Space's name or a folder is expected, but there is neither or both; give one of them.")
+    if into is not None:
+        if into.exists():
+            raise BadSpec(f"a new folder is expected, but {into} is there already; choose another.")
+        space.assemble(into)
+        print(into)
+    else:
+        print(space.deploy(name, private=private))

@@ -1,0 +1,97 @@
+"""This program as a Hugging Face Space: its files as a Space wants them, and their upload."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import HfApi, SpaceCardData
+from huggingface_hub.errors import LocalTokenNotFoundError
+
+from motion_transfer.errors import BadSpec, HubFailed
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ("app.py", "motion_transfer", "assets", "presets", "docs", "packages.txt", "LICENSE", "CHANGELOG.md")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.partial", "*.old", ".*")
+PYTHON = "3.12"  # of those that Spaces offer, the one that diffusers needs
+_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_UNPINNED = ("torch",)  # a Space brings its own, which its GPU asks for
+
+
+def _pins(requirements: str) -> dict[str, str]:
+    """Versions by package."""
+    return dict(line.strip().split("==") for line in requirements.splitlines() if "==" in line)
+
+
+def space_requirements(requirements: str) -> str:
+    """The packages for a Space: torch in whatever version it has, and no gradio, which its card names."""
+    lines = [name if name in _UNPINNED else f"{name}=={version}" for name, version in _pins(requirements).items()
+             if name != "gradio"]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def space_readme(readme: str, requirements: str) -> str:
+    """The front page of a Space: what to run it with, before the program's own front page."""
+    card = SpaceCardData(
+        title="Motion transfer",
+        emoji="🏃",
+        colorFrom="blue",
+        colorTo="yellow",
+        sdk="gradio",
+        sdk_version=_pins(requirements)["gradio"],
+        python_version=PYTHON,
+        app_file="app.py",
+        license="apache-2.0",
+        short_description="Learn a clip's motion, render it onto new content",
+        tags=["video", "motion-transfer", "lora", "diffusers", "wan"],
+    )
+    return f"---\n{card.to_yaml()}\n---\n\n{readme}"
+
+
+def assemble(folder: Path) -> None:
+    """Writes a Space's files into a folder, which is made.
+
+    Raises:
+        OSError: it is there already, or can't be written.
+    """
+    folder.mkdir(parents=True)
+    for name in SHIPPED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=LEFT_OUT)
+        elif source.is_file():
+            shutil.copyfile(source, folder / name)
+    requirements = (ROOT / "requirements.txt").read_text()
+    (folder / "requirements.txt").write_text(space_requirements(requirements))
+    (folder / "README.md").write_text(space_readme((ROOT / "README.md").read_text(), requirements))
+
+
+def deploy(name: str, *, private: bool) -> str:
+    """Makes a Space, or brings one up to date, under the account that is logged in; returns its address.
+
+    Args:
+        name: `owner/name`.
+        private: whether others see it; of a Space that is there, nothing changes.
+
+    Raises:
+        BadSpec: the name is none.
+        HubFailed: nobody is logged in, or the Hub does not take it.
+    """
+    if not _NAME.fullmatch(name):
+        raise BadSpec(f"a Space is called owner/name, but this is {name!r:.60}; write both.")
+    hub = HfApi()
+    with tempfile.TemporaryDirectory() as folder:
+        assemble(Path(folder) / "space")
+        try:
+            made = hub.create_repo(name, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
+            hub.upload_folder(repo_id=name, repo_type="space", folder_path=Path(folder) / "space",
+                              commit_message="Bring the Space up to date")  # fmt: skip
+        except LocalTokenNotFoundError as error:
+            raise HubFailed("an account of the Hub is expected, but nobody is logged in; run hf auth login.") from error
+        except Exception as error:  # of the Hub, of whatever HTTP library it uses, or of the system
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
+            raise HubFailed(f"the Hub should take the Space {name}, but does not ({reason}); check the name, the "
+                            "account's rights and the connection.") from error  # fmt: skip
+    return str(made)
