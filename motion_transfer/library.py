@@ -159,7 +159,7 @@ class Library:
     def __init__(self, root: Path, *, uploads: Path | None = None) -> None:
         root = Path(root).expanduser().resolve()
         self.loras, self.renders, self.uploads = root / "loras", root / "renders", uploads or root / "uploads"
-        self.bin = root / "bin"
+        self.presets, self.bin = root / "presets", root / "bin"
 
     def prepare(self) -> None:
         """Makes the folders, and sees that they can be written.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from motion_transfer.jobs.orders import RENDER, TUNE
 from motion_transfer.library import Library
@@ -19,10 +20,12 @@ from motion_transfer.ui.api import build_api
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import Place, problem, told
 from motion_transfer.ui.learn import example_clips
+from motion_transfer.ui.presets import look_at_preset
 from motion_transfer.ui.share import receive
 from motion_transfer.ui.tab_jobs import build_jobs_tab
 from motion_transfer.ui.tab_learn import build_learn_tab
 from motion_transfer.ui.tab_library import build_library_tab
+from motion_transfer.ui.tab_presets import build_presets_tab
 from motion_transfer.ui.tab_render import build_render_tab
 from motion_transfer.ui.tab_system import build_system_tab
 from motion_transfer.workspace import SHORTEST_TOKEN, Workspace
@@ -124,6 +127,8 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
                 jobs = build_jobs_tab(place_of, visitor)
             with gr.Tab(words.LIBRARY_TAB, id="library") as library_tab:
                 library = build_library_tab(place_of, visitor)
+            with gr.Tab(words.PRESETS_TAB, id="presets") as presets_tab:
+                presets = build_presets_tab(studio, place_of, renders.controls, visitor)
             with gr.Tab(words.SYSTEM_TAB, id="system") as system_tab:
                 system = build_system_tab(studio, place_of, visitor)
         build_api(studio, place_of)
@@ -140,6 +145,13 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
         used.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
         for button in (opened.use, opened.leave):
             button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)
+        presets_tab.select(presets.refresh, [visitor, presets.chosen], presets.chosen, **QUIET)
+
+        def use_preset(token: str | None, key: str | None) -> dict[Component, Any]:
+            return renders.fill_from_order(token, lambda: look_at_preset(place_of(token), studio, key).order)
+
+        used_preset = presets.use.click(use_preset, [visitor, presets.chosen], renders.filled, **QUIET)
+        used_preset.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
         system_tab.select(system.refresh, visitor, system.facts, **QUIET)
         library_tab.select(library.refresh, [visitor, *library.listed[:3]], library.listed[2:], **QUIET)
         used_motion = library.use.click(renders.choose, [visitor, library.chosen], renders.motion, **QUIET)
@@ -173,7 +185,9 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "pwa": True,
         "max_file_size": MAX_UPLOAD,
         "allowed_paths": [str(EXAMPLES)],
-        "blocked_paths": [str(workspace.root / name) for name in ("jobs", "loras", "renders", "bin", "visitors")],
+        "blocked_paths": [
+            str(workspace.root / name) for name in ("jobs", "loras", "renders", "presets", "bin", "visitors")
+        ],
         "theme": _theme(),
         "css": CSS,
     }

@@ -57,7 +57,16 @@ def page_address(headers: Mapping[str, str]) -> str:
     return f"http://{headers.get('host', 'localhost')}/"
 
 
-def _preset(place: Place, studio: Studio, order: RenderOrder) -> Preset:
+def preset_of_order(
+    place: Place, studio: Studio, order: RenderOrder, *, name: str = "", description: str = ""
+) -> Preset:
+    """What the Render tab is set to, as a preset.
+
+    Raises:
+        BadSpec: there is no prompt, the seed is left to chance, or a setting is out of range.
+        BadLora: the motion is gone.
+        BadPreset: it holds letters that can't be shared.
+    """
     prompt = order.prompt.strip()
     if not prompt:
         raise BadSpec(words.NO_PROMPT)
@@ -70,8 +79,8 @@ def _preset(place: Place, studio: Studio, order: RenderOrder) -> Preset:
         motion = library.motion(order.motion)
         loras = [PresetLora(name=motion.name, sha256=library.sha256(motion), strength=spec.strength)]
         spec = RenderSpec(**{**asdict(spec), "strength": 1.0})
-    name = " ".join(prompt.split())[:MAX_NAME_LETTERS]
-    return Preset.of(name=name, base=studio.spec.name, render=spec, loras=loras)
+    name = " ".join((name or prompt).split())[:MAX_NAME_LETTERS]
+    return Preset.of(name=name, base=studio.spec.name, render=spec, loras=loras, description=description.strip())
 
 
 def share(place: Place, studio: Studio, order: RenderOrder, address: str) -> Shared:
@@ -82,7 +91,7 @@ def share(place: Place, studio: Studio, order: RenderOrder, address: str) -> Sha
         BadLora: the motion is gone.
         BadPreset: it is too long for a link, or holds letters that can't be shared.
     """
-    link = preset_link(_preset(place, studio, order), address)
+    link = preset_link(preset_of_order(place, studio, order), address)
     code = segno.make(link, error="l", micro=False).svg_inline(scale=3, border=4, light="white")
     return Shared(link=link, code=f'<div class="code" role="img" aria-label="{words.CODE}">{code}</div>')
 
@@ -98,7 +107,11 @@ def receive(place: Place, studio: Studio, text: str) -> Received:
     Raises:
         BadPreset: it can't be used here.
     """
-    preset = preset_from_text(text)
+    return received(place, studio, preset_from_text(text))
+
+
+def received(place: Place, studio: Studio, preset: Preset) -> Received:
+    """What a preset asks for; see `receive`."""
     if preset.base != studio.spec.name:
         raise BadPreset(words.OTHER_BASE.format(asked=preset.base, here=studio.spec.name))
     order, found = _order(place, preset.render_spec(), preset.loras)
@@ -150,6 +163,7 @@ def _facts(preset: Preset, order: RenderOrder, found: list[Motion | None]) -> st
     plain = asdict(RenderSpec())
     rows += [(name.replace("_", " ").capitalize(), str(value)) for name, value in order.knobs.items()
              if value != plain[name] or (name == "strength" and preset.loras)]  # fmt: skip
+    rows += [(words.DESCRIPTION, preset.description)] if preset.description else []
     rows += [(words.CREDITS, preset.credits)] if preset.credits else []
     lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     return f'<table class="facts">{lines}</table>'

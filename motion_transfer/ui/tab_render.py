@@ -52,7 +52,9 @@ class RenderTab:
     choose: Callable[..., Any]
     fill: Callable[..., Any]
     fill_from_link: Callable[..., Any]
+    fill_from_order: Callable[..., Any]
     filled: list[Component]
+    controls: OrderControls[RenderOrder]
 
 
 def _order_parts() -> dict[str, Any]:
@@ -106,7 +108,7 @@ class _RenderPage:
         self._studio, self._place_of = studio, place_of
         self._visitor: gr.BrowserState
         self._motion: gr.Dropdown
-        self._controls: OrderControls[RenderOrder]
+        self.controls: OrderControls[RenderOrder]
 
     def _library(self, token: str | None) -> Library:
         place = self._place_of(token)
@@ -158,12 +160,11 @@ class _RenderPage:
             gr.Warning(sentence(error) if error else "")
             return {self._motion: gr.skip()}
         gr.Info(found[1])
-        order, values = self._controls.filled(lambda: found[0])
-        return values if order is None else {**values, self._motion: self.choose(token, order.motion)}
+        return self.fill_from_order(token, lambda: found[0])
 
     def share(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str]:
         """Make a link was pressed: the link, and its code."""
-        order, place = self._controls.order(values), self._place_of(values[self._visitor])
+        order, place = self.controls.order(values), self._place_of(values[self._visitor])
         shared, error = told(lambda: share(place, self._studio, order, page_address(request.headers)))
         if error is not None:
             gr.Warning(sentence(error))
@@ -173,8 +174,11 @@ class _RenderPage:
 
     def fill_from_link(self, token: str | None, text: str | None) -> dict[Component, Any]:
         """What a link asks for, in the controls."""
-        find = lambda: receive(self._place_of(token), self._studio, text or "").order  # noqa: E731
-        order, values = self._controls.filled(find)
+        return self.fill_from_order(token, lambda: receive(self._place_of(token), self._studio, text or "").order)
+
+    def fill_from_order(self, token: str | None, find: Callable[[], RenderOrder | None]) -> dict[Component, Any]:
+        """What an order asks for, in the controls; nothing, and why, if it can't be found."""
+        order, values = self.controls.filled(find)
         return values if order is None else {**values, self._motion: self.choose(token, order.motion)}
 
     def unknown(self, text: str) -> str:
@@ -183,18 +187,17 @@ class _RenderPage:
 
     def start(self, values: dict[Component, Any]) -> tuple[Any, str]:
         """Render was pressed: the key of the new job, and the status line."""
-        order = self._controls.order(values)
+        order = self.controls.order(values)
         return started(lambda: order_rendering(self._place_of(values[self._visitor]), order))
 
     def fill(self, token: str | None, key: str | None) -> dict[Component, Any]:
         """What a job was asked, back in the controls; nothing if it was not to render."""
-        order, values = self._controls.filled(lambda: ordered_rendering(self._place_of(token), key or ""))
-        return values if order is None else {**values, self._motion: self.choose(token, order.motion)}
+        return self.fill_from_order(token, lambda: ordered_rendering(self._place_of(token), key or ""))
 
     @property
     def filled(self) -> list[Component]:
         """What `fill` may change."""
-        return self._controls.components
+        return self.controls.components
 
     def look(self, token: str | None, key: str | None, seen: Seen | None) -> tuple[Any, ...]:
         """The timer ticked: what has changed of the job."""
@@ -210,12 +213,12 @@ class _RenderPage:
     def bind(self, parts: dict[str, Any], knobs: dict[str, Component], visitor: gr.BrowserState) -> None:
         """Connects every part."""
         self._visitor, self._motion = visitor, parts["motion"]
-        self._controls = OrderControls(RenderOrder, parts, knobs)
+        self.controls = OrderControls(RenderOrder, parts, knobs)
         parts["motion"].change(self.facts, [visitor, parts["motion"]], [parts["facts"], parts["export"]], **QUIET)
         parts["import"].upload(self.take_in, [visitor, parts["import"]], parts["motion"], **QUIET)
         parts["prompt"].change(self.unknown, parts["prompt"], parts["unknown"], trigger_mode="always_last", **QUIET)
         parts["random"].click(lambda: RANDOM_SEED, None, parts["seed"], queue=False, **QUIET)
-        inputs = {*self._controls.components, visitor}
+        inputs = {*self.controls.components, visitor}
         parts["render"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
         parts["restore"].upload(self.fill_from_render, [visitor, parts["restore"]], self.filled, **QUIET)
         parts["make_link"].click(self.share, inputs, [parts["link"], parts["code"]], **QUIET)
@@ -238,4 +241,5 @@ def build_render_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState
     parts |= {"key": gr.State(None), "seen": gr.State(None)}
     page.bind(parts, knobs, visitor)
     return RenderTab(motion=parts["motion"], refresh=page.refresh, choose=page.choose, fill=page.fill,
-                     fill_from_link=page.fill_from_link, filled=page.filled)  # fmt: skip
+                     fill_from_link=page.fill_from_link, fill_from_order=page.fill_from_order,
+                     filled=page.filled, controls=page.controls)  # fmt: skip

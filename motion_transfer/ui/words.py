@@ -6,7 +6,8 @@ TITLE = "Motion transfer"
 INTRO = "Learn the motion of a short clip, then render it onto new content."
 BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
 
-LEARN_TAB, RENDER_TAB, JOBS_TAB, LIBRARY_TAB, SYSTEM_TAB = "Learn a motion", "Render", "Jobs", "Library", "System"
+LEARN_TAB, RENDER_TAB, JOBS_TAB = "Learn a motion", "Render", "Jobs"
+LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = "Library", "Presets", "System"
 
 # Learn
 UPLOAD = "Reference clip (mp4, mov, webm, mkv, avi or gif)"
@@ -158,6 +159,16 @@ NAME, RENAME, TAKE_AWAY, DELETE = "Name", "Rename", "Download", "Delete"
 UNDO = "Bring back “{name}”"
 NO_ITEM = "a motion or a render is expected, but none is chosen; choose one from the list."
 CAPTION_SHORT, FINGERPRINT, MADE, FILE = "Caption of its clip", "SHA-256", "Made", "File"
+
+# Presets
+PRESETS, NO_PRESETS = "Presets", "There is no preset yet. Save one below."
+SHIPPED_PRESET = "{name} (comes with the program)"
+PRESET_NAME = "Name of the preset (empty: the prompt)"
+SAVE_PRESET_TITLE = "Save what the Render tab is set to"
+DESCRIPTION, SAVE_PRESET, IMPORT_PRESET = "Description", "Save as a preset", "Import a preset (.json)"
+PRESET_SAVED = "“{name}” is among the presets."
+PRESET_SHIPPED = "a preset of your own can be deleted, but {name} comes with the program; choose another."
+NO_PRESET = "a preset is expected, but none is chosen; choose one from the list."
 
 # System
 MACHINE, BASE, LATEST, VERSIONS, REFRESH = "This machine", "Base", "What the latest jobs needed", "Versions", "Refresh"

@@ -290,3 +290,18 @@ def test_a_motion_is_renamed_deleted_and_brought_back(page: sync_api.Page, clip_
     page.locator("#items label", has_text="Renamed").wait_for(state="detached")
     page.locator("#undo").click()
     page.locator("#items label", has_text="Renamed").wait_for()
+
+
+def test_a_preset_is_saved_and_used(page: sync_api.Page) -> None:
+    page.get_by_role("tab", name="Render").click()
+    page.get_by_label("Prompt: what").fill("a blue star on a white background")
+    page.get_by_role("tab", name="Presets").click()
+    page.get_by_label("Name of the preset").fill("Blue one")
+    page.locator("#save-preset").click()
+    page.locator("#presets label", has_text="Blue one").wait_for()
+    page.wait_for_selector("#preset-facts:has-text('a blue star on a white background')")
+    page.get_by_role("tab", name="Render").click()
+    page.get_by_label("Prompt: what").fill("something else")
+    page.get_by_role("tab", name="Presets").click()
+    page.locator("#use-preset").click()
+    sync_api.expect(page.get_by_label("Prompt: what")).to_have_value("a blue star on a white background")

@@ -1,0 +1,105 @@
+"""What happens behind the Presets tab, as plain functions: presets that ship, and those of a visitor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from motion_transfer.errors import BadSpec
+from motion_transfer.library import Library, safe_stem
+from motion_transfer.pipeline import Studio
+from motion_transfer.presets import BadPreset, Preset, load_preset, save_preset
+from motion_transfer.ui import words
+from motion_transfer.ui.desk import Place
+from motion_transfer.ui.jobs import Choices
+from motion_transfer.ui.render import RenderOrder
+from motion_transfer.ui.share import Received, preset_of_order, received
+
+SHIPPED = Path(__file__).resolve().parents[2] / "presets"
+_SHIPPED_KEY = "shipped/"
+
+
+def _library(place: Place) -> Library:
+    return place.workspace.library(place.owner)
+
+
+def _paths(place: Place, shipped: Path) -> dict[str, Path]:
+    """Files by key: those of the visitor, newest first, then those that ship."""
+    own = sorted(_library(place).presets.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return {path.stem: path for path in own} | {f"{_SHIPPED_KEY}{p.stem}": p for p in sorted(shipped.glob("*.json"))}
+
+
+def preset_choices(place: Place, shipped: Path = SHIPPED) -> Choices:
+    """Labels and keys of all presets that can be read."""
+    choices = []
+    for key, path in _paths(place, shipped).items():
+        try:
+            name = load_preset(path).name
+        except BadPreset:
+            continue
+        choices.append((words.SHIPPED_PRESET.format(name=name) if key.startswith(_SHIPPED_KEY) else name, key))
+    return choices
+
+
+def preset_path(place: Place, key: str | None, shipped: Path = SHIPPED) -> Path:
+    """The file of a preset.
+
+    Raises:
+        BadSpec: there is none of that key.
+    """
+    path = _paths(place, shipped).get(key or "")
+    if path is None:
+        raise BadSpec(words.NO_PRESET)
+    return path
+
+
+def look_at_preset(place: Place, studio: Studio, key: str | None, shipped: Path = SHIPPED) -> Received:
+    """What a preset asks for.
+
+    Raises:
+        BadSpec: there is none of that key.
+        BadPreset: it can't be used here.
+    """
+    return received(place, studio, load_preset(preset_path(place, key, shipped)))
+
+
+def _keep(place: Place, preset: Preset) -> str:
+    """Saves a preset under a free name; returns its key."""
+    folder, stem, number = _library(place).presets, safe_stem(preset.name, "preset"), 1
+    path = folder / f"{stem}.json"
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}.json"
+    save_preset(preset, path)
+    return path.stem
+
+
+def keep_order(place: Place, studio: Studio, order: RenderOrder, name: str, description: str) -> str:
+    """Saves what the Render tab is set to as a preset of the visitor; returns its key.
+
+    Raises:
+        BadSpec, BadLora, BadPreset: see `preset_of_order`.
+        StorageFailed: the disk does not take it.
+    """
+    return _keep(place, preset_of_order(place, studio, order, name=name, description=description))
+
+
+def import_preset(place: Place, path: Path) -> str:
+    """Takes a preset file in; returns its key.
+
+    Raises:
+        BadPreset: it is none.
+        StorageFailed: the disk does not take it.
+    """
+    return _keep(place, load_preset(path))
+
+
+def delete_preset(place: Place, key: str | None, shipped: Path = SHIPPED) -> None:
+    """Removes a preset of the visitor.
+
+    Raises:
+        BadSpec: there is none of that key, or it ships with the program.
+    """
+    path = preset_path(place, key, shipped)
+    if (key or "").startswith(_SHIPPED_KEY):
+        raise BadSpec(words.PRESET_SHIPPED.format(name=path.stem))
+    path.unlink(missing_ok=True)

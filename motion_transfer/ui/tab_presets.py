@@ -1,0 +1,128 @@
+"""The Presets tab: settings that are kept under a name, to be used, saved, taken away and brought in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from motion_transfer.errors import MotionTransferError
+from motion_transfer.pipeline import Studio
+from motion_transfer.ui import words
+from motion_transfer.ui.buttons import QUIET, PlaceOf
+from motion_transfer.ui.controls import OrderControls
+from motion_transfer.ui.desk import Place, problem, sentence, told
+from motion_transfer.ui.presets import (
+    delete_preset,
+    import_preset,
+    keep_order,
+    look_at_preset,
+    preset_choices,
+    preset_path,
+)
+from motion_transfer.ui.render import RenderOrder
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetsTab:
+    """What other parts of the page need: the chosen preset, the button that uses it, and how to renew the list."""
+
+    chosen: gr.Radio
+    use: gr.Button
+    refresh: Callable[..., Any]
+
+
+class _PresetsPage:
+    """Binds the tab's parts to the functions behind them."""
+
+    def __init__(self, studio: Studio, place_of: PlaceOf, controls: OrderControls[RenderOrder]) -> None:
+        self._studio, self._place_of, self._controls = studio, place_of, controls
+        self._visitor: gr.BrowserState
+        self._name: gr.Textbox
+        self._description: gr.Textbox
+
+    def refresh(self, token: str | None, key: str | None) -> Any:
+        """The presets there are, with the chosen one if it is still among them."""
+        choices, error = told(lambda: preset_choices(self._place_of(token)))
+        if error is not None or choices is None:
+            return gr.skip()
+        keys = [key for _, key in choices]
+        kept = key if key in keys else next(iter(keys), None)
+        return gr.Radio(choices=choices, value=kept, info="" if choices else words.NO_PRESETS)
+
+    def look(self, token: str | None, key: str | None) -> tuple[str, gr.DownloadButton, gr.Button]:
+        """Another one was chosen: what it asks for, its file, and whether it can be used."""
+        if not key:
+            return "", gr.DownloadButton(value=None, interactive=False), gr.Button(interactive=False)
+        place = self._place_of(token)
+        found, error = told(lambda: look_at_preset(place, self._studio, key))
+        file, _ = told(lambda: self._copy(place, key))
+        away = gr.DownloadButton(value=str(file) if file else None, interactive=file is not None)
+        return problem(error) if error else found.facts if found else "", away, gr.Button(interactive=error is None)
+
+    def _copy(self, place: Place, key: str) -> Path:
+        path = preset_path(place, key)
+        return place.workspace.library(place.owner).show_file(path, name=path.name)
+
+    def _kept(self, key: str | None, error: MotionTransferError | None, token: str | None) -> Any:
+        if error is not None:
+            gr.Warning(sentence(error))
+            return gr.skip()
+        gr.Info(words.PRESET_SAVED.format(name=key))
+        return self.refresh(token, key)
+
+    def save(self, values: dict[Component, Any]) -> Any:
+        """Save was pressed: the list, with the new preset chosen."""
+        order, token = self._controls.order(values), values[self._visitor]
+        name, description = values[self._name], values[self._description]
+        return self._kept(
+            *told(lambda: keep_order(self._place_of(token), self._studio, order, name, description)), token
+        )
+
+    def take_in(self, token: str | None, path: str) -> Any:
+        """A preset file was uploaded: the list, with it chosen."""
+        return self._kept(*told(lambda: import_preset(self._place_of(token), Path(path))), token)
+
+    def delete(self, token: str | None, key: str | None) -> Any:
+        """Delete was pressed: the list as it is then."""
+        _, error = told(lambda: delete_preset(self._place_of(token), key))
+        if error is not None:
+            gr.Warning(sentence(error))
+        return self.refresh(token, key)
+
+    def bind(self, parts: dict[str, Any], visitor: gr.BrowserState) -> None:
+        """Connects every part."""
+        self._visitor, self._name, self._description = visitor, parts["name"], parts["description"]
+        one = [visitor, parts["chosen"]]
+        parts["chosen"].change(self.look, one, [parts["facts"], parts["file"], parts["use"]], **QUIET)
+        parts["import"].upload(self.take_in, [visitor, parts["import"]], parts["chosen"], **QUIET)
+        parts["delete"].click(self.delete, one, parts["chosen"], **QUIET)
+        inputs = {*self._controls.components, visitor, parts["name"], parts["description"]}
+        parts["save"].click(self.save, inputs, parts["chosen"], **QUIET)
+
+
+def build_presets_tab(
+    studio: Studio, place_of: PlaceOf, controls: OrderControls[RenderOrder], visitor: gr.BrowserState
+) -> PresetsTab:
+    """Builds the tab's content where it is called; `controls` are those of the Render tab."""
+    page, parts = _PresetsPage(studio, place_of, controls), dict[str, Any]()
+    with gr.Row():
+        with gr.Column(min_width=320):
+            parts["chosen"] = gr.Radio(choices=[], label=words.PRESETS, info=words.NO_PRESETS, elem_id="presets")
+            parts["import"] = gr.UploadButton(words.IMPORT_PRESET, file_types=[".json"], size="sm")
+        with gr.Column(min_width=320):
+            parts["facts"] = gr.HTML("", elem_id="preset-facts")
+            parts["use"] = gr.Button(words.USE_LINK, variant="primary", interactive=False, elem_id="use-preset")
+            with gr.Row():
+                parts["file"] = gr.DownloadButton(words.TAKE_AWAY, interactive=False, min_width=120)
+                parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, elem_id="delete-preset")
+            gr.Markdown(f"### {words.SAVE_PRESET_TITLE}")
+            parts["name"] = gr.Textbox(label=words.PRESET_NAME, max_length=80)
+            parts["description"] = gr.Textbox(label=words.DESCRIPTION, max_length=500)
+            parts["save"] = gr.Button(words.SAVE_PRESET, elem_id="save-preset")
+    page.bind(parts, visitor)
+    return PresetsTab(chosen=parts["chosen"], use=parts["use"], refresh=page.refresh)

@@ -1,0 +1,67 @@
+"""The Presets tab's functions: what ships and what is one's own, saved, used, taken in and deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motion_transfer.errors import BadSpec
+from motion_transfer.pipeline import Studio
+from motion_transfer.presets import BadPreset, Preset, load_preset, save_preset
+from motion_transfer.types import RenderSpec
+from motion_transfer.ui.desk import Place
+from motion_transfer.ui.presets import delete_preset, import_preset, keep_order, look_at_preset, preset_choices
+from motion_transfer.ui.render import RenderOrder
+
+
+@pytest.fixture
+def shipped(studio: Studio, tmp_path: Path) -> Path:
+    folder = tmp_path / "shipped"
+    spec = RenderSpec(prompt="a red star", seed=2, steps=9)
+    save_preset(Preset.of(name="First", base=studio.spec.name, render=spec, description="Well"), folder / "first.json")
+    (folder / "broken.json").write_text("{")
+    return folder
+
+
+def _order(**changes: Any) -> RenderOrder:
+    values: dict[str, Any] = {"motion": "", "prompt": "a green star", "seed": 7, "knobs": {"steps": 4}}
+    return RenderOrder(**values | changes)
+
+
+def test_what_was_set_comes_back(place: Place, studio: Studio, shipped: Path) -> None:
+    key = keep_order(place, studio, _order(), "Mine", "Just so")
+    assert preset_choices(place, shipped) == [("Mine", key), ("First (comes with the program)", "shipped/first")]
+    found = look_at_preset(place, studio, key, shipped)
+    assert (found.order.prompt, found.order.seed, found.order.knobs["steps"]) == ("a green star", 7, 4)
+    assert "Just so" in found.facts
+    assert look_at_preset(place, studio, "shipped/first", shipped).order.knobs["steps"] == 9
+
+
+def test_equal_names_do_not_overwrite(place: Place, studio: Studio, shipped: Path) -> None:
+    keys = [keep_order(place, studio, _order(seed=seed), "", "") for seed in (1, 2)]
+    assert len(set(keys)) == 2
+    assert {look_at_preset(place, studio, key, shipped).order.seed for key in keys} == {1, 2}
+
+
+def test_one_page_s_file_is_another_s_preset(place: Place, studio: Studio, shipped: Path, tmp_path: Path) -> None:
+    key = import_preset(place, shipped / "first.json")
+    kept = place.workspace.library("").presets / f"{key}.json"
+    assert load_preset(kept) == load_preset(shipped / "first.json")
+    delete_preset(place, key, shipped)
+    assert [key for _, key in preset_choices(place, shipped)] == ["shipped/first"]
+    with pytest.raises(BadPreset):
+        import_preset(place, shipped / "broken.json")
+
+
+@pytest.mark.parametrize("key", [None, "", "gone", "../first", "shipped/gone"])
+def test_a_preset_that_is_not_there_is_said(place: Place, studio: Studio, shipped: Path, key: str | None) -> None:
+    with pytest.raises(BadSpec, match="none is chosen"):
+        look_at_preset(place, studio, key, shipped)
+
+
+def test_what_ships_stays(place: Place, shipped: Path) -> None:
+    with pytest.raises(BadSpec, match="comes with the program"):
+        delete_preset(place, "shipped/first", shipped)
+    assert (shipped / "first.json").is_file()
