@@ -134,8 +134,8 @@ class Seen:
 
     @classmethod
     def of(cls, job: Job, ahead: int, *files: Path) -> Seen:
-        """Of a job as it stands, with the files that its worker renews."""
-        stamps = tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in files)
+        """Of a job as it stands, with the files that its worker renews, or folders that it adds to."""
+        stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
         return cls(key=job.key, state=job.state, telling=(job.wish, job.told_s, job.note, ahead), files=stamps)
 
     def renewed(self, before: Seen | None, *names: str) -> frozenset[str]:

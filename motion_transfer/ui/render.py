@@ -23,21 +23,25 @@ from motion_transfer.video.io import read_clip
 
 RANDOM_SEED = -1
 SEED_HIGH = 2**31 - 1
+MOST_VIDEOS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOrder:
-    """What the user asks for; an empty `motion` renders the bare base."""
+    """What the user asks for; an empty `motion` renders the bare base, more `videos` than one have seeds in a row."""
 
     motion: str
     prompt: str
     seed: float | None
+    videos: float | None = 1
     knobs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RenderView:
     """How a job looks: its line, the clip its motion came from, and its result, file and scores, once they are there.
+
+    `latest` are the newest renders of all, with their seeds and prompts.
 
     Parts that are not `renewed` are as they were.
     """
@@ -50,6 +54,7 @@ class RenderView:
     result: Path | None = None
     file: Path | None = None
     scores: str = ""
+    latest: tuple[tuple[str, str], ...] = ()
 
 
 def motion_choices(library: Library) -> list[tuple[str, str]]:
@@ -102,19 +107,28 @@ def _spec(order: RenderOrder) -> RenderSpec:
     return spec_from(RenderSpec, {**order.knobs, "prompt": prompt, "seed": used_seed(order.seed)})
 
 
+def _num_videos(order: RenderOrder) -> int:
+    videos = order.videos
+    if videos is None or videos != int(videos) or not 1 <= videos <= MOST_VIDEOS:
+        raise BadSpec(words.BAD_VIDEOS.format(most=MOST_VIDEOS, videos="empty" if videos is None else videos))
+    return int(videos)
+
+
 def order_rendering(place: Place, order: RenderOrder) -> Job:
-    """Queues a render.
+    """Queues a render, or several that differ in their seed; returns the first one's job.
 
     Raises:
         BadSpec: there is no prompt, or a setting is out of range.
         BadLora: the motion is gone.
     """
-    spec = _spec(order)
+    spec, videos = _spec(order), _num_videos(order)
     strength, spec = spec.strength, replace(spec, strength=1.0)
     motions = ((place.workspace.library(place.owner).motion(order.motion).key, strength),) if order.motion else ()
-    asked = orders.RenderOrder(spec=spec, motions=motions)
-    jobs = place.workspace.jobs
-    return jobs.submit(jobs.new_key(), orders.RENDER, place.owner, spec.prompt, orders.to_json(asked))
+    jobs, queued = place.workspace.jobs, list[Job]()
+    for number in range(videos):
+        asked = orders.RenderOrder(spec=replace(spec, seed=(spec.seed + number) % (SEED_HIGH + 1)), motions=motions)
+        queued.append(jobs.submit(jobs.new_key(), orders.RENDER, place.owner, spec.prompt, orders.to_json(asked)))
+    return queued[0]
 
 
 def ordered_rendering(place: Place, key: str) -> RenderOrder | None:
@@ -155,13 +169,19 @@ def look_at_rendering(place: Place, key: str | None, seen: Seen | None) -> Rende
     if job is None:
         return None
     ahead, library = ahead_of(place, job), place.workspace.library(place.owner)
-    now = Seen.of(job, ahead)
+    now = Seen.of(job, ahead, library.renders)
     if now == seen:
         return None
-    renewed = now.renewed(seen)
+    renewed = now.renewed(seen, "latest")
     done = words.RENDERED.format(seconds=job.worked_s, seed=job.results.get("seed"))
     shown = _results(library, job) if "result" in renewed else {}
+    if "latest" in renewed:
+        shown["latest"] = _latest(library)
     return RenderView(job=job, seen=now, renewed=renewed, status=job_line(job, ahead, done), **shown)
+
+
+def _latest(library: Library) -> tuple[tuple[str, str], ...]:
+    return tuple((str(library.show_file(one.path)), one.name) for one in library.made_renders()[:MOST_VIDEOS])
 
 
 def _results(library: Library, job: Job) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from motion_transfer.ui.desk import Seen, problem, sentence, status, told
 from motion_transfer.ui.knobs import control, controls, other_names
 from motion_transfer.ui.learn import unknown_note
 from motion_transfer.ui.render import (
+    MOST_VIDEOS,
     RANDOM_SEED,
     RenderOrder,
     kept_motion,
@@ -40,7 +41,7 @@ from motion_transfer.ui.render import (
 )
 from motion_transfer.ui.share import page_address, receive, restore, share
 
-SHOWN = ("status", "reference", "result", "download", "scores", "seen")
+SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,15 @@ def _order_parts() -> dict[str, Any]:
         parts["seed"] = gr.Number(
             label=words.SEED, info=words.SEED_INFO, value=0, minimum=-1, precision=0, min_width=140
         )
+        parts["videos"] = gr.Number(
+            label=words.VIDEOS,
+            info=words.VIDEOS_INFO,
+            value=1,
+            minimum=1,
+            maximum=MOST_VIDEOS,
+            precision=0,
+            min_width=140,
+        )
         parts["random"] = gr.Button(words.RANDOM, min_width=130, scale=0, elem_id="random")
     return parts
 
@@ -90,6 +100,9 @@ def _result_parts() -> dict[str, Any]:
         parts["reference"] = gr.Video(label=words.REFERENCE, buttons=[], elem_id="reference", **look)
         parts["result"] = gr.Video(label=words.RESULT, buttons=["download"], elem_id="result", **look)
     parts["download"] = gr.DownloadButton(words.DOWNLOAD, interactive=False)
+    parts["latest"] = gr.Gallery(
+        label=words.LATEST_RENDERS, columns=4, height=200, interactive=False, buttons=[], elem_id="latest"
+    )
     gr.Markdown(f"### {words.SCORES}")
     parts["scores"] = gr.Markdown(elem_id="scores")
     with gr.Accordion(words.SHARE, open=False):
@@ -207,8 +220,10 @@ class _RenderPage:
         results: tuple[Any, ...] = (gr.skip(),) * 4
         if "result" in view.renewed:
             file = gr.DownloadButton(value=view.file and str(view.file), interactive=view.file is not None)
-            results = view.reference and str(view.reference), view.result and str(view.result), file, view.scores
-        return view.status, *results, view.seen, view.job.key, *usable(view.job)
+            videos = (view.reference and str(view.reference), view.result and str(view.result))
+            results = (*videos, file, view.scores)
+        latest = list(view.latest) if "latest" in view.renewed else gr.skip()
+        return view.status, *results, latest, view.seen, view.job.key, *usable(view.job)
 
     def bind(self, parts: dict[str, Any], knobs: dict[str, Component], visitor: gr.BrowserState) -> None:
         """Connects every part."""

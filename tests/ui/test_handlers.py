@@ -265,6 +265,24 @@ def test_a_render_is_saved_shown_and_measured(place: Place, library: Library, wo
     assert "seed 3" in view.status and "| Motion" in view.scores
 
 
+def test_several_videos_have_seeds_in_a_row(place: Place, library: Library, worker: Worker) -> None:
+    first = order_rendering(place, render_order(seed=5, videos=3))
+    jobs = place.workspace.jobs.jobs()
+    assert sorted(job.orders["spec"]["seed"] for job in jobs) == [5, 6, 7]
+    assert place.workspace.jobs.job(first.key).orders["spec"]["seed"] == 5
+    seen, counts = None, []
+    for _ in jobs:
+        worker.work()
+        view = look_at_rendering(place, first.key, seen)
+        assert view is not None and "latest" in view.renewed
+        counts.append(len(view.latest))
+        seen = view.seen
+    assert counts == [1, 2, 3] and look_at_rendering(place, first.key, seen) is None
+    for videos in (0, 9, 1.5, None):
+        with pytest.raises(BadSpec, match="videos"):
+            order_rendering(place, render_order(videos=videos))
+
+
 def test_the_bare_base_renders_without_scores(place: Place, worker: Worker) -> None:
     view = render(place, worker, render_order(seed=-1))
     assert view.scores == words.NO_SCORES and view.reference is None and view.result is not None
