@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,13 +12,15 @@ from pathlib import Path
 
 from motion_transfer.atomic import replacing
 from motion_transfer.contenders import Case, Contender, show
-from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
+from motion_transfer.evaluate.stamps import STAMP_LETTERS, ResultFile, Row, stamp
 from motion_transfer.evaluate.tables import CLIP, PROMPT, Column, Summary, markdown_table, nondominated, row_of, summary
-from motion_transfer.pipeline import Studio, drive
+from motion_transfer.model.contrast import NANO_CLIP
+from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
 from motion_transfer.types import Clip, Progress, RenderSpec, Work
 from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip, write_clip
+from motion_transfer.work import drive
 
 BASELINE, CEILING = "bare", "ceiling"
 COLUMNS = (
@@ -36,16 +39,21 @@ COLUMNS = (
     Column(name="tuning_s", title="tuning s", digits=0, higher_is_better=False),
 )
 SHEET_CLIPS, SHEET_FRAMES = 12, 9
-RENDERED_BY = tuple(f"motion_transfer.{name}" for name in (
-    "methods.fym_heads", "methods.fym_tune", "methods.ditflow", "model.sampling", "lora.algebra", "lora.attach",
-    "video.frames", "evaluate.motionbench",
-))  # fmt: skip
+RENDERED_BY = ("motion_transfer.contenders",)
 MEASURED_BY = ("motion_transfer.evaluate.report", "motion_transfer.evaluate.motionbench")
 
 
 @lru_cache(maxsize=256)  # sources and weights do not change while a benchmark runs
-def _stamp(modules: tuple[str, ...], folder: Path, settings: str) -> str:
-    return stamp(modules=modules, folders=[folder], settings=json.loads(settings))
+def _stamp(modules: tuple[str, ...], folders: tuple[Path, ...], settings: str) -> str:
+    return stamp(modules=modules, folders=folders, settings=json.loads(settings))
+
+
+@lru_cache(maxsize=256)  # nor do clips
+def _content(case: Case) -> str:
+    """A hash of a case's frames, caption and prompts: another clip of the same name has other results."""
+    reference = case.reference()
+    texts = json.dumps([reference.fps, reference.caption, case.prompts])
+    return hashlib.sha256(reference.frames_THWC.tobytes() + texts.encode()).hexdigest()[:STAMP_LETTERS]
 
 
 def _front(cells: Summary) -> str:
@@ -86,12 +94,12 @@ class Bench:
         """A hash of the code, weights and settings that a contender's renders follow from."""
         settings = {"contender": contender.settings(), "render": asdict(self.render),
                     "precision": self.studio.base.precision}  # fmt: skip
-        return _stamp(RENDERED_BY, self.studio.base.spec.folder, json.dumps(settings, sort_keys=True))
+        return _stamp(RENDERED_BY, (self.studio.base.spec.folder,), json.dumps(settings, sort_keys=True))
 
     def _clip_paths(self, contender: Contender, case: Case) -> list[Path]:
         """Where a case's renders lie."""
         folder = self.renders / f"{contender.name}-{self._made_by(contender)}"
-        stem = case.name.replace("/", "-")
+        stem = f"{case.name.replace('/', '-')}-{_content(case)}"
         return [folder / f"{stem}-{i}.mp4" for i in range(len(case.prompts[: self.prompts_per_case]))]
 
     def _shown(self, contender: Contender, case: Case) -> tuple[list[Clip], dict[str, float]]:
@@ -100,7 +108,7 @@ class Bench:
         facts = paths[0].with_suffix(".json")
         if not (facts.is_file() and all(path.is_file() for path in paths)):
             specs = [replace(self.render, prompt=prompt) for prompt in case.prompts[: len(paths)]]
-            shown = drive(show(self.studio, contender, case, specs))
+            shown = drive(show(self.studio.base, contender, case, specs))
             paths[0].parent.mkdir(parents=True, exist_ok=True)
             for path, clip in zip(paths, shown.clips, strict=True):
                 write_clip(clip, path)
@@ -117,18 +125,21 @@ class Bench:
             looks = next((target.looks for target in case.targets if target.prompt == prompt), None)
             report = self.studio.judge(reference, clip, prompt=prompt, scene=case.scene, looks=looks)
             rows.append({"method": contender.name, "made_by": self._made_by(contender), CLIP: case.name,
-                         "kind": case.kind, PROMPT: prompt, **seconds, **row_of(report)})  # fmt: skip
+                         "content": _content(case), "kind": case.kind, PROMPT: prompt,
+                         **seconds, **row_of(report)})  # fmt: skip
         return rows
 
     def table(self) -> ResultFile:
         """The results so far; they count for the code that measures, and each row for the code that rendered."""
-        return ResultFile(self.results, _stamp(MEASURED_BY, self.studio.base.spec.folder, "{}"))
+        weights = (self.studio.base.spec.folder, *(path for path in (NANO_CLIP,) if path.is_dir()))
+        return ResultFile(self.results, _stamp(MEASURED_BY, weights, "{}"))
 
     def _rows_of(self, table: ResultFile, contender: Contender) -> dict[str, Row]:
         """A contender's rows on this benchmark's clips, as far as they are done."""
-        made_by, clips = self._made_by(contender), {case.name for case in self.cases}
-        return {key: row for key, row in table.rows.items()
-                if row["method"] == contender.name and row["made_by"] == made_by and row[CLIP] in clips}  # fmt: skip
+        rows, made_by = table.rows, self._made_by(contender)
+        mine = {key: _content(case) for case in self.cases for key in self._keys(contender, case)}
+        return {key: rows[key] for key, content in mine.items()
+                if key in rows and rows[key]["made_by"] == made_by and rows[key]["content"] == content}  # fmt: skip
 
     def _keys(self, contender: Contender, case: Case) -> list[str]:
         """Of a case's rows, one per render."""

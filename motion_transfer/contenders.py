@@ -11,7 +11,8 @@ from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.clip_folder import FolderCase
 from motion_transfer.evaluate.motionbench import SIZE_PX, BenchCase
 from motion_transfer.methods.ditflow import FlowGuidance, follow_attention_flow
-from motion_transfer.pipeline import Studio
+from motion_transfer.model.base import VideoBase
+from motion_transfer.transfer import fit, render_work, tune_work
 from motion_transfer.types import Clip, Lora, RenderSpec, TuneSpec, Work
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import FPS
@@ -46,6 +47,12 @@ class Contender:
     def settings(self) -> dict[str, Any]:
         """Everything its renders follow from, beside the base."""
         return asdict(self)
+
+    def tune_spec(self, base: VideoBase, caption: str = "") -> TuneSpec:
+        """Settings of its tuning on a base; of one that learns."""
+        assert self.learns is not None, f"{self.name} learns nothing"
+        spec = replace(self.learns, caption=caption)
+        return replace(spec, sparse_latents=base.num_latents) if self.dense else spec
 
 
 CONTENDERS = {
@@ -104,14 +111,11 @@ class Shown:
     rendering_s: float
 
 
-def _learned(studio: Studio, contender: Contender, case: Case) -> Work[Lora | None]:
+def _learned(base: VideoBase, contender: Contender, case: Case) -> Work[Lora | None]:
     if contender.learns is None:
         return None
     reference = case.reference()
-    spec = replace(contender.learns, caption=reference.caption)
-    if contender.dense:
-        spec = replace(spec, sparse_latents=studio.base.num_latents)
-    return (yield from studio.tune_work(reference, spec)).lora
+    return (yield from tune_work(base, reference, contender.tune_spec(base, reference.caption))).lora
 
 
 def _true_render(case: Case, prompt: str) -> Clip:
@@ -121,46 +125,24 @@ def _true_render(case: Case, prompt: str) -> Clip:
 
 
 def _renderer(
-    studio: Studio, contender: Contender, case: Case, lora: Lora | None
+    base: VideoBase, contender: Contender, case: Case, lora: Lora | None
 ) -> Callable[[RenderSpec], Work[Clip]]:
     guides = contender.guides
     if guides is None:
-        return lambda spec: studio.render_work(lora, spec)
-    latents = studio.base.codec.encode(studio.fit(case.reference()))
-    return lambda spec: follow_attention_flow(studio.base, latents, spec, guides)
+        return lambda spec: render_work(base, lora, spec)
+    latents = base.codec.encode(fit(base.spec, case.reference()))
+    return lambda spec: follow_attention_flow(base, latents, spec, guides)
 
 
-def show(studio: Studio, contender: Contender, case: Case, specs: Sequence[RenderSpec]) -> Work[Shown]:
+def show(base: VideoBase, contender: Contender, case: Case, specs: Sequence[RenderSpec]) -> Work[Shown]:
     """Shows a case's motion as each spec asks; what is learned is learned once."""
     if contender.true:
         clips = tuple(_true_render(case, spec.prompt) for spec in specs)
         return Shown(clips=clips, tuning_s=0.0, rendering_s=0.0)
     begin = time.monotonic()
-    lora = yield from _learned(studio, contender, case)
+    lora = yield from _learned(base, contender, case)
     tuned = time.monotonic()
-    render, clips_so_far = _renderer(studio, contender, case, lora), []
+    render, clips_so_far = _renderer(base, contender, case, lora), []
     for spec in specs:
         clips_so_far.append((yield from render(spec)))
     return Shown(clips=tuple(clips_so_far), tuning_s=tuned - begin, rendering_s=time.monotonic() - tuned)
-
-
-def with_seconds(studio: Studio, case: Case, seconds: float, contender: Contender) -> Contender:
-    """The contender with as many steps as fit into some seconds of tuning, both stages in their own proportion.
-
-    Heads and encoding count as well. Measured on one case, so that all cases get the same number of steps.
-    """
-    if contender.learns is None:
-        return contender
-    few = replace(contender.learns, spatial_steps=min(20, contender.learns.spatial_steps), temporal_steps=20)
-    if contender.dense:
-        few = replace(few, sparse_latents=studio.base.num_latents)
-    studio.tune(case.reference(), replace(few, spatial_steps=1, temporal_steps=2))  # a process's first steps are slow
-    took_s = studio.tune(case.reference(), few).seconds
-    each_s = {"spatial": took_s["spatial"] / max(1, few.spatial_steps), "temporal": took_s["temporal"] / 20}
-    whole_s = contender.learns.spatial_steps * each_s["spatial"] + contender.learns.temporal_steps * each_s["temporal"]
-    factor = max(0.0, seconds - took_s["heads"] - took_s["encode"]) / whole_s
-    return replace(contender, learns=replace(
-        contender.learns,
-        spatial_steps=round(factor * contender.learns.spatial_steps),
-        temporal_steps=max(1, round(factor * contender.learns.temporal_steps)),
-    ))  # fmt: skip

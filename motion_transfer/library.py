@@ -86,7 +86,7 @@ def _claimed(folder: Path, stem: str, suffix: str) -> Path:
 
 
 @contextmanager
-def _new_file(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+def new_file(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
     """Yields a claimed path to write; it and its siblings are removed if the block fails."""
     path = _claimed(folder, stem, suffix)
     try:
@@ -121,6 +121,11 @@ def _title(path: Path) -> str:
         return ""
 
 
+def _one_line(name: str) -> str:
+    """A name as lists show it: without line breaks, and not too long, whatever a file says."""
+    return " ".join(name.split())[:MAX_NAME_LETTERS]
+
+
 def _render(path: Path) -> Render:
     try:
         prompt = str(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["render"]["prompt"])
@@ -135,7 +140,7 @@ def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
     return Motion(
         key=path.stem,
         path=path,
-        name=_title(path) or str(recipe.get("name") or path.stem),
+        name=_title(path) or _one_line(str(recipe.get("name") or path.stem)),
         caption=str(recipe.get("caption", "")),
         base=str(recipe.get("base", "")),
         made=made,
@@ -187,9 +192,9 @@ class Library:
         Raises:
             OSError: the disk does not take it.
         """
-        name = " ".join(name.split())[:MAX_NAME_LETTERS]
+        name = _one_line(name)
         info = {**lora.info, "name": name}
-        with _new_file(self.loras, safe_stem(name, "motion"), ".safetensors") as path:
+        with new_file(self.loras, safe_stem(name, "motion"), ".safetensors") as path:
             write_clip(reference, path.with_suffix(".mp4"), comment=comment, min_side_px=SHOWN_SIDE_PX)
             save_lora(replace(lora, info=info), path)
         return _motion(path, info)
@@ -213,7 +218,7 @@ class Library:
 
     def made_renders(self) -> list[Render]:
         """All renders, newest first."""
-        renders = [_render(path) for path in self.renders.glob("*.mp4")]
+        renders = [_render(path) for path in self.renders.glob("*.mp4") if path.stat().st_size]  # else under way
         return sorted(renders, key=lambda render: (render.made, render.key), reverse=True)
 
     def render(self, key: str) -> Render:
@@ -234,7 +239,7 @@ class Library:
             BadSpec: the name is empty.
             OSError: the disk does not take it.
         """
-        name = " ".join(name.split())[:MAX_NAME_LETTERS]
+        name = _one_line(name)
         if not name:
             raise BadSpec("a name is expected, but there is none; write one.")
         with replacing(item.path.with_suffix(TITLE_SUFFIX)) as partial:
@@ -303,7 +308,7 @@ class Library:
         if known := self.of_sha256(file_hash(path)):
             return known
         stem = safe_stem(str(lora.info.get("name") or Path(name).stem), "motion")
-        with _new_file(self.loras, stem, ".safetensors") as claimed, replacing(claimed) as partial:
+        with new_file(self.loras, stem, ".safetensors") as claimed, replacing(claimed) as partial:
             shutil.copyfile(path, partial)
         return self.motion(claimed.stem)
 
@@ -322,7 +327,7 @@ class Library:
             OSError: the disk does not take it.
         """
         stem = f"{datetime.now():%Y%m%d-%H%M%S}-{spec.seed}-{safe_stem(spec.prompt, 'no-prompt')}"
-        with _new_file(self.renders, stem, ".mp4") as path:
+        with new_file(self.renders, stem, ".mp4") as path:
             write_clip(clip, path, comment=json.dumps(recipe))
             write_json(path.with_suffix(".json"), recipe)
         return path

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import torch
+
+_GPU_ANSWERS_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +32,7 @@ class Machine:
 def this_machine(folder: Path) -> Machine:
     """The machine as it is now, and the disk that a folder lies on; the folder need not be there yet."""
     folder = next(path for path in (folder, *folder.parents) if path.is_dir())
-    memory, gpu, free_gpu, whole_gpu = psutil.virtual_memory(), "", 0, 0
-    if torch.cuda.is_available():
-        gpu = torch.cuda.get_device_name()
-        free_gpu, whole_gpu = torch.cuda.mem_get_info()
+    memory, (gpu, whole_gpu, free_gpu) = psutil.virtual_memory(), _gpu()
     return Machine(
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         processor=_processor(),
@@ -41,10 +40,24 @@ def this_machine(folder: Path) -> Machine:
         memory_gb=memory.total / 1e9,
         free_memory_gb=memory.available / 1e9,
         gpu=gpu,
-        gpu_memory_gb=whole_gpu / 1e9,
-        free_gpu_memory_gb=free_gpu / 1e9,
+        gpu_memory_gb=whole_gpu,
+        free_gpu_memory_gb=free_gpu,
         free_disk_gb=shutil.disk_usage(folder).free / 1e9,
     )
+
+
+def _gpu() -> tuple[str, float, float]:
+    """Name, memory and free memory in GB of the first GPU, as the driver's own tool tells them.
+
+    PyTorch would tell them as well, but takes some of that memory for itself to do so.
+    """
+    ask = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(ask, capture_output=True, text=True, timeout=_GPU_ANSWERS_S, check=True).stdout
+        name, total_mib, free_mib = said.splitlines()[0].rsplit(",", 2)
+        return name.strip(), float(total_mib) * 2**20 / 1e9, float(free_mib) * 2**20 / 1e9
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return "", 0.0, 0.0
 
 
 def _processor() -> str:

@@ -11,10 +11,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar
 
 import torch
+
+from motion_transfer.errors import NotEnoughMemory
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -45,7 +48,7 @@ def each(
         num_processes: 1 works in this process.
 
     Raises:
-        BrokenProcessPool: a process was killed, for example for want of memory.
+        NotEnoughMemory: a process was ended from outside, which systems do where memory runs out.
     """
     if num_processes == 1:
         yield from ((item, function(item)) for item in items)
@@ -58,6 +61,9 @@ def each(
         item_of = {pool.submit(function, item): item for item in items}
         for future in as_completed(item_of):
             yield item_of[future], future.result()
+    except BrokenProcessPool as error:
+        raise NotEnoughMemory(f"{num_processes} processes were at work, but the system ended one, most likely for want "
+                              "of memory; use fewer of them, or close other programs.") from error  # fmt: skip
     finally:
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,21 +23,37 @@ from motion_transfer.version import VERSION
 from motion_transfer.video.io import clip_comment, read_clip, write_clip
 
 FORMAT = 1
+MOST_STRENGTH = 100.0  # of a LoRA; several strengths may multiply
+_SHA256 = re.compile("[0-9a-f]{64}")
 LIBRARIES = ("torch", "diffusers", "peft", "bitsandbytes", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
 class UsedLora:
-    """A LoRA that a render was made with."""
+    """A LoRA that a render was made with.
+
+    Raises:
+        ValueError: its parts are not what they should be, as in a file that anybody may have written.
+    """
 
     name: str
     sha256: str
     strength: float
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not (isinstance(self.sha256, str) and _SHA256.fullmatch(self.sha256)):
+            raise ValueError("a LoRA has a name and a SHA-256")
+        if type(self.strength) not in (int, float) or not abs(self.strength) <= MOST_STRENGTH:
+            raise ValueError(f"a strength lies between -{MOST_STRENGTH:g} and {MOST_STRENGTH:g}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What made a render. `pixels` is the SHA-256 of its frames before they were compressed."""
+    """What made a render. `pixels` is the SHA-256 of its frames before they were compressed.
+
+    Raises:
+        ValueError: its parts are not what they should be.
+    """
 
     base: str
     base_hash: str
@@ -46,6 +63,13 @@ class Recipe:
     loras: tuple[UsedLora, ...]
     versions: Mapping[str, str]
     pixels: str
+
+    def __post_init__(self) -> None:
+        texts = (self.base, self.base_hash, self.precision, self.device, self.pixels)
+        if not isinstance(self.versions, Mapping):
+            raise ValueError("versions go by names")
+        if not all(isinstance(text, str) for text in (*texts, *self.versions, *self.versions.values())):
+            raise ValueError("names, hashes and versions are texts")
 
     def as_values(self) -> dict[str, Any]:
         """As JSON holds it, in a video's comment tag and in the file beside it."""

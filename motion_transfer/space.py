@@ -81,13 +81,13 @@ def deploy(name: str, *, private: bool) -> str:
     """
     if not _NAME.fullmatch(name):
         raise BadSpec(f"a Space is called owner/name, but this is {name!r:.60}; write both.")
-    hub = HfApi()
+    hub = HfApi(token=True)  # the account that is logged in, never an anonymous try
     with tempfile.TemporaryDirectory() as folder:
         assemble(Path(folder) / "space")
         try:
             made = hub.create_repo(name, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
             hub.upload_folder(repo_id=name, repo_type="space", folder_path=Path(folder) / "space",
-                              commit_message="Bring the Space up to date")  # fmt: skip
+                              delete_patterns="*", commit_message="Bring the Space up to date")  # fmt: skip
         except LocalTokenNotFoundError as error:
             raise HubFailed("an account of the Hub is expected, but nobody is logged in; run hf auth login.") from error
         except Exception as error:  # of the Hub, of whatever HTTP library it uses, or of the system

@@ -46,6 +46,8 @@ class _Checked:
                 raise BadSpec(f"{name} must be text, but is {value!r}; write some or leave it out.")
             if meta.get("choices") and value not in meta["choices"]:
                 raise BadSpec(f"{name} must be one of {', '.join(meta['choices'])}, but is {value!r}; choose one.")
+            if isinstance(knob_field.default, bool) and not isinstance(value, bool):
+                raise BadSpec(f"{name} must be on or off, but is {value!r}; choose one.")
             low, high = meta.get("low"), meta.get("high")
             if low is None and high is None:
                 continue

@@ -5,21 +5,26 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
 import pytest
 
+from motion_transfer import bench as bench_module
 from motion_transfer import contenders as contenders_module
+from motion_transfer import pace
 from motion_transfer.bench import Bench
-from motion_transfer.contenders import CONTENDERS, Contender, chosen, grid, with_seconds
+from motion_transfer.contenders import CONTENDERS, Contender, chosen, grid
 from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.clip_folder import FolderCase, folder_cases
 from motion_transfer.evaluate.motionbench import quick_cases
 from motion_transfer.model.base import VideoBase
-from motion_transfer.pipeline import Studio, drive
+from motion_transfer.pace import of_equal_seconds
+from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, RenderSpec
 from motion_transfer.video.io import write_clip
+from motion_transfer.work import drive
 
 
 @pytest.fixture
@@ -75,11 +80,11 @@ def test_a_killed_bench_goes_on(
     bench = _bench(studio, cases, tmp_path, "bare,ours")
     learn, learned = contenders_module._learned, []
 
-    def once(studio: Studio, contender: Contender, case: FolderCase):
+    def once(base: VideoBase, contender: Contender, case: FolderCase):
         learned.append((contender.name, case.name))
         if len(learned) == 4:
             raise KeyboardInterrupt
-        return (yield from learn(studio, contender, case))
+        return (yield from learn(base, contender, case))
 
     monkeypatch.setattr(contenders_module, "_learned", once)
     with pytest.raises(KeyboardInterrupt):
@@ -90,6 +95,21 @@ def test_a_killed_bench_goes_on(
     assert learned[3:] == [("ours", "b.mp4")] * 2
     after = json.loads(bench.results.read_text())["rows"]
     assert len(after) == 8 and all(after[key] == row for key, row in before.items())
+
+
+def test_another_clip_of_the_same_name_is_measured_anew(
+    studio: Studio, cases: tuple[FolderCase, ...], square_clip: Clip, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    drive(_bench(studio, cases, tmp_path, "bare").work())
+    backwards = replace(square_clip, frames_THWC=square_clip.frames_THWC[::-1])
+    write_clip(backwards, tmp_path / "clips" / "a.mp4")
+    other = folder_cases(tmp_path / "clips")
+    bench = _bench(studio, tuple(replace(case) for case in other), tmp_path, "bare")
+    bench_module._content.cache_clear()
+    assert [case.name for _, case in bench._left(bench.table())] == ["a.mp4"]
+    reworded = replace(cases[1], prompts=("a pink star", *cases[1].prompts[1:]))
+    assert replace(bench, cases=(reworded,))._left(bench.table())
 
 
 def test_the_ceiling_is_a_true_render(studio: Studio, tmp_path: Path) -> None:
@@ -107,16 +127,28 @@ def test_an_unknown_method_is_refused() -> None:
         chosen(["ours", "magic"])
 
 
-def test_seconds_become_steps(studio: Studio, cases: tuple[FolderCase, ...]) -> None:
+def test_seconds_become_steps(studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path) -> None:
     """More seconds, more steps, in the proportion of the two stages; what learns nothing stays."""
-    short, long = (with_seconds(studio, cases[0], seconds, CONTENDERS["ours"]) for seconds in (2.0, 40.0))
-    assert short.learns is not None and long.learns is not None and CONTENDERS["ours"].learns is not None
-    assert long.learns.temporal_steps > 4 * short.learns.temporal_steps > 0
-    own = CONTENDERS["ours"].learns
-    assert long.learns.spatial_steps / long.learns.temporal_steps == pytest.approx(
-        own.spatial_steps / own.temporal_steps, rel=0.05
-    )
-    assert with_seconds(studio, cases[0], 9.0, CONTENDERS["bare"]) == CONTENDERS["bare"]
+    contenders = chosen(["bare", "ours"])
+    short, long = (of_equal_seconds(studio, cases[0], contenders, seconds, tmp_path / f"{seconds}.json",
+                                    num_processes=1) for seconds in (2.0, 40.0))  # fmt: skip
+    assert short[0] == long[0] == CONTENDERS["bare"]
+    own, few, many = (one.learns for one in (CONTENDERS["ours"], short[1], long[1]))
+    assert own is not None and few is not None and many is not None
+    assert many.temporal_steps > 4 * few.temporal_steps > 0
+    assert many.spatial_steps / many.temporal_steps == pytest.approx(own.spatial_steps / own.temporal_steps, rel=0.05)
+
+
+def test_a_benchmark_that_goes_on_keeps_its_steps(
+    studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = partial(of_equal_seconds, studio, cases[0], chosen(["ours"]), path=tmp_path / "steps.json", num_processes=1)
+    monkeypatch.setattr(pace, "steps_within", lambda *_: (12, 34))
+    first = ask(seconds=5.0)
+    monkeypatch.setattr(pace, "steps_within", lambda *_: (1, 1))
+    assert ask(seconds=5.0) == first and first[0].learns is not None and first[0].learns.temporal_steps == 34
+    other = ask(seconds=6.0)
+    assert other[0].learns is not None and other[0].learns.temporal_steps == 1
 
 
 def test_the_search_is_the_same_for_all_that_learn() -> None:

@@ -16,15 +16,17 @@ FILES = [ROOT / "app.py", *sorted((ROOT / PACKAGE).rglob("*.py"))]
 
 # From the ground up; a room imports from its own floor or a lower one.
 FLOORS = (
-    ("types", "errors", "atomic", "processes", "version"),
+    ("types", "errors", "atomic", "processes", "version", "work"),
     ("video", "lora"),
     ("model",),
     ("methods", "evaluate", "nano"),
     (
         "jobs",
         "pipeline",
+        "transfer",
         "recipes",
         "machine",
+        "pace",
         "space",
         "presets",
         "library",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import torch
 
 from motion_transfer import library as library_module
 from motion_transfer.errors import BadClip, BadLora, BadSpec, StorageFailed
-from motion_transfer.library import Library, Motion, safe_stem
-from motion_transfer.lora.files import load_lora
+from motion_transfer.library import MAX_NAME_LETTERS, Library, Motion, safe_stem
+from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
 from motion_transfer.video.io import clip_comment, probe
 
@@ -167,3 +168,15 @@ def test_what_comes_back_overwrites_nothing(library: Library, square_clip: Clip)
     library.restore(ticket)
     assert first.read_bytes() == b"another one of that name"
     assert {render.name for render in library.made_renders()} == {"first", first.stem}
+
+
+def test_a_render_under_way_is_not_listed(library: Library, square_clip: Clip) -> None:
+    done = library.save_render(square_clip, RenderSpec(prompt="x"), {})
+    (library.renders / "claimed.mp4").touch()
+    assert [render.path for render in library.made_renders()] == [done]
+
+
+def test_a_name_in_a_file_is_one_short_line(library: Library, lora: Lora, square_clip: Clip, tmp_path: Path) -> None:
+    save_lora(replace(lora, info={**lora.info, "name": "a\n" + 500 * "b "}), tmp_path / "x.safetensors")
+    name = library.import_motion(tmp_path / "x.safetensors", "x").name
+    assert name.startswith("a b b") and len(name) <= MAX_NAME_LETTERS

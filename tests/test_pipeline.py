@@ -14,9 +14,10 @@ from motion_transfer.errors import BadClip, MissingWeights, NotEnoughMemory
 from motion_transfer.lora.attach import LoraLayer
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.base import VideoBase
-from motion_transfer.pipeline import Studio, caption_of, drive, prompt_of, scene_of
+from motion_transfer.pipeline import Studio, caption_of, prompt_of, scene_of
 from motion_transfer.types import Clip, Lora, Progress, RenderSpec, TuneSpec
 from motion_transfer.video.io import write_clip
+from motion_transfer.work import drive
 from tests.conftest import BLOCKS, FPS, HEADS, NUM_FRAMES, SIZE_PX
 
 TUNE = TuneSpec(caption="a red square", spatial_steps=2, temporal_steps=2, rank=2, sparse_latents=3)

@@ -6,13 +6,14 @@ import multiprocessing
 import os
 import signal
 import time
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
+from motion_transfer.errors import NotEnoughMemory
 from motion_transfer.processes import each
 
 
@@ -46,7 +47,7 @@ def test_every_item_is_worked_on_once(num_processes: int) -> None:
 def test_failures_arrive() -> None:
     with pytest.raises(ValueError, match="number 3"):
         list(each(_fail, [3], num_processes=2))
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(NotEnoughMemory, match="fewer"):
         list(each(_die, [0], num_processes=2))
 
 
@@ -55,3 +56,21 @@ def test_who_stops_early_leaves_no_process_behind(tmp_path: Path) -> None:
     next(found)
     found.close()
     assert not multiprocessing.active_children() and list(tmp_path.iterdir())
+
+
+def _parent(folder: Path) -> None:
+    for _ in each(partial(_wait, folder), [1, 1], num_processes=2):
+        pass
+
+
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    parent = context.Process(target=_parent, args=(tmp_path,))
+    parent.start()
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
+    parent.kill()
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    assert len(gone) == 2 and not alive

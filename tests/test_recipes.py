@@ -6,6 +6,7 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ import torch
 
 from motion_transfer.errors import BadClip, BadLora, WrongBase
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
-from motion_transfer.pipeline import Studio, drive
+from motion_transfer.pipeline import Studio
 from motion_transfer.recipes import Recipe, UsedLora, pixels_hash, read_recipe, recipe_of, verify
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
 from motion_transfer.version import VERSION
 from motion_transfer.video.io import write_clip
+from motion_transfer.work import drive
 from tests.conftest import HEAD_WIDTH, HEADS
 
 SPEC = RenderSpec(prompt="a blue circle", seed=3, steps=2, strength=0.5)
@@ -99,6 +101,30 @@ def test_a_file_that_says_nothing_of_itself_is_refused(square_clip: Clip, tmp_pa
     write_clip(square_clip, tmp_path / "plain.mp4", comment=comment)
     with pytest.raises(BadClip, match="expected"):
         read_recipe(tmp_path / "plain.mp4")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loras": [{"name": "x", "sha256": "0" * 63, "strength": 1.0}]},
+        {"loras": [{"name": "x", "sha256": "<b>", "strength": 1.0}]},
+        {"loras": [{"name": 3, "sha256": "0" * 64, "strength": 1.0}]},
+        {"loras": [{"name": "x", "sha256": "0" * 64, "strength": "1"}]},
+        {"loras": [{"name": "x", "sha256": "0" * 64, "strength": 1e9}]},
+        {"loras": [[]]},
+        {"versions": ["torch"]},
+        {"versions": {"torch": 2}},
+        {"base": None},
+        {"device": {}},
+    ],
+)
+def test_a_recipe_of_other_hands_is_checked(
+    rendered: Path, square_clip: Clip, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    values = {**read_recipe(rendered).as_values(), **changes}
+    write_clip(square_clip, tmp_path / "forged.mp4", comment=json.dumps(values))
+    with pytest.raises(BadClip, match="expected"):
+        read_recipe(tmp_path / "forged.mp4")
 
 
 def test_equal_pixels_have_equal_hashes() -> None:

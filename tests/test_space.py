@@ -55,5 +55,5 @@ def test_nobody_logged_in_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    with pytest.raises(HubFailed):
+    with pytest.raises(HubFailed, match="hf auth login"):
         space.deploy("owner/name", private=True)

@@ -45,6 +45,13 @@ def test_counts_are_whole(name: str) -> None:
             RenderSpec(**{name: bad})
 
 
+@pytest.mark.parametrize(("spec", "field"), [(s, f) for s, f in KNOBS if isinstance(f.default, bool)])
+def test_switches_are_on_or_off(spec: type, field: dataclasses.Field) -> None:
+    for bad in (1, "yes", None):
+        with pytest.raises(BadSpec, match=f"{field.name.replace('_', ' ')} must be on or off"):
+            spec(**{field.name: bad})
+
+
 @pytest.mark.parametrize(("spec", "field"), [(s, f) for s, f in KNOBS if f.metadata["choices"]])
 def test_choices(spec: type, field: dataclasses.Field) -> None:
     for good in field.metadata["choices"]:

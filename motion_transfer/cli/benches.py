@@ -12,14 +12,13 @@ import time
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from statistics import mean
 from typing import Annotated, Any
 
 import typer
 
 from motion_transfer.bench import RENDERED_BY, Bench
 from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
-from motion_transfer.contenders import CONTENDERS, Case, Contender, chosen, grid, with_seconds
+from motion_transfer.contenders import CONTENDERS, chosen, grid
 from motion_transfer.errors import BadClip
 from motion_transfer.evaluate.benchmark import Case as FollowingCase
 from motion_transfer.evaluate.benchmark import follow as follow_case
@@ -29,11 +28,13 @@ from motion_transfer.evaluate.motionbench import bench_cases, quick_cases, searc
 from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.flags import with_settings
-from motion_transfer.model.catalog import ASSETS, find_base
-from motion_transfer.pipeline import Studio, drive
+from motion_transfer.model.catalog import ASSETS, find_base, weights_hash
+from motion_transfer.pace import of_equal_seconds
+from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
+from motion_transfer.work import drive
 
 ProcessesOpt = Annotated[int, typer.Option(min=1, help="Processes that share clips and cores; 1 on a GPU.")]
 BENCH_ARMS = ("lora", "bare", "lora_strict", "bare_strict")  # strict: 0 where the shape is not the asked one
@@ -66,6 +67,10 @@ def follow(
     """Does the motion arrive? True paths against renders with the LoRA and without, same seeds."""
     prepare(results / "follow.json")
     studio = Studio(precision=precision)
+    facts = {"precision": precision, "tune": asdict(tune), "render": asdict(render)}
+    made_by = stamp(modules=(*RENDERED_BY, "motion_transfer.evaluate.benchmark"), folders=[studio.spec.folder],
+                    settings=facts | {"count": count})  # fmt: skip
+    base_hash = weights_hash(studio.spec.folder)
     found: dict[int, tuple[dict[str, Any], list[Clip]]] = {}
     measured = each(partial(_followed, studio, tune, render), following_cases(count), num_processes=processes)
     for case, one in measured:
@@ -77,33 +82,10 @@ def follow(
     interval = paired_interval([row["lora"] - row["bare"] for row in rows])
     figures = "  ".join(f"{arm} {means[arm]:.3f}" for arm in BENCH_ARMS)
     print(f"{figures}  difference in {interval[0]:.3f} to {interval[1]:.3f}")
-    facts = {"precision": precision, "tune": asdict(tune), "render": asdict(render)}
-    made_by = stamp(modules=(*RENDERED_BY, "motion_transfer.evaluate.benchmark"), folders=[studio.spec.folder],
-                    settings=facts | {"count": count})  # fmt: skip
-    write_json(results / "follow.json", {"stamp": made_by, "base": studio.base.hash, **facts, "means": means,
+    write_json(results / "follow.json", {"stamp": made_by, "base": base_hash, **facts, "means": means,
                                          "difference_95": interval, "clips": rows})  # fmt: skip
     pictures = [clip for number in range(count) for clip in found[number][1]]
     save_png(contact_sheet(pictures, columns_frames=9, scale=2), results / "follow.png")
-
-
-def _of_equal_seconds(
-    studio: Studio, case: Case, seconds: float, contenders: list[Contender], num_processes: int
-) -> list[Contender]:
-    """The contenders with the steps that fit into some seconds, timed while all processes work, as in the benchmark."""
-    timed = partial(with_seconds, studio, case, seconds)
-    rounds = contenders * num_processes  # so that nobody is timed with the cores to itself
-    found: dict[str, list[TuneSpec]] = {}
-    for contender, one in each(timed, rounds, num_processes=num_processes):
-        if one.learns is None:
-            continue
-        found.setdefault(contender.name, []).append(one.learns)
-    return [replace(contender, learns=_mean_steps(found[contender.name])) if contender.name in found else contender
-            for contender in contenders]  # fmt: skip
-
-
-def _mean_steps(specs: list[TuneSpec]) -> TuneSpec:
-    spatial, temporal = ([getattr(spec, f"{stage}_steps") for spec in specs] for stage in ("spatial", "temporal"))
-    return replace(specs[0], spatial_steps=round(mean(spatial)), temporal_steps=round(mean(temporal)))
 
 
 @app.command()
@@ -135,7 +117,8 @@ def bench(
     if search:
         contenders = [variant for contender in contenders for variant in grid(contender)]
     if seconds:
-        contenders = _of_equal_seconds(studio, cases[0], seconds, contenders, processes)
+        kept = results.with_name(f"{results.stem}-steps.json")
+        contenders = of_equal_seconds(studio, cases[0], contenders, seconds, kept, num_processes=processes)
     plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts, render=render,
                  results=results, renders=renders, num_processes=processes)  # fmt: skip
     if plan.table().started_over:
@@ -173,13 +156,13 @@ def timing(
     found = sorted(clips.glob("*.mp4"))
     if not found:
         raise BadClip(f"a folder of mp4 clips is expected, but {clips} has none; choose another folder.")
+    made_by = stamp(
+        modules=RENDERED_BY, folders=[find_base("nano").folder], settings={"count": count, "prompt": prompt}
+    )
     rows = []
     for clip in found[:: max(1, len(found) // count)][:count]:
         rows.append(_timed_transfer(clip, prompt))
         print(f"{clip.name}: {rows[-1]['seconds']:.0f} s, {rows[-1]['peak_memory_mb']:.0f} MB", flush=True)
     machine = {"processor": platform.machine(), "cores": os.cpu_count()}
-    made_by = stamp(
-        modules=RENDERED_BY, folders=[find_base("nano").folder], settings={"count": count, "prompt": prompt}
-    )
     write_json(results, {"stamp": made_by, "machine": machine, "slowest_seconds": max(row["seconds"] for row in rows),
                          "most_memory_mb": max(row["peak_memory_mb"] for row in rows), "clips": rows})  # fmt: skip

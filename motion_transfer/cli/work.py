@@ -27,20 +27,21 @@ from motion_transfer.cli.shared import (
     why_missing,
     write_json,
 )
-from motion_transfer.errors import BadSpec, WrongBase
+from motion_transfer.errors import BadLora, BadSpec, WrongBase
 from motion_transfer.flags import with_settings
 from motion_transfer.library import Library
 from motion_transfer.lora.algebra import stack
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
 from motion_transfer.model.catalog import find_base
 from motion_transfer.model.memory import peak_memory_mb
-from motion_transfer.pipeline import Studio, default_workspace, drive, prompt_of, scene_of
+from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene_of
 from motion_transfer.presets import preset_from_link
 from motion_transfer.recipes import UsedLora, found_lora, read_recipe, recipe_of, verify
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
+from motion_transfer.work import drive
 
 
 def _read(studio: Studio, path: Path, start_s: float, end_s: float | None, caption: str, crop: str) -> Clip:
@@ -135,8 +136,15 @@ def _write_render(studio: Studio, clip: Clip, spec: RenderSpec, used: list[UsedL
 
 
 def _finder(given: list[Path], workspace: Path | None) -> Callable[[str], Path | None]:
-    """Finds LoRA files by SHA-256, among those given and in the workspace."""
-    library, hashes = Library(workspace or default_workspace()), {file_hash(p): p for p in given if p.is_file()}
+    """Finds LoRA files by SHA-256, among those given and in the workspace.
+
+    Raises:
+        BadLora: a given one is not there.
+    """
+    missing = [path for path in given if not path.is_file()]
+    if missing:
+        raise BadLora(f"a LoRA file is expected, but there is no {missing[0]}; check the path.")
+    library, hashes = Library(workspace or default_workspace()), {file_hash(path): path for path in given}
 
     def find(sha256: str) -> Path | None:
         kept = library.of_sha256(sha256)
@@ -157,6 +165,9 @@ def _from_link(
             f"the link is for the base {preset.base}, but the render would use {base}; choose it by --base."
         )
     used = [UsedLora(name=one.name, sha256=one.sha256, strength=one.strength) for one in preset.loras]
+    if lora is not None and file_hash(lora) not in [one.sha256 for one in used]:
+        asked = f"{used[0].name!r:.60} with SHA-256 {used[0].sha256[:12]}…" if used else "no LoRA"
+        raise BadLora(f"the link asks for {asked}, but {lora.name} is another; leave --lora out or give that one.")
     return preset.render_spec(), [(found_lora(one, find), one) for one in used]
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from motion_transfer.jobs.orders import TUNE
 from motion_transfer.jobs.store import DONE, Job
-from motion_transfer.lora.heads import MODULES
+from motion_transfer.lora.heads import MODULES, ROW_MODULES
+from motion_transfer.methods.fym_tune import default_sparse_latents
 from motion_transfer.model.catalog import BaseSpec
 from motion_transfer.types import TuneSpec
 
 LATEST = 5  # jobs that count: a machine's pace changes
-FRAMES_PER_LATENT = 4  # of Wan's codec
+FRAMES_PER_LATENT, TOKEN_PX = 4, 16  # of Wan's codec, and of its codec and patches
 _FLOAT_BYTES = 4
 _CHECKPOINTS, _STATES, _STAGES = 2, 3, 2  # two are kept, each of matrices and two moments, of both stages
 
@@ -39,26 +40,27 @@ def ran_on(base: str, precision: str) -> str:
     return f"{base}/{precision}"
 
 
-def _work(spec: Mapping[str, Any], num_latents: int) -> dict[str, float]:
+def _work(spec: Mapping[str, Any], num_latents: int, frame_tokens: int) -> dict[str, float]:
     """How much each stage has to do, in frames seen."""
-    sparse = spec["sparse_latents"] or num_latents
+    sparse = spec["sparse_latents"] or default_sparse_latents(num_latents, frame_tokens)
     return {
         "spatial": spec["spatial_steps"] * spec["spatial_batch"],
         "temporal": spec["temporal_steps"] * spec["temporal_batch"] * sparse,
     }
 
 
-def _seconds(job: Job, wanted: Mapping[str, float], num_latents: int) -> float:
+def _seconds(job: Job, wanted: Mapping[str, float], shape: tuple[int, int]) -> float:
     """What the wanted work would have taken at the pace of a job."""
-    took, did = job.results["seconds"], _work(job.orders["spec"], num_latents)
+    took, did = job.results["seconds"], _work(job.orders["spec"], *shape)
     fixed = took["encode"] + took["heads"]
     return fixed + sum(took[stage] / did[stage] * wanted[stage] for stage in wanted if did[stage])
 
 
-def _lora_mb(base: BaseSpec, rank: int) -> float:
+def _lora_mb(base: BaseSpec, spec: TuneSpec) -> float:
     shape = json.loads((base.folder / "transformer" / "config.json").read_text())
     width = shape["num_attention_heads"] * shape["attention_head_dim"]
-    return shape["num_layers"] * len(MODULES) * rank * 2 * width * _FLOAT_BYTES / 1e6
+    num_modules = len(MODULES if spec.include_output else ROW_MODULES)
+    return shape["num_layers"] * num_modules * spec.rank * 2 * width * _FLOAT_BYTES / 1e6
 
 
 def estimate_tuning(past: Sequence[Job], base: BaseSpec, precision: str, spec: TuneSpec) -> Estimate:
@@ -77,15 +79,16 @@ def estimate_tuning(past: Sequence[Job], base: BaseSpec, precision: str, spec: T
     told = [job for job in past if job.kind == TUNE and job.state == DONE and job.tries == 1
             and job.results.get("ran_on") == on]  # fmt: skip
     latest = sorted(told, key=lambda job: job.ended_s or 0.0)[-LATEST:]
-    num_latents = (base.num_frames - 1) // FRAMES_PER_LATENT + 1
-    wanted = _work(vars(spec), num_latents)
-    seconds = [_seconds(job, wanted, num_latents) for job in latest]
+    latents = (base.num_frames - 1) // FRAMES_PER_LATENT + 1, base.height * base.width // TOKEN_PX**2
+    wanted = _work(vars(spec), *latents)
+    seconds = [_seconds(job, wanted, latents) for job in latest]
     memory = [job.peak_memory_mb for job in latest if job.peak_memory_mb]
-    kept = _lora_mb(base, spec.rank)
+    each_stage = _lora_mb(base, spec)
+    kept = each_stage * (2 if spec.keep == "both" else 1)
     return Estimate(
         seconds=median(seconds) if seconds else None,
         memory_mb=max(memory) if memory else None,
         kept_mb=kept,
-        disk_mb=kept * (1 + _CHECKPOINTS * _STATES * _STAGES),
+        disk_mb=kept + each_stage * _CHECKPOINTS * _STATES * _STAGES,
         num_jobs=len(latest),
     )

@@ -150,10 +150,11 @@ class Worker:
         library = self._workspace.library(job.owner)
         motions = [(library.motion(key), strength) for key, strength in order.motions]
         lora = stack([(library.load(motion), strength) for motion, strength in motions]) if motions else None
+        used = [  # already now, for files may go while the render is under way
+            UsedLora(name=motion.name, sha256=library.sha256(motion), strength=strength) for motion, strength in motions
+        ]
         work = self._studio.render_work(lora, order.spec)
         clip = teller.run(work, lambda _: None, lambda _: None)
-        used = [UsedLora(name=motion.name, sha256=library.sha256(motion), strength=strength)
-                for motion, strength in motions]  # fmt: skip
         saved = library.save_render(clip, order.spec, recipe_of(self._studio, order.spec, used, clip).as_values())
         results: dict[str, Any] = {"render": saved.name, "seed": order.spec.seed}
         if motions:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from motion_transfer.errors import MissingWeights
 from motion_transfer.model.catalog import ASSETS
 
-FOLDER = ASSETS / "nano-clip"
+NANO_CLIP = ASSETS / "nano-clip"
 WEIGHTS, CONFIG, WORDS = "model.safetensors", "config.json", "tokenizer.json"
 START_SCALE, MAX_SCALE = 1 / 0.07, 100.0  # inverse temperature: arXiv 2103.00020, section 2.5
 FRAMES_AT_ONCE = 64
@@ -209,7 +209,7 @@ def save_contrast(folder: Path, network: ContrastNetwork, tokenizer: Tokenizer) 
     tokenizer.save(str(folder / WORDS))
 
 
-def open_contrast(folder: Path = FOLDER) -> ContrastModel:
+def open_contrast(folder: Path = NANO_CLIP) -> ContrastModel:
     """Opens what `save_contrast` wrote; computes in float32.
 
     Raises:

@@ -117,6 +117,7 @@ def _seen(folder: Path, asked: tuple[int, Scene]) -> dict[str, tuple[np.ndarray,
 
 def check_motion(folder: Path, count: int, results: Path, num_processes: int = 2) -> dict[str, Any]:
     """Renders `count` captions of unseen scenes and compares; writes `base_motion.json` into `results`."""
+    facts = {"stamp": motion_stamp(folder, count), "base": weights_hash(folder), "clips": count}
     paths: dict[str, list[np.ndarray]] = {arm: [] for arm in ("world", *ARMS)}
     flickers: dict[str, list[float]] = {arm: [] for arm in paths}
     asked = list(zip(range(count), _scenes(), strict=False))
@@ -129,6 +130,5 @@ def check_motion(folder: Path, count: int, results: Path, num_processes: int = 2
     figures = compare({arm: moves_of(of_arm) for arm, of_arm in paths.items()})
     means = {name: float(np.mean(values)) if values else None for name, values in flickers.items()}
     figures["flicker of static scenes"] = means | {"clips": {name: len(values) for name, values in flickers.items()}}
-    facts = {"stamp": motion_stamp(folder, count), "base": weights_hash(folder), "clips": count}
     write_json(results / "base_motion.json", facts | figures)
     return figures

@@ -146,6 +146,7 @@ def _check(folder: Path, asked: _Asked) -> tuple[PromptResult, np.ndarray]:
 
 def check_prompts(folder: Path, count: int, results: Path, num_processes: int = 2) -> dict[str, dict[str, float]]:
     """Renders and checks prompts of every group; writes `prompts.json` and `prompts.png` into `results`."""
+    made_by, base_hash = prompts_stamp(folder, count), weights_hash(folder)
     every = [_Asked(number=i, group=group, scene=scene) for i, (group, scene) in enumerate(prompt_scenes(count))]
     found: dict[int, tuple[PromptResult, np.ndarray]] = {}
     for asked, one in each(partial(_check, folder), every, num_processes=num_processes):
@@ -153,8 +154,7 @@ def check_prompts(folder: Path, count: int, results: Path, num_processes: int = 
         print(f"{len(found)}/{len(every)} {one[0]}", flush=True)
     checked, pictures = zip(*(found[i] for i in range(len(every))), strict=True)
     shares = summary(list(checked))
-    rows = {"stamp": prompts_stamp(folder, count), "base": weights_hash(folder), "summary": shares,
-            "prompts": [asdict(r) for r in checked]}  # fmt: skip
+    rows = {"stamp": made_by, "base": base_hash, "summary": shares, "prompts": [asdict(r) for r in checked]}
     write_json(results / "prompts.json", rows)
     save_png(_sheet(list(pictures[: min(count, SHEET_PROMPTS)])), results / "prompts.png")
     return shares

@@ -24,6 +24,7 @@ from motion_transfer.ui.learn import LearnOrder, expect, order_learning
 from motion_transfer.ui.render import RenderOrder, order_rendering
 
 T = TypeVar("T")
+MOST_LETTERS = 2000
 TOLD_OF_A_JOB = ("key", "kind", "title", "state", "stage", "step", "total", "rate", "loss", "left_s", "worked_s",
                  "peak_memory_mb", "note")  # fmt: skip
 
@@ -36,7 +37,26 @@ def _answer(action: Callable[[], T]) -> T:
     return found  # type: ignore[return-value]
 
 
-def _knobs(spec_class: type, settings: dict[str, Any] | None, taken: tuple[str, ...]) -> dict[str, Any]:
+def _check_texts(**texts: Any) -> None:
+    """Callers may send anything.
+
+    Raises:
+        BadSpec: something is no text, or too long a one.
+    """
+    for name, text in texts.items():
+        if not isinstance(text, str) or len(text) > MOST_LETTERS:
+            raise BadSpec(words.NO_TEXT.format(name=name, most=MOST_LETTERS, text=repr(text)[:40]))
+
+
+def _check_numbers(**numbers: Any) -> None:
+    for name, number in numbers.items():
+        if type(number) not in (int, float):
+            raise BadSpec(words.NO_NUMBER.format(name=name, number=repr(number)[:40]))
+
+
+def _knobs(spec_class: type, settings: Any, taken: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(settings or {}, dict):
+        raise BadSpec(words.NO_SETTINGS.format(settings=repr(settings)[:40]))
     known = {field.name for field in fields(spec_class)} - set(taken)
     unknown = sorted(set(settings or {}) - known)
     if unknown:
@@ -62,6 +82,7 @@ class Endpoints:
         """
 
         def do() -> str:
+            _check_texts(caption=caption, name=name)
             knobs, place = _knobs(TuneSpec, settings, ("caption",)), self._place_of(visitor)
             order = LearnOrder(path=clip, start_s=0.0, end_s=None, caption=caption, name=name, preview_prompt="",
                                knobs=knobs)  # fmt: skip
@@ -84,6 +105,8 @@ class Endpoints:
         """
 
         def do() -> str:
+            _check_texts(prompt=prompt, motion=motion)
+            _check_numbers(strength=strength, seed=seed)
             knobs = _knobs(RenderSpec, settings, ("prompt", "seed", "strength")) | {"strength": float(strength)}
             order = RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs)
             return order_rendering(self._place_of(visitor), order).key

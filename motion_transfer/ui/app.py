@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from motion_transfer.jobs.orders import RENDER, TUNE
 from motion_transfer.library import Library
@@ -33,6 +35,7 @@ from motion_transfer.workspace import SHORTEST_TOKEN, Workspace
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "clips"
 MAX_UPLOAD = "500mb"
 VISITOR_KEY = "motion-transfer-visitor"
+LEARN_TAB, RENDER_TAB, JOBS_TAB = "learn", "render", "jobs"
 CACHE_SECONDS = (3600, 24 * 3600)  # how often to look for old uploads, and how old they may get
 
 CSS = """
@@ -119,11 +122,11 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
         gr.Markdown(_heading(studio))
         opened = _build_opened()
         with gr.Tabs() as tabs:
-            with gr.Tab(words.LEARN_TAB, id="learn"):
+            with gr.Tab(words.LEARN_TAB, id=LEARN_TAB):
                 learned = build_learn_tab(studio, place_of, uploads, example_clips(EXAMPLES), visitor)
-            with gr.Tab(words.RENDER_TAB, id="render") as render_tab:
+            with gr.Tab(words.RENDER_TAB, id=RENDER_TAB) as render_tab:
                 renders = build_render_tab(studio, place_of, visitor)
-            with gr.Tab(words.JOBS_TAB, id="jobs"):
+            with gr.Tab(words.JOBS_TAB, id=JOBS_TAB):
                 jobs = build_jobs_tab(place_of, visitor)
             with gr.Tab(words.LIBRARY_TAB, id="library") as library_tab:
                 library = build_library_tab(place_of, visitor)
@@ -139,10 +142,17 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
         offer = [visitor, renders.motion, learned.saved, offered]
         known.then(lambda token: renders.choose(token, None), visitor, renders.motion, **QUIET)
         render_tab.select(renders.refresh, offer, [renders.motion, offered], **QUIET)
-        leads_on = learned.go_render.click(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
-        leads_on.then(renders.choose, [visitor, learned.saved], renders.motion, **QUIET)
-        used = opened.use.click(renders.fill_from_link, [visitor, opened.text], renders.filled, **QUIET)
-        used.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
+
+        def show(then: Dependency, tab_of: Callable[[str | None], str] = lambda _: RENDER_TAB) -> None:
+            """Turns to the Render tab, where what was filled in stays: the motion learned last counts as offered."""
+
+            def turn(key: str | None, saved: str | None) -> tuple[Any, str | None]:
+                return gr.Tabs(selected=tab_of(key)), saved
+
+            then.then(turn, [jobs.key, learned.saved], [tabs, offered], queue=False, **QUIET)
+
+        show(learned.go_render.click(renders.choose, [visitor, learned.saved], renders.motion, **QUIET))
+        show(opened.use.click(renders.fill_from_link, [visitor, opened.text], renders.filled, **QUIET))
         for button in (opened.use, opened.leave):
             button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)
         presets_tab.select(presets.refresh, [visitor, presets.chosen], presets.chosen, **QUIET)
@@ -150,23 +160,20 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
         def use_preset(token: str | None, key: str | None) -> dict[Component, Any]:
             return renders.fill_from_order(token, lambda: look_at_preset(place_of(token), studio, key).order)
 
-        used_preset = presets.use.click(use_preset, [visitor, presets.chosen], renders.filled, **QUIET)
-        used_preset.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
+        show(presets.use.click(use_preset, [visitor, presets.chosen], renders.filled, **QUIET))
         system_tab.select(system.refresh, visitor, system.facts, **QUIET)
         library_tab.select(library.refresh, [visitor, *library.listed[:3]], library.listed[2:], **QUIET)
-        used_motion = library.use.click(renders.choose, [visitor, library.chosen], renders.motion, **QUIET)
-        used_motion.then(lambda: gr.Tabs(selected="render"), None, tabs, queue=False, **QUIET)
+        show(library.use.click(renders.choose, [visitor, library.chosen], renders.motion, **QUIET))
         chosen = [visitor, jobs.key]
-        jobs.again.click(learned.fill, chosen, learned.filled, **QUIET)
-        jobs.again.click(renders.fill, chosen, renders.filled, **QUIET)
-        jobs.again.click(lambda key: gr.Tabs(selected=tab_of(workspace, key)), jobs.key, tabs, queue=False, **QUIET)
+        again = jobs.again.click(learned.fill, chosen, learned.filled, **QUIET)
+        show(again.then(renders.fill, chosen, renders.filled, **QUIET), partial(tab_of, workspace))
     return app
 
 
 def tab_of(workspace: Workspace, key: str | None) -> str:
     """The tab in which a job was ordered."""
     job, _ = told(lambda: workspace.jobs.job(key or ""))
-    return {TUNE: "learn", RENDER: "render"}[job.kind] if job else "jobs"
+    return {TUNE: LEARN_TAB, RENDER: RENDER_TAB}[job.kind] if job else JOBS_TAB
 
 
 def _theme() -> gr.Theme:

@@ -11,7 +11,8 @@ import gradio as gr
 from motion_transfer.errors import BadSpec
 from motion_transfer.jobs.store import CANCELLED, FAILED, PAUSED, QUEUED, RUNNING, Job
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Place, sentence, told
+from motion_transfer.ui.desk import Place, told
+from motion_transfer.ui.toasts import warn
 
 SECONDS_BETWEEN_LOOKS = 1.0
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -55,15 +56,14 @@ def bind_buttons(buttons: JobButtons, place_of: PlaceOf, visitor: gr.BrowserStat
     for button, verb in ((buttons.pause, "pause"), (buttons.go_on, "go_on"), (buttons.cancel, "cancel")):
 
         def act(token: str | None, shown: str | None, verb: str = verb) -> None:
-            place = place_of(token)
-
             def do() -> Job:
+                place = place_of(token)
                 if shown is None:
                     raise BadSpec(words.NO_JOB)
                 return getattr(place.workspace.jobs, verb)(shown, place.owner)
 
             _, error = told(do)
             if error is not None:
-                gr.Warning(sentence(error))
+                warn(error)
 
         button.click(act, [visitor, key], None, queue=False, **QUIET)

@@ -11,7 +11,8 @@ from gradio.components import Component
 from motion_transfer.errors import MotionTransferError
 from motion_transfer.jobs.store import Job
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import problem, sentence, status, told
+from motion_transfer.ui.desk import problem, status, told
+from motion_transfer.ui.toasts import warn
 
 Order = TypeVar("Order")
 
@@ -44,7 +45,7 @@ class OrderControls(Generic[Order]):
         """The order that is found, and what it puts into the controls; nothing if there is none."""
         order, error = told(find)
         if error is not None:
-            gr.Warning(sentence(error))
+            warn(error)
         if order is None:
             return None, {self.components[0]: gr.skip()}
         values = {part: getattr(order, name) for name, part in self._parts.items()}
@@ -55,7 +56,7 @@ def started(submit: Callable[[], Job]) -> tuple[Any, str]:
     """Orders a job: its key and the status line, or why it was refused."""
     job, error = told(submit)
     if error is not None:
-        gr.Warning(sentence(error))
+        warn(error)
         return gr.skip(), problem(error)
     assert job is not None
     return job.key, status(words.NEXT, done=0.0)

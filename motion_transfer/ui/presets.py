@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from motion_transfer.errors import BadSpec
-from motion_transfer.library import Library, safe_stem
+from motion_transfer.library import Library, new_file, safe_stem
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, load_preset, save_preset
 from motion_transfer.ui import words
@@ -64,12 +64,8 @@ def look_at_preset(place: Place, studio: Studio, key: str | None, shipped: Path 
 
 def _keep(place: Place, preset: Preset) -> str:
     """Saves a preset under a free name; returns its key."""
-    folder, stem, number = _library(place).presets, safe_stem(preset.name, "preset"), 1
-    path = folder / f"{stem}.json"
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}.json"
-    save_preset(preset, path)
+    with new_file(_library(place).presets, safe_stem(preset.name, "preset"), ".json") as path:
+        save_preset(preset, path)
     return path.stem
 
 

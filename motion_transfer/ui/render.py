@@ -28,9 +28,12 @@ MOST_VIDEOS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOrder:
-    """What the user asks for; an empty `motion` renders the bare base, more `videos` than one have seeds in a row."""
+    """What the user asks for.
 
-    motion: str
+    An empty `motion` renders the bare base, None is yet to be chosen; more `videos` than one have seeds in a row.
+    """
+
+    motion: str | None
     prompt: str
     seed: float | None
     videos: float | None = 1
@@ -67,6 +70,11 @@ def kept_motion(library: Library, key: str | None) -> str:
     """The chosen motion if it is still there, else the newest one."""
     keys = [key for _, key in motion_choices(library)]
     return key if key is not None and key in keys else keys[0]
+
+
+def asked_motion(library: Library, key: str | None) -> str | None:
+    """The motion of that key; None if it is gone, for with another one it would be another order."""
+    return key if key in [key for _, key in motion_choices(library)] else None
 
 
 def motion_facts(library: Library, key: str | None) -> str:
@@ -114,16 +122,28 @@ def _num_videos(order: RenderOrder) -> int:
     return int(videos)
 
 
+def chosen_motion(order: RenderOrder) -> str:
+    """The key of an order's motion; empty for the bare base.
+
+    Raises:
+        BadSpec: none is chosen.
+    """
+    if order.motion is None:
+        raise BadSpec(words.CHOOSE_MOTION)
+    return order.motion
+
+
 def order_rendering(place: Place, order: RenderOrder) -> Job:
     """Queues a render, or several that differ in their seed; returns the first one's job.
 
     Raises:
-        BadSpec: there is no prompt, or a setting is out of range.
+        BadSpec: there is no prompt, no motion is chosen, or a setting is out of range.
         BadLora: the motion is gone.
     """
     spec, videos = _spec(order), _num_videos(order)
     strength, spec = spec.strength, replace(spec, strength=1.0)
-    motions = ((place.workspace.library(place.owner).motion(order.motion).key, strength),) if order.motion else ()
+    key = chosen_motion(order)
+    motions = ((place.workspace.library(place.owner).motion(key).key, strength),) if key else ()
     jobs, queued = place.workspace.jobs, list[Job]()
     for number in range(videos):
         asked = orders.RenderOrder(spec=replace(spec, seed=(spec.seed + number) % (SEED_HIGH + 1)), motions=motions)

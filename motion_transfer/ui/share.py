@@ -20,7 +20,7 @@ from motion_transfer.types import RenderSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.knobs import spec_from
-from motion_transfer.ui.render import RANDOM_SEED, RenderOrder
+from motion_transfer.ui.render import RANDOM_SEED, RenderOrder, chosen_motion
 
 SPACE_PAGES = "https://huggingface.co/spaces"
 
@@ -63,7 +63,7 @@ def preset_of_order(
     """What the Render tab is set to, as a preset.
 
     Raises:
-        BadSpec: there is no prompt, the seed is left to chance, or a setting is out of range.
+        BadSpec: there is no prompt, no motion is chosen, the seed is left to chance, or a setting is out of range.
         BadLora: the motion is gone.
         BadPreset: it holds letters that can't be shared.
     """
@@ -74,9 +74,9 @@ def preset_of_order(
         raise BadSpec(words.SEED_TO_SHARE)
     spec = spec_from(RenderSpec, {**order.knobs, "prompt": prompt, "seed": order.seed})
     loras = []
-    if order.motion:
+    if key := chosen_motion(order):
         library = place.workspace.library(place.owner)
-        motion = library.motion(order.motion)
+        motion = library.motion(key)
         loras = [PresetLora(name=motion.name, sha256=library.sha256(motion), strength=spec.strength)]
         spec = RenderSpec(**{**asdict(spec), "strength": 1.0})
     name = " ".join((name or prompt).split())[:MAX_NAME_LETTERS]
@@ -87,7 +87,7 @@ def share(place: Place, studio: Studio, order: RenderOrder, address: str) -> Sha
     """The link to what the Render tab is set to.
 
     Raises:
-        BadSpec: there is no prompt, the seed is left to chance, or a setting is out of range.
+        BadSpec: there is no prompt, no motion is chosen, the seed is left to chance, or a setting is out of range.
         BadLora: the motion is gone.
         BadPreset: it is too long for a link, or holds letters that can't be shared.
     """
@@ -126,9 +126,9 @@ def _order(
         raise BadPreset(words.ONE_MOTION.format(asked=len(loras)))
     library = place.workspace.library(place.owner)
     found = [library.of_sha256(lora.sha256) for lora in loras]
-    knobs = asdict(spec) | {"strength": loras[0].strength if loras else spec.strength}
+    knobs = asdict(spec) | {"strength": spec.strength * (loras[0].strength if loras else 1.0)}
     prompt, seed = knobs.pop("prompt"), knobs.pop("seed")
-    motion = found[0].key if found and found[0] else ""
+    motion = "" if not found else found[0].key if found[0] else None
     return RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs), found
 
 

@@ -12,8 +12,9 @@ from motion_transfer.errors import BadSpec
 from motion_transfer.jobs.store import Job
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, SECONDS_BETWEEN_LOOKS, PlaceOf, bind_buttons, build_buttons, usable
-from motion_transfer.ui.desk import Place, problem, sentence, told
+from motion_transfer.ui.desk import Place, problem, told
 from motion_transfer.ui.jobs import DOWN, UP, JobsView, look_at_jobs, movable, move_job, removable, remove_job
+from motion_transfer.ui.toasts import warn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class _JobsPage:
 
             _, error = told(do)
             if error is not None:
-                gr.Warning(sentence(error))
+                warn(error)
 
         return act
 

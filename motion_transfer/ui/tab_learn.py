@@ -42,6 +42,7 @@ from motion_transfer.ui.learn import (
     unknown_note,
 )
 from motion_transfer.ui.plots import STAGE_COLORS, word_list
+from motion_transfer.ui.toasts import warn
 from motion_transfer.video.strip import Crop
 
 COMMON_KNOBS = ("spatial_steps", "temporal_steps")
@@ -168,7 +169,7 @@ class _LearnPage:
             clip = choose_clip(self._studio, self._uploads, Path(path))
         except (MotionTransferError, OSError) as error:
             said = sentence(in_words(error))
-            gr.Warning(said)
+            warn(said)
             return None, said, kept, "", *_NO_PART, *_shown(None)
         part = (clip.start_s, clip.end_s, *_NO_PART[2:])
         return path, clip.facts, clip.caption or kept, clip.caption, *part, *_shown(clip.part)
@@ -188,7 +189,7 @@ class _LearnPage:
             lambda: show_part(self._studio, self._uploads, Path(path), start_s=start_s, end_s=end_s, crop=crop)
         )
         if error is not None:
-            gr.Warning(sentence(error))
+            warn(error)
         return _shown(found)
 
     def clicked(
@@ -199,7 +200,7 @@ class _LearnPage:
             return gr.skip(), gr.skip()
         span, error = told(lambda: span_from_click(Path(path), click.index[0], start_s, end_s))
         if error is not None:
-            gr.Warning(sentence(error))
+            warn(error)
         return span or (gr.skip(), gr.skip())
 
     def unknown(self, text: str) -> str:

@@ -11,15 +11,16 @@ import gradio as gr
 from motion_transfer.library import Library
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, PlaceOf
-from motion_transfer.ui.desk import sentence, told
+from motion_transfer.ui.desk import told
+from motion_transfer.ui.jobs import Choices
 from motion_transfer.ui.shelf import KINDS, MOTIONS, RENDERS, item, item_choices, look_at_item
+from motion_transfer.ui.toasts import warn
 
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryTab:
     """What other parts of the page need: what is chosen, the button that leads on, and how to renew the list."""
 
-    kind: gr.Radio
     chosen: gr.Radio
     use: gr.Button
     refresh: Callable[..., Any]
@@ -38,14 +39,18 @@ class _LibraryPage:
 
     def find(self, token: str | None, kind: str, search: str, key: str | None) -> tuple[Any, Any]:
         """What there is, with the chosen one if it is still among it; and the renders to compare with."""
-        library, error = told(lambda: self._library(token))
-        if library is None:
-            assert error is not None
-            gr.Warning(sentence(error))
+
+        def do() -> tuple[Choices, Choices]:
+            library = self._library(token)
+            return item_choices(library, kind, search), item_choices(library, RENDERS)
+
+        found, error = told(do)
+        if found is None:
+            warn(error or "")
             return gr.skip(), gr.skip()
-        choices = item_choices(library, kind, search)
+        choices, renders = found
         kept = key if key in [key for _, key in choices] else (choices[0][1] if choices else None)
-        others = [(words.NOTHING, ""), *item_choices(library, RENDERS)]
+        others = [(words.NOTHING, ""), *renders]
         return gr.Radio(choices=choices, value=kept, info="" if choices else words.EMPTY), gr.Dropdown(choices=others)
 
     def look(self, token: str | None, kind: str, key: str | None) -> tuple[Any, ...]:
@@ -57,7 +62,7 @@ class _LibraryPage:
         view, error = told(lambda: look_at_item(self._library(token), kind, key))
         if view is None:
             assert error is not None
-            gr.Warning(sentence(error))
+            warn(error)
             return empty
         file = gr.DownloadButton(value=str(view.file), interactive=True)
         return view.video and str(view.video), view.facts, view.name, file, leads_on
@@ -76,7 +81,7 @@ class _LibraryPage:
 
         _, error = told(do)
         if error is not None:
-            gr.Warning(sentence(error))
+            warn(error)
 
     def delete(self, token: str | None, kind: str, key: str | None) -> tuple[Any, Any]:
         """Delete was pressed: what brings it back, and the button for that."""
@@ -89,7 +94,7 @@ class _LibraryPage:
         done, error = told(do)
         if done is None:
             assert error is not None
-            gr.Warning(sentence(error))
+            warn(error)
             return gr.skip(), gr.skip()
         return done[0], gr.Button(words.UNDO.format(name=done[1]), visible=True)
 
@@ -97,7 +102,7 @@ class _LibraryPage:
         """What was deleted last comes back."""
         _, error = told(lambda: self._library(token).restore(ticket or ""))
         if error is not None:
-            gr.Warning(sentence(error))
+            warn(error)
         return gr.Button(visible=False)
 
     def bind(self, parts: dict[str, Any], visitor: gr.BrowserState) -> None:
@@ -146,5 +151,5 @@ def build_library_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> LibraryTab
     """Builds the tab's content where it is called."""
     page, parts = _LibraryPage(place_of), _parts()
     page.bind(parts, visitor)
-    return LibraryTab(kind=parts["kind"], chosen=parts["chosen"], use=parts["use"], refresh=page.find,
+    return LibraryTab(chosen=parts["chosen"], use=parts["use"], refresh=page.find,
                       listed=[parts["kind"], parts["search"], parts["chosen"], parts["other"]])  # fmt: skip

@@ -15,7 +15,7 @@ from motion_transfer.pipeline import Studio
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.controls import OrderControls
-from motion_transfer.ui.desk import Place, problem, sentence, told
+from motion_transfer.ui.desk import Place, problem, told
 from motion_transfer.ui.presets import (
     delete_preset,
     import_preset,
@@ -25,6 +25,7 @@ from motion_transfer.ui.presets import (
     preset_path,
 )
 from motion_transfer.ui.render import RenderOrder
+from motion_transfer.ui.toasts import tell, warn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +59,8 @@ class _PresetsPage:
         """Another one was chosen: what it asks for, its file, and whether it can be used."""
         if not key:
             return "", gr.DownloadButton(value=None, interactive=False), gr.Button(interactive=False)
-        place = self._place_of(token)
-        found, error = told(lambda: look_at_preset(place, self._studio, key))
-        file, _ = told(lambda: self._copy(place, key))
+        found, error = told(lambda: look_at_preset(self._place_of(token), self._studio, key))
+        file, _ = told(lambda: self._copy(self._place_of(token), key))
         away = gr.DownloadButton(value=str(file) if file else None, interactive=file is not None)
         return problem(error) if error else found.facts if found else "", away, gr.Button(interactive=error is None)
 
@@ -70,18 +70,20 @@ class _PresetsPage:
 
     def _kept(self, key: str | None, error: MotionTransferError | None, token: str | None) -> Any:
         if error is not None:
-            gr.Warning(sentence(error))
+            warn(error)
             return gr.skip()
-        gr.Info(words.PRESET_SAVED.format(name=key))
+        tell(words.PRESET_SAVED.format(name=key))
         return self.refresh(token, key)
 
     def save(self, values: dict[Component, Any]) -> Any:
         """Save was pressed: the list, with the new preset chosen."""
-        order, token = self._controls.order(values), values[self._visitor]
-        name, description = values[self._name], values[self._description]
-        return self._kept(
-            *told(lambda: keep_order(self._place_of(token), self._studio, order, name, description)), token
-        )
+        token, name, description = (values[part] for part in (self._visitor, self._name, self._description))
+
+        def do() -> str:
+            order = self._controls.order(values)
+            return keep_order(self._place_of(token), self._studio, order, name, description)
+
+        return self._kept(*told(do), token)
 
     def take_in(self, token: str | None, path: str) -> Any:
         """A preset file was uploaded: the list, with it chosen."""
@@ -91,7 +93,7 @@ class _PresetsPage:
         """Delete was pressed: the list as it is then."""
         _, error = told(lambda: delete_preset(self._place_of(token), key))
         if error is not None:
-            gr.Warning(sentence(error))
+            warn(error)
         return self.refresh(token, key)
 
     def bind(self, parts: dict[str, Any], visitor: gr.BrowserState) -> None:

@@ -24,13 +24,14 @@ from motion_transfer.ui.buttons import (
     usable,
 )
 from motion_transfer.ui.controls import OrderControls, nothing_new, started
-from motion_transfer.ui.desk import Seen, problem, sentence, status, told
+from motion_transfer.ui.desk import Seen, problem, status, told
 from motion_transfer.ui.knobs import control, controls, other_names
 from motion_transfer.ui.learn import unknown_note
 from motion_transfer.ui.render import (
     MOST_VIDEOS,
     RANDOM_SEED,
     RenderOrder,
+    asked_motion,
     kept_motion,
     look_at_rendering,
     motion_choices,
@@ -39,7 +40,8 @@ from motion_transfer.ui.render import (
     order_rendering,
     ordered_rendering,
 )
-from motion_transfer.ui.share import page_address, receive, restore, share
+from motion_transfer.ui.share import Shared, page_address, receive, restore, share
+from motion_transfer.ui.toasts import tell, warn
 
 SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen")
 
@@ -130,12 +132,12 @@ class _RenderPage:
     def refresh(self, token: str | None, key: str | None, learned: str | None, offered: str | None) -> Any:
         """The list of motions as it is now, and the motion that was offered.
 
-        A motion that was just learned is chosen once; a choice that is gone gives way to the newest motion.
+        A motion that was just learned is chosen once; a choice that is gone leaves none.
         """
 
         def renew() -> dict[str, Any]:
             library = self._library(token)
-            kept = kept_motion(library, learned if learned != offered else key)
+            kept = kept_motion(library, learned) if learned != offered else asked_motion(library, key)
             return gr.update(choices=motion_choices(library), **({} if kept == key else {"value": kept}))
 
         return told(renew)[0] or gr.skip(), learned
@@ -159,30 +161,32 @@ class _RenderPage:
     def take_in(self, token: str | None, path: str) -> Any:
         """A LoRA file was uploaded: the list of motions, with this one chosen."""
         motion, error = told(lambda: self._library(token).import_motion(Path(path), Path(path).name))
-        if error is not None:
-            gr.Warning(sentence(error))
+        if motion is None:
+            warn(error or "")
             return gr.skip()
-        assert motion is not None
-        gr.Info(words.IMPORTED.format(name=motion.name))
+        tell(words.IMPORTED.format(name=motion.name))
         return self.choose(token, motion.key)
 
     def fill_from_render(self, token: str | None, path: str) -> dict[Component, Any]:
         """What a render's file was made with, in the controls."""
         found, error = told(lambda: restore(self._place_of(token), self._studio, Path(path)))
         if error is not None or found is None:
-            gr.Warning(sentence(error) if error else "")
+            warn(error or "")
             return {self._motion: gr.skip()}
-        gr.Info(found[1])
+        tell(found[1])
         return self.fill_from_order(token, lambda: found[0])
 
     def share(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str]:
         """Make a link was pressed: the link, and its code."""
-        order, place = self.controls.order(values), self._place_of(values[self._visitor])
-        shared, error = told(lambda: share(place, self._studio, order, page_address(request.headers)))
-        if error is not None:
-            gr.Warning(sentence(error))
+
+        def do() -> Shared:
+            order, place = self.controls.order(values), self._place_of(values[self._visitor])
+            return share(place, self._studio, order, page_address(request.headers))
+
+        shared, error = told(do)
+        if shared is None:
+            warn(error or "")
             return "", ""
-        assert shared is not None
         return shared.link, shared.code
 
     def fill_from_link(self, token: str | None, text: str | None) -> dict[Component, Any]:
@@ -192,7 +196,19 @@ class _RenderPage:
     def fill_from_order(self, token: str | None, find: Callable[[], RenderOrder | None]) -> dict[Component, Any]:
         """What an order asks for, in the controls; nothing, and why, if it can't be found."""
         order, values = self.controls.filled(find)
-        return values if order is None else {**values, self._motion: self.choose(token, order.motion)}
+        return values if order is None else {**values, self._motion: self._asked(token, order.motion)}
+
+    def _asked(self, token: str | None, key: str) -> Any:
+        """The list of motions with the one that an order names; with none, and why, if it is gone."""
+
+        def find() -> gr.Dropdown:
+            library = self._library(token)
+            asked = asked_motion(library, key)
+            if asked is None:
+                warn(words.MOTION_GONE)
+            return gr.Dropdown(choices=motion_choices(library), value=asked)
+
+        return told(find)[0] or gr.skip()
 
     def unknown(self, text: str) -> str:
         """Words to mark below the prompt."""

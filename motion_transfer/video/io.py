@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadClip
-from motion_transfer.types import Clip
+from motion_transfer.types import FPS_RANGE, Clip
 from motion_transfer.video.timing import ClipFacts, checked_span, even_picks
 
 MAX_FILE_BYTES = 500_000_000
@@ -99,13 +99,17 @@ def read_clip(
 def read_overview(path: str | Path, *, num_frames: int, max_px: int) -> Clip:
     """A whole video, however long, as so many frames: each the one shown at the middle of its equal part.
 
-    Of videos longer than `EVERY_FRAME_S` only the frames that can be decoded alone are looked at.
+    Of videos longer than `EVERY_FRAME_S` only the frames that can be decoded alone are looked at. There are more
+    frames, or fewer, where so many would play slower or faster than a clip can.
 
     Raises:
         BadClip: the file is not a readable video.
     """
     path = Path(path)
     facts = probe(path)
+    slowest, fastest = FPS_RANGE
+    most = max(1, math.floor(fastest * facts.seconds))
+    num_frames = min(max(num_frames, math.ceil(slowest * facts.seconds)), most)
     wanted_T = (np.arange(num_frames) + 0.5) / num_frames * facts.seconds
     pictures: list[np.ndarray] = []
     last: VideoFrame | None = None

@@ -54,6 +54,13 @@ def test_the_median_of_the_latest_counts() -> None:
     assert _estimate([_job()] * 9 + new).seconds == pytest.approx(608.0)
 
 
+def test_a_lora_is_as_large_as_what_it_holds() -> None:
+    plain, no_output, both = (_estimate([], replace(SPEC, **changes)) for changes in (
+        {}, {"include_output": False}, {"keep": "both"}))  # fmt: skip
+    assert no_output.kept_mb == pytest.approx(0.75 * plain.kept_mb) and both.kept_mb == 2 * plain.kept_mb
+    assert both.disk_mb - both.kept_mb == plain.disk_mb - plain.kept_mb
+
+
 @pytest.mark.parametrize(
     "changes", [{"state": CANCELLED}, {"kind": "render"}, {"tries": 2},
                 {"results": {"seconds": SECONDS, "ran_on": ran_on("nano", "bf16")}}, {"results": {"seconds": SECONDS}}]

@@ -22,6 +22,7 @@ from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, 
 from motion_transfer.jobs.worker import HEADS, PREVIEW, Worker
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
+from motion_transfer.recipes import read_recipe
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.io import probe, write_clip
 from motion_transfer.workspace import Workspace
@@ -116,6 +117,28 @@ def test_a_clip_is_learned_and_rendered(store: JobStore, library: Library, worke
     assert (library.renders / rendered.results["render"]).is_file() and rendered.results["seed"] == 5
     assert any(measure["name"] == "motion_fidelity" for measure in rendered.results["report"])
     assert not worker.work()
+
+
+def test_a_motion_may_go_while_it_is_rendered(
+    store: JobStore, library: Library, worker: Worker, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = order_tune(store, clip_path)
+    worker.work()
+    motion = library.motion(str(store.job(tuned.key).results["motion"]))
+    sha256 = library.sha256(motion)
+    job = order_render(store, (motion.key, 1.0))
+    run = teller.Teller.run
+
+    def run_and_delete(*args: Any) -> Any:
+        library.discard(motion)
+        return run(*args)
+
+    monkeypatch.setattr(teller.Teller, "run", run_and_delete)
+    worker.work()
+    done = store.job(job.key)
+    assert done.state == DONE, done.note
+    recipe = read_recipe(library.renders / str(done.results["render"]))
+    assert recipe.loras[0].sha256 == sha256
 
 
 def test_the_bare_base_renders_too(store: JobStore, library: Library, worker: Worker) -> None:

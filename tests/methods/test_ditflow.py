@@ -8,8 +8,8 @@ from torch import Tensor
 
 from motion_transfer.methods.ditflow import FlowGuidance, _queries_and_keys, attention_flow, follow_attention_flow
 from motion_transfer.model.base import VideoBase
-from motion_transfer.pipeline import drive
 from motion_transfer.types import Latents, RenderSpec
+from motion_transfer.work import drive
 from tests.conftest import Z_DIM
 
 GRID = (3, 4, 4)

@@ -21,8 +21,8 @@ from motion_transfer.methods.fym_heads import (
 )
 from motion_transfer.model.attention import probed_self_attention
 from motion_transfer.model.base import VideoBase
-from motion_transfer.pipeline import drive
 from motion_transfer.types import Latents
+from motion_transfer.work import drive
 from tests.conftest import BLOCKS, HEADS, Z_DIM
 
 F, N = 7, 16  # frames, and tokens of each

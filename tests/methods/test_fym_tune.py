@@ -28,8 +28,9 @@ from motion_transfer.methods.fym_tune import (
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import bell_weight, shifted
 from motion_transfer.model.text import TextStates
-from motion_transfer.pipeline import Studio, drive
+from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, LowRank, Progress, RenderSpec, TuneSpec, TuneState
+from motion_transfer.work import drive
 from tests.conftest import BLOCKS, HEAD_WIDTH, HEADS, Z_DIM
 
 SPEC = TuneSpec(caption="a red square", spatial_steps=3, temporal_steps=3, rank=2, spatial_batch=2, temporal_batch=2,

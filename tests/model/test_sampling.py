@@ -10,8 +10,8 @@ import torch
 
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.sampling import denoise, smoothed_in_time
-from motion_transfer.pipeline import drive
 from motion_transfer.types import RenderSpec
+from motion_transfer.work import drive
 
 
 def test_each_frame_is_averaged_with_its_neighbors() -> None:

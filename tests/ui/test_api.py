@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
@@ -18,9 +20,11 @@ from motion_transfer.jobs.worker import Worker
 from motion_transfer.lora.files import load_lora
 from motion_transfer.pipeline import Studio
 from motion_transfer.ui import words
+from motion_transfer.ui.api import Endpoints
 from motion_transfer.ui.app import build_app, launch_options
+from motion_transfer.ui.desk import Place
 from motion_transfer.video.io import read_clip
-from motion_transfer.workspace import Workspace
+from motion_transfer.workspace import SHORTEST_TOKEN, Workspace
 from tests.ui.test_handlers import SHORT
 
 WAIT_S = 240.0
@@ -78,6 +82,9 @@ def test_the_page_can_be_installed(client: Client) -> None:
         ("/render", {"prompt": "x", "motion": "../gone"}, "none called"),
         ("/render", {"prompt": "x", "settings": {"colour": 1}}, "colour"),
         ("/render", {"prompt": "x", "settings": {"steps": 0}}, "steps"),
+        ("/render", {"prompt": "x", "settings": [1]}, "by name"),
+        ("/render", {"prompt": "x" * 3000}, "prompt"),
+        ("/render", {"prompt": "x", "motion": 5}, "none called"),
         ("/job", {"key": "gone"}, "job"),
         ("/result", {"key": "gone"}, "job"),
         ("/cancel", {"key": "gone"}, "job"),
@@ -103,3 +110,27 @@ def test_no_path_of_this_machine_is_taken(client: Client, clip_path: Path) -> No
         event = httpx.post(call, json={"data": [clip, "", "", SHORT, ""]}).json()["event_id"]
         answer = httpx.get(f"{call}/{event}", timeout=60).text
         assert "event: error" in answer and "event: complete" not in answer and "Traceback" not in answer
+
+
+def test_what_is_no_text_or_number_is_refused(studio: Studio, tmp_path: Path) -> None:
+    """What gradio would let through to the functions behind the endpoints."""
+    place = Place(workspace=Workspace(tmp_path / "work"), owner="")
+    endpoints = Endpoints(studio, lambda _: place)
+    for values in ((5, "", 1.0, 0), ("x", [], 1.0, 0), ("x", "", "1", 0), ("x", "", True, 0), ("x", "", 1.0, None)):
+        with pytest.raises(gr.Error, match="should be a"):
+            endpoints.render(*values, {}, "")  # type: ignore[arg-type]
+    with pytest.raises(gr.Error, match="Caption"):
+        endpoints.learn("a.mp4", 5, "", {}, "")  # type: ignore[arg-type]
+
+
+def test_visitors_reach_only_their_own_jobs(studio: Studio, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "work", isolated=True)
+    endpoints = Endpoints(studio, lambda token: Place(workspace=workspace, owner=workspace.owner(token)))
+    mine, other = (secrets.token_urlsafe(SHORTEST_TOKEN) for _ in range(2))
+    key = endpoints.render("a red star", "", 1.0, 0, {}, mine)
+    assert endpoints.job(key, mine)["title"] == "a red star"
+    for ask in (endpoints.job, endpoints.result, endpoints.cancel):
+        for stranger in (other, "", "short"):
+            with pytest.raises(gr.Error):
+                ask(key, stranger)
+    assert endpoints.job(key, mine)["state"] == "queued"

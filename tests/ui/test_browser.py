@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from motion_transfer.ui import words
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine; install the package chromium")
@@ -253,6 +255,8 @@ def test_a_shared_link_opens_elsewhere(browser: sync_api.Browser, address: str) 
     """The link that one browser makes shows another what it asks for, and fills its controls when told to."""
     sender = _open(browser, address)
     sender.get_by_role("tab", name="Render").click()
+    sender.get_by_label("Motion", exact=True).click()
+    sender.get_by_role("option", name=words.NO_MOTION).click()
     sender.get_by_label("Prompt: what").fill("a green star on a white background")
     sender.get_by_label("Seed").first.fill("77")
     sender.get_by_role("button", name="Share").click()
@@ -265,6 +269,7 @@ def test_a_shared_link_opens_elsewhere(browser: sync_api.Browser, address: str) 
     receiver.locator("#use-link").click()
     sync_api.expect(receiver.get_by_label("Prompt: what")).to_have_value("a green star on a white background")
     sync_api.expect(receiver.get_by_label("Seed").first).to_have_value("77")
+    sync_api.expect(receiver.get_by_label("Motion", exact=True)).to_have_value(words.NO_MOTION)
     sync_api.expect(receiver.locator("#opened")).to_be_hidden()
     damaged = _open(browser.new_context(), link.input_value()[:-3] + "AAA")
     damaged.wait_for_selector("#opened .problem")

@@ -16,7 +16,7 @@ from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_l
 from motion_transfer.recipes import UsedLora, recipe_of
 from motion_transfer.types import Lora, LowRank, RenderSpec
 from motion_transfer.ui.desk import Place
-from motion_transfer.ui.render import RANDOM_SEED, RenderOrder
+from motion_transfer.ui.render import RANDOM_SEED, RenderOrder, order_rendering
 from motion_transfer.ui.share import page_address, receive, restore, share
 from motion_transfer.video.io import write_clip
 from motion_transfer.workspace import Workspace
@@ -62,7 +62,9 @@ def test_a_missing_motion_is_named_with_how_to_get_it(
     other = Place(workspace=Workspace(tmp_path / "other"), owner="")
     received = receive(other, studio, text)
     sha256 = preset_from_link(text).loras[0].sha256
-    assert received.order.motion == "" and "wave" in received.facts and sha256[:12] in received.facts
+    assert received.order.motion is None and "wave" in received.facts and sha256[:12] in received.facts
+    with pytest.raises(BadSpec, match="motion"):
+        order_rendering(other, received.order)
     assert "ask who shared" in received.facts
     published = PresetLora(name="wave", sha256=sha256, strength=1.0, hub=f"owner/wave@{'0' * 40}")
     preset = Preset.of(name="x", base=studio.spec.name, render=RenderSpec(prompt="x"), loras=[published])
@@ -77,6 +79,14 @@ def test_the_bare_base_can_be_shared(place: Place, studio: Studio) -> None:
     assert received.order.motion == "" and "bare base" in received.facts
 
 
+def test_the_strengths_of_preset_and_motion_multiply(place: Place, studio: Studio, motion: str) -> None:
+    file = place.workspace.library("").motion(motion).path
+    lora = PresetLora(name="wave", sha256=file_hash(file), strength=0.5)
+    spec = RenderSpec(prompt="x", strength=0.5)
+    preset = Preset.of(name="x", base=studio.spec.name, render=spec, loras=[lora])
+    assert receive(place, studio, preset_to_text(preset)).order.knobs["strength"] == 0.25
+
+
 @pytest.mark.parametrize(("changes", "word"), [({"prompt": " "}, "prompt"), ({"seed": RANDOM_SEED}, "seed")])
 def test_what_cannot_be_shared_is_said(place: Place, studio: Studio, changes: dict[str, Any], word: str) -> None:
     with pytest.raises(BadSpec, match=word):
@@ -85,7 +95,7 @@ def test_what_cannot_be_shared_is_said(place: Place, studio: Studio, changes: di
 
 def test_links_that_do_not_fit_this_page_are_refused(place: Place, studio: Studio) -> None:
     loras = [PresetLora(name=str(i), sha256="0" * 64, strength=1.0) for i in range(2)]
-    for base, some, word in (("elsewhere", [], "elsewhere"), (studio.spec.name, loras, "mixes 2")):
+    for base, some, word in (("elsewhere", [], "elsewhere"), (studio.spec.name, loras, "2 are mixed")):
         preset = Preset.of(name="x", base=base, render=RenderSpec(prompt="x"), loras=some)
         with pytest.raises(BadPreset, match=word):
             receive(place, studio, preset_to_text(preset))
@@ -124,7 +134,7 @@ def test_a_render_gives_its_settings_back(place: Place, studio: Studio, motion: 
     assert (order.motion, order.prompt, order.seed) == (motion, "a star", 9)
     assert (order.knobs["steps"], order.knobs["strength"]) == (3, 0.5) and "wave" not in note
     order, note = restore(Place(workspace=Workspace(tmp_path / "other"), owner=""), studio, path)
-    assert order.motion == "" and "wave" in note
+    assert order.motion is None and "wave" in note
     write_clip(clip, path)
     with pytest.raises(BadClip):
         restore(place, studio, path)

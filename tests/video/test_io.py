@@ -14,6 +14,7 @@ import pytest
 
 from motion_transfer.errors import BadClip
 from motion_transfer.types import Clip
+from motion_transfer.video import io
 from motion_transfer.video.io import probe, read_clip, read_overview, write_clip
 from tests.video.files import BLUE, KINDS, RED, make_video, numbered, numbers
 
@@ -185,3 +186,11 @@ def test_an_overview_shows_the_middles_of_equal_parts(tmp_path: Path) -> None:
         shown = (whole.frames_THWC[:, 10, 10, 0].astype(float) - 16) / 4
         expected = np.floor((np.arange(num_frames) + 0.5) / num_frames * 48)
         assert np.abs(shown - expected).max() <= 1
+
+
+def test_an_overview_of_any_length_can_be_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "numbered.mp4"
+    write_clip(Clip(frames_THWC=numbered(48, 36, 64), fps=12), path)
+    monkeypatch.setattr(io, "FPS_RANGE", (3.0, 5.0))
+    counts = [read_overview(path, num_frames=num_frames, max_px=36).num_frames for num_frames in (2, 16, 96)]
+    assert counts == [12, 16, 20]

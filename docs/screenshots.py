@@ -1,0 +1,80 @@
+"""Pictures of every tab, light, dark and at phone width: `python docs/screenshots.py` remakes `docs/screenshots/`.
+
+Learns an example's motion and renders with it first, so that there is something to see. Needs playwright and chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+TABS = ("Learn a motion", "Render", "Jobs", "Library", "Presets", "System")
+LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390)}  # theme and width
+LONGEST_MS = 900_000
+SETTLE_MS = 3000
+
+
+def _work(page: Page) -> None:
+    """Learns the first example's motion, renders with it, and keeps a preset."""
+    page.locator("[aria-label='Or start from an example'] button, .gallery-item").first.click()
+    page.wait_for_selector("#span video")
+    page.locator("#start").click()
+    page.wait_for_selector("#go-render:visible", timeout=LONGEST_MS)
+    page.locator("#go-render").click()
+    page.get_by_label("Prompt: what").fill("a yellow star on a navy background")
+    page.locator("#render").click()
+    page.wait_for_selector("#result video", timeout=LONGEST_MS)
+    page.get_by_role("tab", name="Presets").click()
+    page.get_by_label("Name of the preset").fill("A yellow star")
+    page.locator("#save-preset").click()
+    page.wait_for_selector("#preset-facts table")
+
+
+def _take(browser: Browser, address: str, out: Path) -> None:
+    for look, (theme, width) in LOOKS.items():
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(f"{address}/?__theme={theme}")
+        page.wait_for_selector("#start")
+        for tab in TABS:
+            page.get_by_role("tab", name=tab).click()
+            page.wait_for_timeout(SETTLE_MS)
+            page.screenshot(path=out / f"{tab.split()[0].lower()}-{look}.png", full_page=True)
+        page.close()
+
+
+def main() -> None:
+    """Serves the page with an empty workspace, works on it, and takes the pictures."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as workspace, sync_playwright() as playwright:
+        command = [sys.executable, "app.py", "--no-browser", "--workspace", workspace]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None
+                address = next(found[0] for line in server.stdout if (found := re.search(r"http://[\d.]+:\d+", line)))
+                browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+                page = browser.new_page()
+                page.goto(address)
+                _work(page)
+                _take(browser, address, out)
+                browser.close()
+            finally:
+                server.terminate()
+
+
+if __name__ == "__main__":
+    main()

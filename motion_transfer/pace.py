@@ -1,0 +1,79 @@
+"""Methods at equal tuning time: as many steps for each as fit into the same seconds on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import mean
+
+from motion_transfer.contenders import Case, Contender
+from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
+from motion_transfer.pipeline import Studio
+from motion_transfer.processes import each
+from motion_transfer.types import TuneSpec
+
+TIMED_STEPS = 20
+TIMED_BY = ("motion_transfer.contenders", "motion_transfer.pace")
+
+
+def steps_within(studio: Studio, case: Case, seconds: float, learns: TuneSpec) -> tuple[int, int]:
+    """Steps of both stages, in their own proportion, that fit into some seconds together with heads and encoding.
+
+    Measured on one case, so that all cases get the same number of steps.
+    """
+    few = replace(learns, spatial_steps=min(TIMED_STEPS, learns.spatial_steps), temporal_steps=TIMED_STEPS)
+    studio.tune(case.reference(), replace(few, spatial_steps=1, temporal_steps=2))  # a process's first steps are slow
+    took_s = studio.tune(case.reference(), few).seconds
+    each_s = {"spatial": took_s["spatial"] / max(1, few.spatial_steps), "temporal": took_s["temporal"] / TIMED_STEPS}
+    whole_s = learns.spatial_steps * each_s["spatial"] + learns.temporal_steps * each_s["temporal"]
+    factor = max(0.0, seconds - took_s["heads"] - took_s["encode"]) / whole_s
+    return round(factor * learns.spatial_steps), max(1, round(factor * learns.temporal_steps))
+
+
+def _timed(studio: Studio, case: Case, seconds: float, contender: Contender) -> tuple[int, int]:
+    return steps_within(studio, case, seconds, contender.tune_spec(studio.base))
+
+
+def _kept(studio: Studio, seconds: float, num_processes: int, path: Path) -> ResultFile:
+    settings = {"seconds": seconds, "processes": num_processes, "precision": studio.precision}
+    return ResultFile(path, stamp(modules=TIMED_BY, folders=[studio.spec.folder], settings=settings))
+
+
+def _key(contender: Contender) -> str:
+    settings = json.dumps(contender.settings(), sort_keys=True)
+    return f"{contender.name}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+
+
+def _with_steps(contender: Contender, row: Row) -> Contender:
+    assert contender.learns is not None
+    steps = {name: int(row[name]) for name in ("spatial_steps", "temporal_steps")}  # type: ignore[arg-type]
+    return replace(contender, learns=replace(contender.learns, **steps))
+
+
+def of_equal_seconds(
+    studio: Studio, case: Case, contenders: Sequence[Contender], seconds: float, path: Path, *, num_processes: int
+) -> list[Contender]:
+    """The contenders with the steps that fit into some seconds of tuning; those that learn nothing as they are.
+
+    Args:
+        studio: with the base.
+        case: what they are timed on.
+        contenders: with the proportion of their stages' steps.
+        seconds: of tuning.
+        path: JSON file of the steps, kept so that a benchmark that goes on later compares the same.
+        num_processes: all of them work while timing, as in the benchmark.
+    """
+    kept = _kept(studio, seconds, num_processes, path)
+    new = [one for one in contenders if one.learns is not None and _key(one) not in kept.rows]
+    found: dict[str, list[tuple[int, int]]] = {}
+    rounds = new * num_processes  # so that nobody is timed with the cores to itself
+    for one, steps in each(partial(_timed, studio, case, seconds), rounds, num_processes=num_processes):
+        found.setdefault(_key(one), []).append(steps)
+    for key, steps in found.items():
+        spatial, temporal = (round(mean(of_stage)) for of_stage in zip(*steps, strict=True))
+        kept.add(key, {"spatial_steps": spatial, "temporal_steps": temporal})
+    return [_with_steps(one, kept.rows[_key(one)]) if one.learns is not None else one for one in contenders]

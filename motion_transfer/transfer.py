@@ -1,0 +1,187 @@
+"""Learning a clip's motion on a base, and rendering it onto new content: no files, no measures."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
+from motion_transfer.lora.algebra import scaled, stack
+from motion_transfer.lora.attach import act, attached, remove_adapters
+from motion_transfer.methods.fym_heads import map_heads
+from motion_transfer.methods.fym_tune import (
+    default_sparse_latents,
+    legal_sparse_latents,
+    tune_spatial,
+    tune_temporal,
+)
+from motion_transfer.model.base import VideoBase
+from motion_transfer.model.catalog import BaseSpec
+from motion_transfer.model.rope import sparse_positions
+from motion_transfer.model.sampling import denoise
+from motion_transfer.types import Clip, HeadMap, Latents, Lora, RenderSpec, TuneSpec, TuneState, Work
+from motion_transfer.video.frames import fit_clip, sparse_indices
+from motion_transfer.work import Stopwatch, drive
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tuned:
+    """A learned motion: the LoRA, the heads it lives in, the fitted clip, and seconds by stage."""
+
+    lora: Lora
+    heads: HeadMap
+    clip: Clip
+    seconds: dict[str, float]
+
+
+# What libraries say where they raise a plain RuntimeError: PyTorch on the CPU, the system, NVIDIA's libraries.
+_ALLOCATION_FAILED = ("not enough memory", "allocate memory", "out of memory", "ALLOC_FAILED")
+
+
+def _within_memory(work: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
+    """Says in one sentence that memory ran out, however the libraries put it."""
+
+    @functools.wraps(work)
+    def guarded(*args: Any, **kwargs: Any) -> Work[T]:
+        try:
+            return (yield from work(*args, **kwargs))
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            short = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            if not short and not any(words in str(error) for words in _ALLOCATION_FAILED):
+                raise
+            reason = str(error).partition("\n")[0][:120] or "allocation failed"
+            raise NotEnoughMemory(f"this needs more memory than there is ({reason}); close other programs, or choose "
+                                  "the precision nf4, a smaller rank or smaller batches.") from error  # fmt: skip
+
+    return guarded
+
+
+def fit(spec: BaseSpec, clip: Clip) -> Clip:
+    """A clip of any size and rate as a base's own frames, evenly spread over its time."""
+    return fit_clip(clip, num_frames=spec.num_frames, height=spec.height, width=spec.width)
+
+
+@_within_memory
+def heads_work(base: VideoBase, clip: Clip, spec: TuneSpec) -> Work[HeadMap]:
+    """Labels the base's attention heads on a clip."""
+    latents = base.codec.encode(fit(base.spec, clip))
+    return (yield from map_heads(base, latents, spec.caption, rule=spec.head_rule))
+
+
+def _sparse(base: VideoBase, clip: Clip, num_sparse: int) -> Latents:
+    """Latents of evenly kept pixel frames, each at its place on the full clip."""
+    indices = sparse_indices(clip.num_frames, (num_sparse - 1) * base.codec.frames_per_latent + 1)
+    thin = Clip(frames_THWC=clip.frames_THWC[list(indices)], fps=clip.fps)
+    return replace(base.codec.encode(thin), times_F=sparse_positions(base.num_latents, num_sparse))
+
+
+def _settled(base: VideoBase, spec: TuneSpec) -> TuneSpec:
+    """The spec with what was left to the base filled in."""
+    if spec.sparse_latents == 0:
+        return replace(spec, sparse_latents=default_sparse_latents(base.num_latents, base.frame_tokens))
+    legal = legal_sparse_latents(base.num_latents)
+    if spec.sparse_latents not in legal:
+        raise BadSpec(f"sparse latents must be 0 or one of {', '.join(map(str, legal))} for this base, "
+                      f"but is {spec.sparse_latents}; pick one of them.")  # fmt: skip
+    return spec
+
+
+@_within_memory
+def tune_work(
+    base: VideoBase, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0,
+    resume: TuneState | None = None,
+) -> Work[Tuned]:  # fmt: skip
+    """Learns a clip's motion: heads, spatial stage, temporal stage.
+
+    Args:
+        base: left bare, whatever happens.
+        clip: the reference, of any size and rate.
+        spec: settings.
+        preview: how to render previews during the temporal stage.
+        preview_every: steps between previews; 0 for none.
+        resume: where an earlier run of the same clip and spec stood.
+    """
+    watch, spec = Stopwatch(), _settled(base, spec)
+    remove_adapters(base.transformer)
+    with watch.timing("encode"):
+        fitted = fit(base.spec, clip)
+        full = base.codec.encode(fitted)
+        frames = base.codec.encode_frames(fitted)
+        sparse = _sparse(base, fitted, spec.sparse_latents) if spec.sampling == "pixel" else full
+    try:
+        with watch.timing("heads"):
+            heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
+        with watch.timing("spatial"):
+            look = yield from tune_spatial(base, frames, heads, spec, resume)
+        show = (lambda: drive(_moved(base, preview))) if preview is not None else None
+        with watch.timing("temporal"):
+            layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, resume)
+    finally:
+        remove_adapters(base.transformer)
+    info = _recipe(base, clip, fitted, heads, spec)
+    lora = Lora(layers=layers, info=info)
+    if spec.keep == "both":
+        lora = stack([(lora, 1.0), (Lora(layers=look, info=info), 1.0)])
+    return Tuned(lora=scaled(lora, spec.inference_weight), heads=heads, clip=fitted, seconds=watch.seconds)
+
+
+def _recipe(base: VideoBase, clip: Clip, fitted: Clip, heads: HeadMap, spec: TuneSpec) -> dict[str, Any]:
+    labels = ["".join("s" if s else "t" for s in row) for row in heads.spatial_LN.tolist()]
+    return {
+        "base": base.spec.name,
+        "base_hash": base.hash,
+        "precision": base.precision,
+        "kind": "motion",
+        "method": "follow-your-motion",
+        "caption": spec.caption,
+        "clip": clip.source,
+        "clip_fps": fitted.fps,
+        "clip_seconds": round(fitted.seconds, 3),
+        "clip_sha256": hashlib.sha256(fitted.frames_THWC.tobytes()).hexdigest(),
+        "heads": labels,
+        "head_masses": [[[round(m, 5) for m in pair] for pair in row] for row in heads.mass_LN2.tolist()],
+        "head_facts": dict(heads.facts),
+        "spec": asdict(spec),
+    }
+
+
+def _moved(base: VideoBase, spec: RenderSpec) -> Work[Clip]:
+    """Renders with the adapters that the base carries, which act down to the noise level of the settings.
+
+    Where things are is decided while noise is high; the base alone draws them best.
+    """
+
+    def switch(z: Tensor, sigma: float, step: int) -> Tensor:
+        act(base.transformer, sigma >= spec.motion_until)
+        return z
+
+    try:
+        return (yield from denoise(base, spec, switch))
+    finally:
+        act(base.transformer, True)
+
+
+@_within_memory
+def render_work(base: VideoBase, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
+    """Renders a prompt with a LoRA (or the bare base); it plays in the reference's own timing.
+
+    Raises:
+        WrongBase: the LoRA was made for another base, or another version of it.
+    """
+    made_for = lora.info.get("base_hash") if lora else None
+    if lora is not None and made_for not in (None, base.hash):
+        raise WrongBase(
+            f"this LoRA was made for the base {lora.info.get('base')} {str(made_for)[:8]}, but the open base is "
+            f"{base.spec.name} {base.hash[:8]}; tune the clip again on this base."
+        )
+    with attached(base.transformer, scaled(lora, spec.strength) if lora else None):
+        clip = yield from _moved(base, spec)
+    return replace(clip, fps=float(lora.info.get("clip_fps", clip.fps))) if lora else clip
