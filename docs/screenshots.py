@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
-TABS = ("Learn a motion", "Render", "Jobs", "Library", "Presets", "System")
+TABS = ("Learn", "Mix", "Jobs", "Library", "Presets", "System")
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390)}  # theme and width
 LONGEST_MS = 900_000
 SETTLE_MS = 3000

@@ -47,6 +47,7 @@ class Motion:
     name: str
     caption: str
     base: str
+    rank: int | None
     made: str
 
     @property
@@ -135,6 +136,13 @@ def _render(path: Path) -> Render:
     return Render(key=path.stem, path=path, name=_title(path) or prompt or path.stem, prompt=prompt, made=made)
 
 
+def _rank(recipe: Mapping[str, Any]) -> int | None:
+    """The rank that a recipe says; None where it says none, as in files of other programs."""
+    settings = recipe.get("spec")
+    rank = settings.get("rank") if isinstance(settings, dict) else None
+    return rank if type(rank) is int else None
+
+
 def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
     made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
     return Motion(
@@ -143,6 +151,7 @@ def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
         name=_title(path) or _one_line(str(recipe.get("name") or path.stem)),
         caption=str(recipe.get("caption", "")),
         base=str(recipe.get("base", "")),
+        rank=_rank(recipe),
         made=made,
     )
 

@@ -21,7 +21,7 @@ from motion_transfer.ui import words
 from motion_transfer.ui.buttons import PlaceOf
 from motion_transfer.ui.desk import sentence, told
 from motion_transfer.ui.learn import LearnOrder, expect, order_learning
-from motion_transfer.ui.render import RenderOrder, order_rendering
+from motion_transfer.ui.render import RenderOrder, in_places, order_rendering
 
 T = TypeVar("T")
 MOST_LETTERS = 2000
@@ -107,8 +107,8 @@ class Endpoints:
         def do() -> str:
             _check_texts(prompt=prompt, motion=motion)
             _check_numbers(strength=strength, seed=seed)
-            knobs = _knobs(RenderSpec, settings, ("prompt", "seed", "strength")) | {"strength": float(strength)}
-            order = RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs)
+            knobs = _knobs(RenderSpec, settings, ("prompt", "seed", "strength"))
+            order = RenderOrder(**in_places([(motion, strength)]), prompt=prompt, seed=seed, knobs=knobs)
             return order_rendering(self._place_of(visitor), order).key
 
         return _answer(do)

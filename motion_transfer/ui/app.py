@@ -45,6 +45,13 @@ CSS = """
 #random, #rename { align-self: end; }
 #heads, #span, #strip, #box, #preview, #reference, #result, #item, #beside { padding-top: 1.9rem; }
 #strip img { cursor: col-resize; }
+.card { display: flex; gap: 0.75rem; align-items: center; }
+.card img { width: 4rem; height: 4rem; object-fit: cover; border-radius: 4px; image-rendering: pixelated; }
+.card p { margin: 0; overflow-wrap: anywhere; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(110px, 1fr)); gap: 0.75rem; }
+.grid figure { margin: 0; }
+.grid video { width: 100%; image-rendering: pixelated; border-radius: 4px; }
+.grid figcaption { overflow-wrap: anywhere; font-size: 0.85rem; }
 .facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
 .facts td { overflow-wrap: anywhere; }
 .marked strong { color: #d55e00; }
@@ -139,9 +146,9 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
         known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)
         offered = gr.State(None)
-        offer = [visitor, renders.motion, learned.saved, offered]
-        known.then(lambda token: renders.choose(token, None), visitor, renders.motion, **QUIET)
-        render_tab.select(renders.refresh, offer, [renders.motion, offered], **QUIET)
+        offer = [visitor, learned.saved, offered, *renders.motions]
+        known.then(lambda token: renders.choose(token, None), visitor, renders.places, **QUIET)
+        render_tab.select(renders.refresh, offer, [*renders.motions, offered], **QUIET)
 
         def show(then: Dependency, tab_of: Callable[[str | None], str] = lambda _: RENDER_TAB) -> None:
             """Turns to the Render tab, where what was filled in stays: the motion learned last counts as offered."""
@@ -151,7 +158,7 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
 
             then.then(turn, [jobs.key, learned.saved], [tabs, offered], queue=False, **QUIET)
 
-        show(learned.go_render.click(renders.choose, [visitor, learned.saved], renders.motion, **QUIET))
+        show(learned.go_render.click(renders.choose, [visitor, learned.saved], renders.places, **QUIET))
         show(opened.use.click(renders.fill_from_link, [visitor, opened.text], renders.filled, **QUIET))
         for button in (opened.use, opened.leave):
             button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)
@@ -163,7 +170,7 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
         show(presets.use.click(use_preset, [visitor, presets.chosen], renders.filled, **QUIET))
         system_tab.select(system.refresh, visitor, system.facts, **QUIET)
         library_tab.select(library.refresh, [visitor, *library.listed[:3]], library.listed[2:], **QUIET)
-        show(library.use.click(renders.choose, [visitor, library.chosen], renders.motion, **QUIET))
+        show(library.use.click(renders.choose, [visitor, library.chosen], renders.places, **QUIET))
         chosen = [visitor, jobs.key]
         again = jobs.again.click(learned.fill, chosen, learned.filled, **QUIET)
         show(again.then(renders.fill, chosen, renders.filled, **QUIET), partial(tab_of, workspace))

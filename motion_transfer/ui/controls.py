@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import gradio as gr
@@ -13,32 +14,35 @@ from motion_transfer.jobs.store import Job
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import problem, status, told
 from motion_transfer.ui.toasts import warn
+from motion_transfer.workspace import UnknownVisitor
 
 Order = TypeVar("Order")
 
 
 class OrderControls(Generic[Order]):
-    """A component for every field of an order but `knobs`, and one for every knob.
+    """A component for every field of an order but `knobs`, several where the field is a tuple, one for every knob.
 
     Args:
         order_class: a dataclass with a field `knobs`.
-        parts: components by name; those that name no field are left out.
+        parts: components by name, or lists of them; those that name no field are left out.
         knobs: components of the settings.
     """
 
     def __init__(self, order_class: type[Order], parts: Mapping[str, Any], knobs: Mapping[str, Component]) -> None:
         self._order_class, self._knobs = order_class, knobs
         names = [name for name in order_class.__dataclass_fields__ if name != "knobs"]  # type: ignore[attr-defined]
-        self._parts: dict[str, Component] = {name: parts[name] for name in names}
+        self._parts: dict[str, Component] = {n: parts[n] for n in names if not isinstance(parts[n], list)}
+        self._rows: dict[str, list[Component]] = {n: parts[n] for n in names if isinstance(parts[n], list)}
 
     @property
     def components(self) -> list[Component]:
         """All of them."""
-        return [*self._parts.values(), *self._knobs.values()]
+        return [*self._parts.values(), *chain(*self._rows.values()), *self._knobs.values()]
 
     def order(self, values: Mapping[Component, Any]) -> Order:
         """The order that the controls hold."""
         asked = {name: values[part] for name, part in self._parts.items()}
+        asked |= {name: tuple(values[part] for part in row) for name, row in self._rows.items()}
         return self._order_class(**asked, knobs={name: values[part] for name, part in self._knobs.items()})
 
     def filled(self, find: Callable[[], Order | None]) -> tuple[Order | None, dict[Component, Any]]:
@@ -49,6 +53,8 @@ class OrderControls(Generic[Order]):
         if order is None:
             return None, {self.components[0]: gr.skip()}
         values = {part: getattr(order, name) for name, part in self._parts.items()}
+        for name, row in self._rows.items():
+            values |= dict(zip(row, getattr(order, name), strict=True))
         return order, values | {part: order.knobs[name] for name, part in self._knobs.items()}  # type: ignore[attr-defined]
 
 
@@ -62,6 +68,14 @@ def started(submit: Callable[[], Job]) -> tuple[Any, str]:
     return job.key, status(words.NEXT, done=0.0)
 
 
+def trouble(error: MotionTransferError | None) -> Any:
+    """An error for a status line, which stays as it is without one.
+
+    A page that has just been opened looks before it knows its visitor: that is no error yet.
+    """
+    return gr.skip() if error is None or isinstance(error, UnknownVisitor) else problem(error)
+
+
 def nothing_new(error: MotionTransferError | None, num_others: int) -> tuple[Any, ...]:
     """Leaves all parts as they are, or tells an error in the first of them, the status line."""
-    return problem(error) if error is not None else gr.skip(), *(gr.skip() for _ in range(num_others))
+    return trouble(error), *(gr.skip() for _ in range(num_others))

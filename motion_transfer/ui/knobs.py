@@ -52,10 +52,13 @@ def _number(field: dataclasses.Field, shared: dict[str, Any]) -> Component:
     return gr.Slider(minimum=low, maximum=high, step=step, **shared)
 
 
-def control(spec_class: type, name: str) -> Component:
-    """The control of one setting: dropdown, checkbox, text box, slider or number box."""
+def control(spec_class: type, name: str, **look: Any) -> Component:
+    """The control of one setting: dropdown, checkbox, text box, slider or number box.
+
+    `look` goes to the component as it is.
+    """
     field = _fields(spec_class)[name]
-    shared = {"value": field.default, "label": label_of(field), "info": field.metadata["help"]}
+    shared = {"value": field.default, "label": label_of(field), "info": field.metadata["help"], **look}
     if field.metadata["choices"]:
         return gr.Dropdown(choices=list(field.metadata["choices"]), **shared)
     if isinstance(field.default, bool):

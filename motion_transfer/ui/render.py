@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from html import escape
+from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from motion_transfer.errors import BadLora, BadSpec
+from motion_transfer.errors import BadClip, BadLora, BadSpec
 from motion_transfer.jobs import orders
 from motion_transfer.jobs.store import DONE, Job
 from motion_transfer.library import Library
@@ -19,21 +22,27 @@ from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import score_table
-from motion_transfer.video.io import read_clip
+from motion_transfer.video.inline import data_address
+from motion_transfer.video.io import read_clip, read_overview
 
 RANDOM_SEED = -1
 SEED_HIGH = 2**31 - 1
 MOST_VIDEOS = 8
+MOST_MOTIONS = 4
+THUMBNAIL_PX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOrder:
     """What the user asks for.
 
-    An empty `motion` renders the bare base, None is yet to be chosen; more `videos` than one have seeds in a row.
+    `motions` are keys, one for each of the page's places, with as many `strengths`: an empty one stays free, None is
+    yet to be chosen; all free renders the bare base. `prompt` is one a line. More `videos` than one have seeds in a
+    row.
     """
 
-    motion: str | None
+    motions: tuple[str | None, ...]
+    strengths: tuple[float | None, ...]
     prompt: str
     seed: float | None
     videos: float | None = 1
@@ -44,7 +53,7 @@ class RenderOrder:
 class RenderView:
     """How a job looks: its line, the clip its motion came from, and its result, file and scores, once they are there.
 
-    `latest` are the newest renders of all, with their seeds and prompts.
+    `latest` shows the newest renders of all side by side, as HTML.
 
     Parts that are not `renewed` are as they were.
     """
@@ -57,7 +66,7 @@ class RenderView:
     result: Path | None = None
     file: Path | None = None
     scores: str = ""
-    latest: tuple[tuple[str, str], ...] = ()
+    latest: str = ""
 
 
 def motion_choices(library: Library) -> list[tuple[str, str]]:
@@ -77,22 +86,26 @@ def asked_motion(library: Library, key: str | None) -> str | None:
     return key if key in [key for _, key in motion_choices(library)] else None
 
 
-def motion_facts(library: Library, key: str | None) -> str:
-    """A line on where a motion comes from, as HTML; empty for the bare base."""
+def motion_card(library: Library, key: str | None) -> str:
+    """What a motion looks like and where it comes from, as HTML; empty for a free place."""
     if not key:
         return ""
     motion = library.motion(key)
-    caption = motion.caption or words.NO_CAPTION
-    facts = words.MOTION_FACTS.format(caption=caption, base=motion.base or "?", made=motion.made)
-    return f"<p>{escape(facts)}</p>"  # its words come from a file, which may be anybody's
+    facts = words.MOTION_FACTS.format(caption=motion.caption or words.NO_CAPTION, base=motion.base or "?",
+                                      rank=motion.rank or "?", made=motion.made)  # fmt: skip
+    picture = _thumbnail(motion.reference, motion.reference.stat().st_mtime_ns) if motion.reference else ""
+    image = f'<img src="{picture}" alt="">' if picture else ""
+    return f'<div class="card">{image}<p>{escape(facts)}</p></div>'  # its words come from a file of anybody's
 
 
-def motion_file(library: Library, key: str | None) -> Path | None:
-    """A copy of a motion's file to take away; None for the bare base."""
-    if not key:
-        return None
-    motion = library.motion(key)
-    return library.show_file(motion.path, name=motion.path.name)
+@lru_cache(maxsize=256)
+def _thumbnail(path: Path, changed_ns: int) -> str:
+    """The address of a clip's middle frame; empty where the file is no clip."""
+    try:
+        clip = read_overview(path, num_frames=1, max_px=THUMBNAIL_PX)
+    except BadClip:
+        return ""
+    return data_address(clip.frames_THWC[0])
 
 
 def used_seed(seed: float | None) -> int:
@@ -108,46 +121,64 @@ def used_seed(seed: float | None) -> int:
     return int(seed)
 
 
-def _spec(order: RenderOrder) -> RenderSpec:
-    prompt = order.prompt.strip()
-    if not prompt:
+def prompts_of(order: RenderOrder) -> list[str]:
+    """The prompts of an order, one a line.
+
+    Raises:
+        BadSpec: there is none.
+    """
+    prompts = [line.strip() for line in order.prompt.splitlines() if line.strip()]
+    if not prompts:
         raise BadSpec(words.NO_PROMPT)
-    return spec_from(RenderSpec, {**order.knobs, "prompt": prompt, "seed": used_seed(order.seed)})
+    return prompts
 
 
-def _num_videos(order: RenderOrder) -> int:
+def mixed(order: RenderOrder) -> tuple[tuple[str, float], ...]:
+    """Keys and strengths of an order's motions; empty for the bare base.
+
+    Raises:
+        BadSpec: a motion is yet to be chosen, or a strength is missing or out of range.
+    """
+    found = []
+    for key, strength in zip(order.motions, order.strengths, strict=True):
+        if key is None:
+            raise BadSpec(words.CHOOSE_MOTION)
+        if key:
+            found.append((key, spec_from(RenderSpec, {"strength": strength}).strength))
+    return tuple(found)
+
+
+def in_places(motions: Sequence[tuple[str | None, float]]) -> dict[str, tuple[Any, ...]]:
+    """Keys and strengths as the fields of an order, with the places that stay free."""
+    free = MOST_MOTIONS - len(motions)
+    return {"motions": (*(key for key, _ in motions), *[""] * free),
+            "strengths": (*(strength for _, strength in motions), *[1.0] * free)}  # fmt: skip
+
+
+def _num_videos(order: RenderOrder, num_prompts: int) -> int:
     videos = order.videos
-    if videos is None or videos != int(videos) or not 1 <= videos <= MOST_VIDEOS:
-        raise BadSpec(words.BAD_VIDEOS.format(most=MOST_VIDEOS, videos="empty" if videos is None else videos))
+    if videos is None or videos != int(videos) or not 1 <= videos * num_prompts <= MOST_VIDEOS:
+        asked = "empty" if videos is None else words.ASKED_VIDEOS.format(prompts=num_prompts, videos=videos)
+        raise BadSpec(words.BAD_VIDEOS.format(most=MOST_VIDEOS, videos=asked))
     return int(videos)
 
 
-def chosen_motion(order: RenderOrder) -> str:
-    """The key of an order's motion; empty for the bare base.
-
-    Raises:
-        BadSpec: none is chosen.
-    """
-    if order.motion is None:
-        raise BadSpec(words.CHOOSE_MOTION)
-    return order.motion
-
-
 def order_rendering(place: Place, order: RenderOrder) -> Job:
-    """Queues a render, or several that differ in their seed; returns the first one's job.
+    """Queues renders: one for each prompt and each of as many seeds; returns the first one's job.
 
     Raises:
-        BadSpec: there is no prompt, no motion is chosen, or a setting is out of range.
-        BadLora: the motion is gone.
+        BadSpec: there is no prompt, a motion is yet to be chosen, or a setting is out of range.
+        BadLora: a motion is gone.
     """
-    spec, videos = _spec(order), _num_videos(order)
-    strength, spec = spec.strength, replace(spec, strength=1.0)
-    key = chosen_motion(order)
-    motions = ((place.workspace.library(place.owner).motion(key).key, strength),) if key else ()
+    prompts, motions, seed = prompts_of(order), mixed(order), used_seed(order.seed)
+    videos, library = _num_videos(order, len(prompts)), place.workspace.library(place.owner)
+    motions = tuple((library.motion(key).key, strength) for key, strength in motions)
+    spec = spec_from(RenderSpec, {**order.knobs, "seed": seed})
     jobs, queued = place.workspace.jobs, list[Job]()
-    for number in range(videos):
-        asked = orders.RenderOrder(spec=replace(spec, seed=(spec.seed + number) % (SEED_HIGH + 1)), motions=motions)
-        queued.append(jobs.submit(jobs.new_key(), orders.RENDER, place.owner, spec.prompt, orders.to_json(asked)))
+    for prompt, number in product(prompts, range(videos)):
+        one = replace(spec, prompt=prompt, seed=(seed + number) % (SEED_HIGH + 1))
+        asked = orders.to_json(orders.RenderOrder(spec=one, motions=motions))
+        queued.append(jobs.submit(jobs.new_key(), orders.RENDER, place.owner, prompt, asked))
     return queued[0]
 
 
@@ -161,10 +192,15 @@ def ordered_rendering(place: Place, key: str) -> RenderOrder | None:
     if job.kind != orders.RENDER:
         return None
     asked = orders.from_json(orders.RenderOrder, job.orders)
-    knobs = asdict(asked.spec)
-    prompt, seed = knobs.pop("prompt"), knobs.pop("seed")
-    motion, strength = asked.motions[0] if asked.motions else ("", 1.0)
-    return RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs | {"strength": strength})
+    return order_of(asked.spec, asked.motions)
+
+
+def order_of(spec: RenderSpec, motions: Sequence[tuple[str | None, float]]) -> RenderOrder:
+    """Settings and motions as the page's order; the settings' own strength goes into those of the motions."""
+    knobs = asdict(spec)
+    prompt, seed, strength = (knobs.pop(name) for name in ("prompt", "seed", "strength"))
+    stronger = [(key, strength * own) for key, own in motions]
+    return RenderOrder(**in_places(stronger), prompt=prompt, seed=seed, knobs=knobs)
 
 
 def _reference(library: Library, job: Job) -> Path | None:
@@ -200,8 +236,14 @@ def look_at_rendering(place: Place, key: str | None, seen: Seen | None) -> Rende
     return RenderView(job=job, seen=now, renewed=renewed, status=job_line(job, ahead, done), **shown)
 
 
-def _latest(library: Library) -> tuple[tuple[str, str], ...]:
-    return tuple((str(library.show_file(one.path)), one.name) for one in library.made_renders()[:MOST_VIDEOS])
+def _latest(library: Library) -> str:
+    """The newest renders as a grid; their names come from prompts, which may be anybody's."""
+    cells = []
+    for one in library.made_renders()[:MOST_VIDEOS]:
+        address, name = f"gradio_api/file={quote(str(library.show_file(one.path)))}", escape(one.name)
+        video = f'<video src="{address}" autoplay loop muted playsinline aria-label="{name}"></video>'
+        cells.append(f"<figure>{video}<figcaption>{name}</figcaption></figure>")
+    return f'<div class="grid">{"".join(cells)}</div>'
 
 
 def _results(library: Library, job: Job) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from motion_transfer.types import RenderSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.knobs import spec_from
-from motion_transfer.ui.render import RANDOM_SEED, RenderOrder, chosen_motion
+from motion_transfer.ui.render import MOST_MOTIONS, RANDOM_SEED, RenderOrder, mixed, order_of, prompts_of
 
 SPACE_PAGES = "https://huggingface.co/spaces"
 
@@ -67,18 +67,16 @@ def preset_of_order(
         BadLora: the motion is gone.
         BadPreset: it holds letters that can't be shared.
     """
-    prompt = order.prompt.strip()
-    if not prompt:
-        raise BadSpec(words.NO_PROMPT)
+    prompt, *others = prompts_of(order)
+    if others:
+        raise BadSpec(words.ONE_PROMPT.format(asked=1 + len(others)))
     if order.seed == RANDOM_SEED:
         raise BadSpec(words.SEED_TO_SHARE)
     spec = spec_from(RenderSpec, {**order.knobs, "prompt": prompt, "seed": order.seed})
-    loras = []
-    if key := chosen_motion(order):
-        library = place.workspace.library(place.owner)
-        motion = library.motion(key)
-        loras = [PresetLora(name=motion.name, sha256=library.sha256(motion), strength=spec.strength)]
-        spec = RenderSpec(**{**asdict(spec), "strength": 1.0})
+    library = place.workspace.library(place.owner)
+    motions = [(library.motion(key), strength) for key, strength in mixed(order)]
+    loras = [PresetLora(name=motion.name, sha256=library.sha256(motion), strength=strength)
+             for motion, strength in motions]  # fmt: skip
     name = " ".join((name or prompt).split())[:MAX_NAME_LETTERS]
     return Preset.of(name=name, base=studio.spec.name, render=spec, loras=loras, description=description.strip())
 
@@ -122,14 +120,12 @@ def _order(
     place: Place, spec: RenderSpec, loras: Sequence[PresetLora | UsedLora]
 ) -> tuple[RenderOrder, list[Motion | None]]:
     """What the Render tab is to be set to, and which motions of the library the LoRAs are."""
-    if len(loras) > 1:
-        raise BadPreset(words.ONE_MOTION.format(asked=len(loras)))
+    if len(loras) > MOST_MOTIONS:
+        raise BadPreset(words.TOO_MANY_MOTIONS.format(most=MOST_MOTIONS, asked=len(loras)))
     library = place.workspace.library(place.owner)
     found = [library.of_sha256(lora.sha256) for lora in loras]
-    knobs = asdict(spec) | {"strength": spec.strength * (loras[0].strength if loras else 1.0)}
-    prompt, seed = knobs.pop("prompt"), knobs.pop("seed")
-    motion = "" if not found else found[0].key if found[0] else None
-    return RenderOrder(motion=motion, prompt=prompt, seed=seed, knobs=knobs), found
+    motions = [(motion.key if motion else None, lora.strength) for motion, lora in zip(found, loras, strict=True)]
+    return order_of(spec, motions), found
 
 
 def restore(place: Place, studio: Studio, path: Path) -> tuple[RenderOrder, str]:
@@ -137,7 +133,7 @@ def restore(place: Place, studio: Studio, path: Path) -> tuple[RenderOrder, str]
 
     Raises:
         BadClip: it is no render of this program.
-        BadPreset: it was made on another base, or with several motions.
+        BadPreset: it was made on another base, or with too many motions.
     """
     recipe = read_recipe(path)
     if recipe.base != studio.spec.name:
@@ -147,22 +143,23 @@ def restore(place: Place, studio: Studio, path: Path) -> tuple[RenderOrder, str]
     return order, words.RESTORED_WITHOUT.format(name=missing[0]) if missing else words.RESTORED
 
 
-def _motion_fact(lora: PresetLora, found: Motion | None) -> str:
+def _motion_fact(lora: PresetLora, found: Motion | None, strength: float) -> str:
     if found is not None:
-        return words.MOTION_FOUND.format(name=found.name)
+        return words.MOTION_FOUND.format(name=found.name, strength=strength)
     get = words.GET_FROM_HUB.format(hub=lora.hub) if lora.hub else words.GET_FILE
-    return words.MOTION_MISSING.format(name=lora.name, sha256=lora.sha256[:12], get=get)
+    return words.MOTION_MISSING.format(name=lora.name, strength=strength, sha256=lora.sha256[:12], get=get)
 
 
 def _facts(preset: Preset, order: RenderOrder, found: list[Motion | None]) -> str:
     """A table of what would be set; its words come from a link, which may be anybody's."""
     rows = [(words.PROMPT_ASKED, order.prompt or "–"), (words.SEED, str(order.seed))]
-    rows += [(words.MOTION, _motion_fact(lora, one)) for lora, one in zip(preset.loras, found, strict=True)]
+    rows += [(words.MOTION, _motion_fact(lora, one, strength))
+             for lora, one, strength in zip(preset.loras, found, order.strengths, strict=False)]  # fmt: skip
     if not preset.loras:
         rows.append((words.MOTION, words.NO_MOTION))
     plain = asdict(RenderSpec())
     rows += [(name.replace("_", " ").capitalize(), str(value)) for name, value in order.knobs.items()
-             if value != plain[name] or (name == "strength" and preset.loras)]  # fmt: skip
+             if value != plain[name]]  # fmt: skip
     rows += [(words.DESCRIPTION, preset.description)] if preset.description else []
     rows += [(words.CREDITS, preset.credits)] if preset.credits else []
     lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)

@@ -12,7 +12,8 @@ from motion_transfer.errors import BadSpec
 from motion_transfer.jobs.store import Job
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, SECONDS_BETWEEN_LOOKS, PlaceOf, bind_buttons, build_buttons, usable
-from motion_transfer.ui.desk import Place, problem, told
+from motion_transfer.ui.controls import trouble
+from motion_transfer.ui.desk import Place, told
 from motion_transfer.ui.jobs import DOWN, UP, JobsView, look_at_jobs, movable, move_job, removable, remove_job
 from motion_transfer.ui.toasts import warn
 
@@ -43,7 +44,7 @@ class _JobsPage:
         view, error = told(lambda: look_at_jobs(self._place_of(token), key))
         if view is None:
             assert error is not None
-            return *(gr.skip() for _ in range(2)), problem(error), *(gr.skip() for _ in range(9))
+            return *(gr.skip() for _ in range(2)), trouble(error), *(gr.skip() for _ in range(9))
         moves = [gr.Button(interactive=movable(view.job))] * 2
         ends = [gr.Button(interactive=view.job is not None), gr.Button(interactive=removable(view.job))]
         shown = view.job.key if view.job else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,29 +28,39 @@ from motion_transfer.ui.desk import Seen, problem, status, told
 from motion_transfer.ui.knobs import control, controls, other_names
 from motion_transfer.ui.learn import unknown_note
 from motion_transfer.ui.render import (
+    MOST_MOTIONS,
     MOST_VIDEOS,
     RANDOM_SEED,
     RenderOrder,
     asked_motion,
     kept_motion,
     look_at_rendering,
+    motion_card,
     motion_choices,
-    motion_facts,
-    motion_file,
     order_rendering,
     ordered_rendering,
 )
 from motion_transfer.ui.share import Shared, page_address, receive, restore, share
 from motion_transfer.ui.toasts import tell, warn
 
+PLAY_ALL = """() => {
+  for (const video of document.querySelectorAll("#reference video, #result video, #latest video")) {
+    video.currentTime = 0;
+    video.play();
+  }
+}"""
 SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderTab:
-    """What other parts of the page need: the list of motions, how to renew and choose from it, how to fill all in."""
+    """What other parts of the page need: the lists of motions, how to renew and choose from them, how to fill all in.
 
-    motion: gr.Dropdown
+    `places` are what `refresh` and `choose` change.
+    """
+
+    motions: list[gr.Dropdown]
+    places: list[Component]
     refresh: Callable[..., Any]
     choose: Callable[..., Any]
     fill: Callable[..., Any]
@@ -60,14 +70,30 @@ class RenderTab:
     controls: OrderControls[RenderOrder]
 
 
-def _order_parts() -> dict[str, Any]:
-    bare = [(words.NO_MOTION, "")]
-    parts: dict[str, Any] = {"motion": gr.Dropdown(choices=bare, value="", label=words.MOTION, elem_id="motion")}
-    parts["facts"] = gr.HTML("")
+def _motion_parts() -> dict[str, Any]:
+    """Places for motions, each with its strength and a card; the first one shows, the others when asked for."""
+    parts: dict[str, Any] = {"motions": [], "strengths": [], "cards": [], "places": []}
+    for number in range(MOST_MOTIONS):
+        none, mark = (words.NO_OTHER_MOTION, f"-{number + 1}") if number else (words.NO_MOTION, "")
+        label = f"{words.MOTION} {number + 1}" if number else words.MOTION
+        with gr.Column(visible=not number, elem_id=f"place{mark}") as place:
+            with gr.Row():
+                motion = gr.Dropdown(
+                    choices=[(none, "")], value="", label=label, min_width=200, elem_id=f"motion{mark}"
+                )
+                strength = control(RenderSpec, "strength", min_width=200, elem_id=f"strength{mark}")
+            card = gr.HTML("")
+        for name, part in (("motions", motion), ("strengths", strength), ("cards", card), ("places", place)):
+            parts[name].append(part)
     with gr.Row():
+        parts["add"] = gr.Button(words.ADD_MOTION, size="sm", min_width=140, elem_id="add-motion")
         parts["import"] = gr.UploadButton(words.IMPORT, file_types=[".safetensors"], size="sm", min_width=140)
-        parts["export"] = gr.DownloadButton(words.EXPORT, size="sm", min_width=140, interactive=False)
-    parts["prompt"] = gr.Textbox(label=words.PROMPT, placeholder=words.PROMPT_HINT)
+    return parts
+
+
+def _order_parts() -> dict[str, Any]:
+    parts = _motion_parts()
+    parts["prompt"] = gr.Textbox(label=words.PROMPT, placeholder=words.PROMPT_HINT, max_lines=MOST_VIDEOS)
     parts["unknown"] = gr.Markdown(elem_classes="marked")
     with gr.Row():
         parts["seed"] = gr.Number(
@@ -87,10 +113,8 @@ def _order_parts() -> dict[str, Any]:
 
 
 def _knob_parts() -> dict[str, Component]:
-    strength = control(RenderSpec, "strength")
     with gr.Accordion(words.ADVANCED, open=False):
-        others = controls(RenderSpec, other_names(RenderSpec, "prompt", "seed", "strength"))
-    return {"strength": strength, **others}
+        return controls(RenderSpec, other_names(RenderSpec, "prompt", "seed", "strength"))
 
 
 def _result_parts() -> dict[str, Any]:
@@ -102,9 +126,9 @@ def _result_parts() -> dict[str, Any]:
         parts["reference"] = gr.Video(label=words.REFERENCE, buttons=[], elem_id="reference", **look)
         parts["result"] = gr.Video(label=words.RESULT, buttons=["download"], elem_id="result", **look)
     parts["download"] = gr.DownloadButton(words.DOWNLOAD, interactive=False)
-    parts["latest"] = gr.Gallery(
-        label=words.LATEST_RENDERS, columns=4, height=200, interactive=False, buttons=[], elem_id="latest"
-    )
+    parts["together"] = gr.Button(words.PLAY_TOGETHER, size="sm", elem_id="play-together")
+    gr.Markdown(f"### {words.LATEST_RENDERS}")
+    parts["latest"] = gr.HTML("", elem_id="latest")
     gr.Markdown(f"### {words.SCORES}")
     parts["scores"] = gr.Markdown(elem_id="scores")
     with gr.Accordion(words.SHARE, open=False):
@@ -116,63 +140,87 @@ def _result_parts() -> dict[str, Any]:
     return parts
 
 
+def _one_more(*keys: str | None) -> list[gr.Column]:
+    """One more place for a motion below the last one that is taken."""
+    last = max((number for number, key in enumerate(keys) if key != ""), default=0)
+    return [gr.Column(visible=number <= last + 1) for number in range(len(keys))]
+
+
 class _RenderPage:
     """Binds the tab's parts to the functions behind them."""
 
     def __init__(self, studio: Studio, place_of: PlaceOf) -> None:
         self._studio, self._place_of = studio, place_of
         self._visitor: gr.BrowserState
-        self._motion: gr.Dropdown
+        self._motions: list[gr.Dropdown]
+        self._places: list[Any]
         self.controls: OrderControls[RenderOrder]
 
     def _library(self, token: str | None) -> Library:
         place = self._place_of(token)
         return place.workspace.library(place.owner)
 
-    def refresh(self, token: str | None, key: str | None, learned: str | None, offered: str | None) -> Any:
-        """The list of motions as it is now, and the motion that was offered.
+    def _choices(self, library: Library, number: int) -> list[tuple[str, str]]:
+        """What can be chosen in a place."""
+        choices = motion_choices(library)
+        return [*choices[:-1], (words.NO_OTHER_MOTION, "")] if number else choices
 
-        A motion that was just learned is chosen once; a choice that is gone leaves none.
+    def refresh(self, token: str | None, learned: str | None, offered: str | None, *keys: str | None) -> list[Any]:
+        """The lists of motions as they are now, and the motion that was offered.
+
+        A motion that was just learned is chosen once, in the first place; a choice that is gone leaves none.
         """
 
-        def renew() -> dict[str, Any]:
+        def renew() -> list[Any]:
             library = self._library(token)
-            kept = kept_motion(library, learned) if learned != offered else asked_motion(library, key)
-            return gr.update(choices=motion_choices(library), **({} if kept == key else {"value": kept}))
+            kept = [asked_motion(library, key) for key in keys]
+            if learned != offered:
+                kept[0] = kept_motion(library, learned)
+            choices = (self._choices(library, number) for number in range(MOST_MOTIONS))
+            changed = ({} if now == before else {"value": now} for now, before in zip(kept, keys, strict=True))
+            return [gr.update(choices=these, **value) for these, value in zip(choices, changed, strict=True)]
 
-        return told(renew)[0] or gr.skip(), learned
+        return [*(told(renew)[0] or [gr.skip()] * MOST_MOTIONS), learned]
 
-    def choose(self, token: str | None, key: str | None) -> Any:
-        """The list of motions with one of them chosen."""
+    def choose(self, token: str | None, key: str | None) -> list[Any]:
+        """The lists of motions with one of them chosen in the first place, or the newest, and all others free."""
 
-        def renew() -> gr.Dropdown:
+        def renew() -> list[Any]:
             library = self._library(token)
-            return gr.Dropdown(choices=motion_choices(library), value=kept_motion(library, key))
+            return self._filled(library, [kept_motion(library, key)])
 
-        return told(renew)[0] or gr.skip()
+        return told(renew)[0] or [gr.skip()] * (2 * MOST_MOTIONS)
 
-    def facts(self, token: str | None, key: str | None) -> tuple[str, gr.DownloadButton]:
-        """The line below the list, and the motion's file to take away."""
-        line, error = told(lambda: motion_facts(self._library(token), key))
-        file, _ = told(lambda: motion_file(self._library(token), key))
-        away = gr.DownloadButton(value=str(file) if file else None, interactive=file is not None)
-        return problem(error) if error is not None else line or "", away
+    def _filled(self, library: Library, keys: Sequence[str | None]) -> list[Any]:
+        """Lists and places for these motions in a row; a place shows if it is the first, or if it is taken."""
+        taken = [*keys, *[""] * (MOST_MOTIONS - len(keys))]
+        lists = [gr.Dropdown(choices=self._choices(library, number), value=key) for number, key in enumerate(taken)]
+        return [*lists, *(gr.Column(visible=not number or key != "") for number, key in enumerate(taken))]
 
-    def take_in(self, token: str | None, path: str) -> Any:
-        """A LoRA file was uploaded: the list of motions, with this one chosen."""
+    def card(self, token: str | None, key: str | None) -> str:
+        """What is known of a motion."""
+        card, error = told(lambda: motion_card(self._library(token), key))
+        return problem(error) if error is not None else card or ""
+
+    def take_in(self, token: str | None, path: str, *keys: str | None) -> list[Any]:
+        """A LoRA file was uploaded: it is chosen in the first free place, else in the first of all."""
         motion, error = told(lambda: self._library(token).import_motion(Path(path), Path(path).name))
         if motion is None:
             warn(error or "")
-            return gr.skip()
+            return [gr.skip()] * (2 * MOST_MOTIONS)
         tell(words.IMPORTED.format(name=motion.name))
-        return self.choose(token, motion.key)
+        free = next((number for number, key in enumerate(keys) if not key), 0)
+        chosen = [motion.key if number == free else key for number, key in enumerate(keys)]
+        while chosen and chosen[-1] == "":
+            chosen.pop()
+        return told(lambda: self._filled(self._library(token), chosen))[0] or [gr.skip()] * (2 * MOST_MOTIONS)
 
     def fill_from_render(self, token: str | None, path: str) -> dict[Component, Any]:
         """What a render's file was made with, in the controls."""
         found, error = told(lambda: restore(self._place_of(token), self._studio, Path(path)))
         if error is not None or found is None:
             warn(error or "")
-            return {self._motion: gr.skip()}
+            return {self._motions[0]: gr.skip()}
         tell(found[1])
         return self.fill_from_order(token, lambda: found[0])
 
@@ -196,19 +244,17 @@ class _RenderPage:
     def fill_from_order(self, token: str | None, find: Callable[[], RenderOrder | None]) -> dict[Component, Any]:
         """What an order asks for, in the controls; nothing, and why, if it can't be found."""
         order, values = self.controls.filled(find)
-        return values if order is None else {**values, self._motion: self._asked(token, order.motion)}
+        if order is None:
+            return values
+        lists = told(lambda: self._asked(self._library(token), order.motions))[0] or []
+        return {**values, **dict(zip([*self._motions, *self._places], lists, strict=False))}
 
-    def _asked(self, token: str | None, key: str) -> Any:
-        """The list of motions with the one that an order names; with none, and why, if it is gone."""
-
-        def find() -> gr.Dropdown:
-            library = self._library(token)
-            asked = asked_motion(library, key)
-            if asked is None:
-                warn(words.MOTION_GONE)
-            return gr.Dropdown(choices=motion_choices(library), value=asked)
-
-        return told(find)[0] or gr.skip()
+    def _asked(self, library: Library, keys: Sequence[str | None]) -> list[Any]:
+        """Lists and places for the motions of an order; what is gone leaves none in its place, and is said."""
+        found = [asked_motion(library, key) for key in keys]
+        if any(now is None and key is not None for now, key in zip(found, keys, strict=True)):
+            warn(words.MOTION_GONE)
+        return self._filled(library, found)
 
     def unknown(self, text: str) -> str:
         """Words to mark below the prompt."""
@@ -226,7 +272,7 @@ class _RenderPage:
     @property
     def filled(self) -> list[Component]:
         """What `fill` may change."""
-        return self.controls.components
+        return [*self.controls.components, *self._places]
 
     def look(self, token: str | None, key: str | None, seen: Seen | None) -> tuple[Any, ...]:
         """The timer ticked: what has changed of the job."""
@@ -238,15 +284,19 @@ class _RenderPage:
             file = gr.DownloadButton(value=view.file and str(view.file), interactive=view.file is not None)
             videos = (view.reference and str(view.reference), view.result and str(view.result))
             results = (*videos, file, view.scores)
-        latest = list(view.latest) if "latest" in view.renewed else gr.skip()
+        latest = view.latest if "latest" in view.renewed else gr.skip()
         return view.status, *results, latest, view.seen, view.job.key, *usable(view.job)
 
     def bind(self, parts: dict[str, Any], knobs: dict[str, Component], visitor: gr.BrowserState) -> None:
         """Connects every part."""
-        self._visitor, self._motion = visitor, parts["motion"]
+        self._visitor, self._motions, self._places = visitor, parts["motions"], parts["places"]
         self.controls = OrderControls(RenderOrder, parts, knobs)
-        parts["motion"].change(self.facts, [visitor, parts["motion"]], [parts["facts"], parts["export"]], **QUIET)
-        parts["import"].upload(self.take_in, [visitor, parts["import"]], parts["motion"], **QUIET)
+        lists = [*self._motions, *self._places]
+        for motion, card in zip(self._motions, parts["cards"], strict=True):
+            motion.change(self.card, [visitor, motion], card, **QUIET)
+        parts["add"].click(_one_more, self._motions, self._places, queue=False, **QUIET)
+        parts["import"].upload(self.take_in, [visitor, parts["import"], *self._motions], lists, **QUIET)
+        parts["together"].click(None, js=PLAY_ALL)
         parts["prompt"].change(self.unknown, parts["prompt"], parts["unknown"], trigger_mode="always_last", **QUIET)
         parts["random"].click(lambda: RANDOM_SEED, None, parts["seed"], queue=False, **QUIET)
         inputs = {*self.controls.components, visitor}
@@ -271,6 +321,8 @@ def build_render_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState
             parts |= _result_parts()
     parts |= {"key": gr.State(None), "seen": gr.State(None)}
     page.bind(parts, knobs, visitor)
-    return RenderTab(motion=parts["motion"], refresh=page.refresh, choose=page.choose, fill=page.fill,
-                     fill_from_link=page.fill_from_link, fill_from_order=page.fill_from_order,
-                     filled=page.filled, controls=page.controls)  # fmt: skip
+    return RenderTab(
+        motions=parts["motions"], places=[*parts["motions"], *parts["places"]], refresh=page.refresh,
+        choose=page.choose, fill=page.fill, fill_from_link=page.fill_from_link,
+        fill_from_order=page.fill_from_order, filled=page.filled, controls=page.controls,
+    )  # fmt: skip

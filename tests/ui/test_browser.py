@@ -107,9 +107,9 @@ def _order_short_job(page: sync_api.Page, temporal_steps: int) -> None:
 def _plays(page: sync_api.Page, selector: str) -> None:
     """Asserts that a video has pictures and that its time goes on."""
     page.wait_for_selector(selector, timeout=JOB_MS)
-    page.wait_for_function("s => document.querySelector(s).readyState >= 2", arg=selector)
-    begin = page.evaluate("s => document.querySelector(s).currentTime", selector)
-    page.wait_for_function("([s, t]) => document.querySelector(s).currentTime !== t", arg=[selector, begin])
+    page.wait_for_function("s => document.querySelector(s)?.readyState >= 2", arg=selector)
+    begin = page.evaluate("s => document.querySelector(s)?.currentTime", selector)
+    page.wait_for_function("([s, t]) => document.querySelector(s)?.currentTime !== t", arg=[selector, begin])
 
 
 def _trim(page: sync_api.Page) -> None:
@@ -144,6 +144,20 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
     page.locator("#render").click()
     _plays(page, "#result video")
     _plays(page, "#reference video")
+    _plays(page, "#latest video")
+    page.wait_for_selector("#place .card img")
+    sync_api.expect(page.locator("#motion-2")).to_be_hidden()
+    page.locator("#add-motion").click()
+    page.locator("#motion-2 input").click()
+    page.get_by_role("option", name="My wave").first.click()
+    page.wait_for_selector("#place-2 .card img")
+    page.get_by_label("number input for Strength").nth(1).fill("-0.5")
+    page.get_by_label("number input for Strength").nth(1).press("Tab")
+    page.get_by_label("Prompt: what").fill("a red star\na blue heart")
+    page.locator("#render").click()
+    page.wait_for_function("document.querySelectorAll('#latest video').length >= 3", timeout=JOB_MS)
+    page.locator("#play-together").click()
+    _plays(page, "#latest figure:nth-child(3) video")
 
 
 def _start(page: sync_api.Page, clip_path: Path, temporal_steps: int, name: str) -> None:
@@ -171,7 +185,7 @@ def test_pause_continue_and_cancel(page: sync_api.Page, clip_path: Path) -> None
     page.wait_for_function(f"step => {number} > step", arg=step, timeout=JOB_MS)
     page.locator("#learn-cancel").click()
     page.wait_for_selector("#learn-status:has-text('Cancelled')", timeout=JOB_MS)
-    page.get_by_role("tab", name="Render").click()
+    page.get_by_role("tab", name="Mix").click()
     page.get_by_label("Prompt: what").fill("a red star")
     page.locator("#render").click()
     _plays(page, "#result video")
@@ -226,7 +240,7 @@ def test_two_visitors_never_see_each_other(
         assert "Choose a clip" in pages[1].locator("#learn-status").inner_text()
         for page, seen in zip(pages, (True, False), strict=True):
             page.reload()
-            page.get_by_role("tab", name="Render").click()
+            page.get_by_role("tab", name="Mix").click()
             page.locator("#motion input").click()
             page.wait_for_timeout(1500)
             assert page.get_by_role("option", name="Mine alone").is_visible() == seen
@@ -241,7 +255,7 @@ def test_a_missing_clip_is_told_in_one_sentence(page: sync_api.Page) -> None:
 
 def test_every_control_has_a_name_and_fits_a_phone(page: sync_api.Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    for tab in ("Learn a motion", "Render"):
+    for tab in ("Learn", "Mix", "Jobs", "Library", "Presets", "System"):
         page.get_by_role("tab", name=tab).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     nameless = page.evaluate(
@@ -254,7 +268,7 @@ def test_every_control_has_a_name_and_fits_a_phone(page: sync_api.Page) -> None:
 def test_a_shared_link_opens_elsewhere(browser: sync_api.Browser, address: str) -> None:
     """The link that one browser makes shows another what it asks for, and fills its controls when told to."""
     sender = _open(browser, address)
-    sender.get_by_role("tab", name="Render").click()
+    sender.get_by_role("tab", name="Mix").click()
     sender.get_by_label("Motion", exact=True).click()
     sender.get_by_role("option", name=words.NO_MOTION).click()
     sender.get_by_label("Prompt: what").fill("a green star on a white background")
@@ -298,14 +312,14 @@ def test_a_motion_is_renamed_deleted_and_brought_back(page: sync_api.Page, clip_
 
 
 def test_a_preset_is_saved_and_used(page: sync_api.Page) -> None:
-    page.get_by_role("tab", name="Render").click()
+    page.get_by_role("tab", name="Mix").click()
     page.get_by_label("Prompt: what").fill("a blue star on a white background")
     page.get_by_role("tab", name="Presets").click()
     page.get_by_label("Name of the preset").fill("Blue one")
     page.locator("#save-preset").click()
     page.locator("#presets label", has_text="Blue one").wait_for()
     page.wait_for_selector("#preset-facts:has-text('a blue star on a white background')")
-    page.get_by_role("tab", name="Render").click()
+    page.get_by_role("tab", name="Mix").click()
     page.get_by_label("Prompt: what").fill("something else")
     page.get_by_role("tab", name="Presets").click()
     page.locator("#use-preset").click()

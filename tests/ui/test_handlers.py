@@ -15,6 +15,7 @@ from motion_transfer.jobs.store import CANCELLED, DONE, PAUSED, RUNNING, Job
 from motion_transfer.jobs.worker import PREVIEW, Worker
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio, scene_of
+from motion_transfer.recipes import read_recipe
 from motion_transfer.types import Clip, Measure
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import usable
@@ -36,13 +37,16 @@ from motion_transfer.ui.learn import (
 )
 from motion_transfer.ui.plots import MAX_POINTS, loss_table, score_table, word_list
 from motion_transfer.ui.render import (
+    MOST_MOTIONS,
     RenderOrder,
     RenderView,
+    in_places,
     kept_motion,
     look_at_rendering,
+    motion_card,
     motion_choices,
-    motion_facts,
     order_rendering,
+    ordered_rendering,
     used_seed,
 )
 from motion_transfer.ui.tab_learn import _LearnPage
@@ -70,8 +74,10 @@ def learn_order(clip_path: Path | None, **changes: Any) -> LearnOrder:
 
 
 def render_order(**changes: Any) -> RenderOrder:
-    values: dict[str, Any] = {"motion": "", "prompt": "a green star on a white background", "seed": 3}
-    return RenderOrder(**values | {"knobs": {"steps": 2, "guidance": 2.0}} | changes)
+    """`motions` are keys and strengths."""
+    values: dict[str, Any] = {"prompt": "a green star on a white background", "seed": 3}
+    places = in_places(changes.pop("motions", []))
+    return RenderOrder(**values | places | {"knobs": {"steps": 2, "guidance": 2.0}} | changes)
 
 
 def learn(place: Place, worker: Worker, order: LearnOrder) -> LearnView:
@@ -257,7 +263,7 @@ def test_what_only_the_base_can_know_fails_in_one_sentence(place: Place, worker:
 
 
 def test_a_render_is_saved_shown_and_measured(place: Place, library: Library, worker: Worker, learned: str) -> None:
-    view = render(place, worker, render_order(motion=learned, knobs={"steps": 2, "strength": 0.5}))
+    view = render(place, worker, render_order(motions=[(learned, 0.5)]))
     assert view.reference is not None and view.job.orders["motions"] == [[learned, 0.5]]
     (saved,) = library.renders.glob("*.mp4")
     assert view.file is not None and view.file.name == saved.name and view.file.read_bytes() == saved.read_bytes()
@@ -275,7 +281,7 @@ def test_several_videos_have_seeds_in_a_row(place: Place, library: Library, work
         worker.work()
         view = look_at_rendering(place, first.key, seen)
         assert view is not None and "latest" in view.renewed
-        counts.append(len(view.latest))
+        counts.append(view.latest.count("<video"))
         seen = view.seen
     assert counts == [1, 2, 3] and look_at_rendering(place, first.key, seen) is None
     for videos in (0, 9, 1.5, None):
@@ -283,12 +289,41 @@ def test_several_videos_have_seeds_in_a_row(place: Place, library: Library, work
             order_rendering(place, render_order(videos=videos))
 
 
+def test_several_prompts_make_several_videos(place: Place) -> None:
+    order_rendering(place, render_order(prompt="a red star\n\n a <b>blue</b> star ", seed=5, videos=2))
+    asked = [job.orders["spec"] for job in place.workspace.jobs.jobs()]
+    assert sorted((spec["prompt"], spec["seed"]) for spec in asked) == [
+        ("a <b>blue</b> star", 5), ("a <b>blue</b> star", 6), ("a red star", 5), ("a red star", 6)]  # fmt: skip
+    with pytest.raises(BadSpec, match="5 x 2"):
+        order_rendering(place, render_order(prompt="x\n" * 5, videos=2))
+
+
+def test_motions_are_mixed(place: Place, library: Library, worker: Worker, learned: str) -> None:
+    view = render(place, worker, render_order(motions=[(learned, 0.5), ("", 1.0), (learned, -1.5)]))
+    assert view.job.orders["motions"] == [[learned, 0.5], [learned, -1.5]]
+    recipe = read_recipe(next(library.renders.glob("*.mp4")))
+    assert [lora.strength for lora in recipe.loras] == [0.5, -1.5]
+    back = ordered_rendering(place, view.job.key)
+    assert back is not None and back.motions == (learned, learned, "", "") and back.strengths == (0.5, -1.5, 1.0, 1.0)
+
+
 def test_the_bare_base_renders_without_scores(place: Place, worker: Worker) -> None:
     view = render(place, worker, render_order(seed=-1))
     assert view.scores == words.NO_SCORES and view.reference is None and view.result is not None
 
 
-@pytest.mark.parametrize("changes", [{"prompt": " "}, {"seed": None}, {"seed": -2}, {"motion": "missing"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt": " "},
+        {"seed": None},
+        {"seed": -2},
+        {"motions": [("missing", 1.0)]},
+        {"motions": [(None, 1.0)]},
+        {"motions": [("x", 9.0)]},
+        {"motions": [("x", None)]},
+    ],
+)
 def test_a_wrong_order_is_one_sentence(place: Place, changes: dict[str, Any]) -> None:
     job, error = told(lambda: order_rendering(place, render_order(**changes)))
     assert job is None and isinstance(error, MotionTransferError) and not isinstance(error, Fault)
@@ -297,7 +332,7 @@ def test_a_wrong_order_is_one_sentence(place: Place, changes: dict[str, Any]) ->
 def test_a_motion_that_is_deleted_meanwhile_fails_the_render(
     place: Place, library: Library, worker: Worker, learned: str
 ) -> None:
-    job = order_rendering(place, render_order(motion=learned))
+    job = order_rendering(place, render_order(motions=[(learned, 1.0)]))
     library.motion(learned).path.unlink()
     worker.work()
     view = look_at_rendering(place, job.key, None)
@@ -349,17 +384,28 @@ def test_motions_to_choose_from(library: Library, learned: str) -> None:
     key = learned
     assert [k for _, k in motion_choices(library)] == [key, ""]
     assert kept_motion(library, "gone") == kept_motion(library, None) == key and kept_motion(library, "") == ""
-    assert "a red circle" in motion_facts(library, key) and motion_facts(library, "") == ""
+    card = motion_card(library, key)
+    assert "a red circle" in card and "rank 2" in card and "data:image/png" in card
+    assert motion_card(library, "") == ""
 
 
 def test_a_motion_that_was_just_learned_is_chosen_once(studio: Studio, place: Place, learned: str) -> None:
-    page = _RenderPage(studio, lambda _: place)
-    update, offered = page.refresh(None, "", learned, None)
-    assert update["value"] == offered == learned
-    again, _ = page.refresh(None, "", learned, offered)  # the bare base was chosen since
+    page, free = _RenderPage(studio, lambda _: place), [""] * (MOST_MOTIONS - 1)
+    update, *others, offered = page.refresh(None, learned, None, "", *free)
+    assert update["value"] == offered == learned and not any("value" in other for other in others)
+    again, *_ = page.refresh(None, learned, offered, "", *free)  # the bare base was chosen since
     assert "value" not in again and again["choices"] == update["choices"]
-    gone, _ = page.refresh(None, "gone", None, None)
-    assert gone["value"] is None  # another motion would be another order
+    gone, _, second, *_ = page.refresh(None, None, None, "gone", "", "gone too", "")
+    assert gone["value"] is second["value"] is None  # another motion would be another order
+
+
+def test_an_imported_motion_takes_the_first_free_place(
+    studio: Studio, place: Place, library: Library, learned: str
+) -> None:
+    page, file = _RenderPage(studio, lambda _: place), str(library.motion(learned).path)
+    for keys, wanted in ((("", "", "", ""), 0), (("x", "", "", ""), 1), (("x", "y", "z", "w"), 0)):
+        lists = page.take_in(None, file, *keys)
+        assert lists[wanted].value == learned and lists[MOST_MOTIONS + wanted].visible
 
 
 def test_a_random_seed_is_drawn() -> None:

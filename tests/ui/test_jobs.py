@@ -70,7 +70,7 @@ def test_a_job_can_be_ordered_again(place: Place, worker: Worker, clip_path: Pat
     assert order_learning(place, again).orders == {**learning.orders, "source": again.path and Path(again.path).name}
     worker.work()
     motion = str(place.workspace.jobs.job(learning.key).results["motion"])
-    rendering = order_rendering(place, render_order(motion=motion, knobs={"steps": 2, "strength": 0.7}))
+    rendering = order_rendering(place, render_order(motions=[(motion, 0.7)]))
     back = ordered_rendering(place, rendering.key)
-    assert back is not None and (back.motion, back.seed, back.knobs["strength"]) == (motion, 3, 0.7)
+    assert back is not None and (back.motions[0], back.seed, back.strengths[0]) == (motion, 3, 0.7)
     assert place.workspace.jobs.job(rendering.key).state == QUEUED

@@ -13,7 +13,7 @@ from motion_transfer.presets import BadPreset, Preset, load_preset, save_preset
 from motion_transfer.types import RenderSpec
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.presets import delete_preset, import_preset, keep_order, look_at_preset, preset_choices
-from motion_transfer.ui.render import RenderOrder
+from motion_transfer.ui.render import RenderOrder, in_places
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def shipped(studio: Studio, tmp_path: Path) -> Path:
 
 
 def _order(**changes: Any) -> RenderOrder:
-    values: dict[str, Any] = {"motion": "", "prompt": "a green star", "seed": 7, "knobs": {"steps": 4}}
+    values: dict[str, Any] = {**in_places([]), "prompt": "a green star", "seed": 7, "knobs": {"steps": 4}}
     return RenderOrder(**values | changes)
 
 

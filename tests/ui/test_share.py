@@ -16,13 +16,13 @@ from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_l
 from motion_transfer.recipes import UsedLora, recipe_of
 from motion_transfer.types import Lora, LowRank, RenderSpec
 from motion_transfer.ui.desk import Place
-from motion_transfer.ui.render import RANDOM_SEED, RenderOrder, order_rendering
+from motion_transfer.ui.render import RANDOM_SEED, RenderOrder, in_places, order_rendering
 from motion_transfer.ui.share import page_address, receive, restore, share
 from motion_transfer.video.io import write_clip
 from motion_transfer.workspace import Workspace
 
 ADDRESS = "http://127.0.0.1:7860/"
-KNOBS = {"strength": 0.75, "steps": 7, "guidance": 3.5}
+KNOBS = {"steps": 7, "guidance": 3.5}
 
 
 def _lora(name: str = "wave") -> Lora:
@@ -37,7 +37,8 @@ def motion(place: Place, tmp_path: Path) -> str:
 
 
 def _order(motion: str = "", **changes: Any) -> RenderOrder:
-    values: dict[str, Any] = {"motion": motion, "prompt": "a <b>green</b> star", "seed": 5, "knobs": KNOBS}
+    places = in_places([(motion, 0.75)])
+    values: dict[str, Any] = {**places, "prompt": "a <b>green</b> star", "seed": 5, "knobs": KNOBS}
     return RenderOrder(**values | changes)
 
 
@@ -50,7 +51,8 @@ def test_what_is_shared_arrives(place: Place, studio: Studio, motion: str) -> No
     shared = share(place, studio, _order(motion), ADDRESS)
     assert shared.link.startswith(f"{ADDRESS}?preset=") and "<svg" in shared.code and len(shared.link) < 2000
     received = receive(place, studio, _text(shared.link))
-    assert (received.order.motion, received.order.prompt, received.order.seed) == (motion, "a <b>green</b> star", 5)
+    assert (received.order.motions[0], received.order.strengths[0]) == (motion, 0.75)
+    assert (received.order.prompt, received.order.seed) == ("a <b>green</b> star", 5)
     assert {name: received.order.knobs[name] for name in KNOBS} == KNOBS
     assert "&lt;b&gt;green" in received.facts and "<b>" not in received.facts and "in your library" in received.facts
 
@@ -62,7 +64,7 @@ def test_a_missing_motion_is_named_with_how_to_get_it(
     other = Place(workspace=Workspace(tmp_path / "other"), owner="")
     received = receive(other, studio, text)
     sha256 = preset_from_link(text).loras[0].sha256
-    assert received.order.motion is None and "wave" in received.facts and sha256[:12] in received.facts
+    assert received.order.motions[0] is None and "wave" in received.facts and sha256[:12] in received.facts
     with pytest.raises(BadSpec, match="motion"):
         order_rendering(other, received.order)
     assert "ask who shared" in received.facts
@@ -71,12 +73,12 @@ def test_a_missing_motion_is_named_with_how_to_get_it(
     assert "owner/wave@" in receive(other, studio, preset_to_text(preset)).facts
     file = place.workspace.library("").motion(motion).path
     other.workspace.library("").import_motion(file, "whatever.safetensors")
-    assert receive(other, studio, text).order.motion == "wave"
+    assert receive(other, studio, text).order.motions[0] == "wave"
 
 
 def test_the_bare_base_can_be_shared(place: Place, studio: Studio) -> None:
     received = receive(place, studio, _text(share(place, studio, _order(), ADDRESS).link))
-    assert received.order.motion == "" and "bare base" in received.facts
+    assert set(received.order.motions) == {""} and "bare base" in received.facts
 
 
 def test_the_strengths_of_preset_and_motion_multiply(place: Place, studio: Studio, motion: str) -> None:
@@ -84,18 +86,21 @@ def test_the_strengths_of_preset_and_motion_multiply(place: Place, studio: Studi
     lora = PresetLora(name="wave", sha256=file_hash(file), strength=0.5)
     spec = RenderSpec(prompt="x", strength=0.5)
     preset = Preset.of(name="x", base=studio.spec.name, render=spec, loras=[lora])
-    assert receive(place, studio, preset_to_text(preset)).order.knobs["strength"] == 0.25
+    assert receive(place, studio, preset_to_text(preset)).order.strengths[0] == 0.25
 
 
-@pytest.mark.parametrize(("changes", "word"), [({"prompt": " "}, "prompt"), ({"seed": RANDOM_SEED}, "seed")])
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [({"prompt": " "}, "prompt"), ({"prompt": "x\ny"}, "one prompt"), ({"seed": RANDOM_SEED}, "seed")],
+)
 def test_what_cannot_be_shared_is_said(place: Place, studio: Studio, changes: dict[str, Any], word: str) -> None:
     with pytest.raises(BadSpec, match=word):
         share(place, studio, _order(**changes), ADDRESS)
 
 
 def test_links_that_do_not_fit_this_page_are_refused(place: Place, studio: Studio) -> None:
-    loras = [PresetLora(name=str(i), sha256="0" * 64, strength=1.0) for i in range(2)]
-    for base, some, word in (("elsewhere", [], "elsewhere"), (studio.spec.name, loras, "2 are mixed")):
+    loras = [PresetLora(name=str(i), sha256="0" * 64, strength=1.0) for i in range(5)]
+    for base, some, word in (("elsewhere", [], "elsewhere"), (studio.spec.name, loras, "5 are mixed")):
         preset = Preset.of(name="x", base=base, render=RenderSpec(prompt="x"), loras=some)
         with pytest.raises(BadPreset, match=word):
             receive(place, studio, preset_to_text(preset))
@@ -131,10 +136,10 @@ def test_a_render_gives_its_settings_back(place: Place, studio: Studio, motion: 
     used = [UsedLora(name="wave", sha256=sha256, strength=1.0)]
     write_clip(clip, path, comment=json.dumps(recipe_of(studio, spec, used, clip).as_values()))
     order, note = restore(place, studio, path)
-    assert (order.motion, order.prompt, order.seed) == (motion, "a star", 9)
-    assert (order.knobs["steps"], order.knobs["strength"]) == (3, 0.5) and "wave" not in note
+    assert (order.motions[0], order.prompt, order.seed) == (motion, "a star", 9)
+    assert (order.knobs["steps"], order.strengths[0]) == (3, 0.5) and "wave" not in note
     order, note = restore(Place(workspace=Workspace(tmp_path / "other"), owner=""), studio, path)
-    assert order.motion is None and "wave" in note
+    assert order.motions[0] is None and "wave" in note
     write_clip(clip, path)
     with pytest.raises(BadClip):
         restore(place, studio, path)
