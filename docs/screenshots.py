@@ -41,13 +41,23 @@ def _work(page: Page) -> None:
     page.wait_for_selector("#preset-facts table")
 
 
+def _turn_to(page: Page, tab: str) -> None:
+    """Opens a tab; on a phone some are in a menu."""
+    shown = page.get_by_role("tab", name=tab)
+    if shown.is_visible():
+        shown.click()
+    else:
+        page.locator(".overflow-menu > button").click()
+        page.locator(".overflow-dropdown button", has_text=tab).click()
+
+
 def _take(browser: Browser, address: str, out: Path) -> None:
     for look, (theme, width) in LOOKS.items():
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.goto(f"{address}/?__theme={theme}")
         page.wait_for_selector("#start")
         for tab in TABS:
-            page.get_by_role("tab", name=tab).click()
+            _turn_to(page, tab)
             page.wait_for_timeout(SETTLE_MS)
             page.screenshot(path=out / f"{tab.split()[0].lower()}-{look}.png", full_page=True)
         page.close()

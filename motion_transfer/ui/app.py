@@ -17,10 +17,12 @@ from motion_transfer.jobs.orders import RENDER, TUNE
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets.links import PARAMETER
+from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.api import build_api
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import Place, problem, told
+from motion_transfer.ui.knobs import explained
 from motion_transfer.ui.learn import example_clips
 from motion_transfer.ui.presets import look_at_preset
 from motion_transfer.ui.share import receive
@@ -65,8 +67,8 @@ CSS = """
 
 def _heading(studio: Studio) -> str:
     spec = studio.spec
-    base = words.BASE_NOTE.format(name=spec.name, width=spec.width, height=spec.height, frames=spec.num_frames)
-    return f"# {words.TITLE}\n{words.INTRO}\n\n{spec.note or base}"
+    plain = words.BASE_NOTE.format(name=spec.name, width=spec.width, height=spec.height, frames=spec.num_frames)
+    return f"# {words.TITLE}\n{words.INTRO}\n\n{words.BASE_NOTES.get(spec.name) or spec.note or plain}"
 
 
 def _visitor_token(token: str | None) -> str:
@@ -123,10 +125,16 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
     def place_of(token: str | None) -> Place:
         return Place(workspace=workspace, owner=workspace.owner(token))
 
+    with words.building():
+        return _page(studio, workspace, place_of)
+
+
+def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf) -> gr.Blocks:
     uploads = Library(workspace.root, uploads=workspace.uploads)
-    with gr.Blocks(title=words.TITLE, analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
+    with gr.Blocks(title=words.en.TITLE, analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
         visitor = gr.BrowserState(None, storage_key=VISITOR_KEY, secret=VISITOR_KEY)
-        gr.Markdown(_heading(studio))
+        heading = gr.Markdown()
+        app.load(lambda: _heading(studio), None, heading, queue=False, **QUIET)
         opened = _build_opened()
         with gr.Tabs() as tabs:
             with gr.Tab(words.LEARN_TAB, id=LEARN_TAB):
@@ -169,7 +177,8 @@ def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
 
         show(presets.use.click(use_preset, [visitor, presets.chosen], renders.filled, **QUIET))
         system_tab.select(system.refresh, visitor, system.facts, **QUIET)
-        library_tab.select(library.refresh, [visitor, *library.listed[:3]], library.listed[2:], **QUIET)
+        wanted = library.listed
+        library_tab.select(library.refresh, [visitor, *wanted[:3]], [wanted[0], *wanted[2:]], **QUIET)
         show(library.use.click(renders.choose, [visitor, library.chosen], renders.places, **QUIET))
         chosen = [visitor, jobs.key]
         again = jobs.again.click(learned.fill, chosen, learned.filled, **QUIET)
@@ -202,6 +211,7 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "blocked_paths": [
             str(workspace.root / name) for name in ("jobs", "loras", "renders", "presets", "bin", "visitors")
         ],
+        "i18n": gr.I18n(**words.catalog(explained(TuneSpec, RenderSpec))),
         "theme": _theme(),
         "css": CSS,
     }

@@ -52,7 +52,8 @@ def in_words(error: Exception) -> MotionTransferError:
 def status(text: str, *, done: float | None = None) -> str:
     """A line for the page, as HTML, with a progress bar if work is under way."""
     bar = "" if done is None else f'<progress value="{done:.4f}" max="1" aria-label="{words.PROGRESS}"></progress>'
-    return f'<div class="job" role="status">{bar}<p>{escape(text)}</p></div>'
+    shown = text if words.is_mark(text) else escape(text)
+    return f'<div class="job" role="status">{bar}<p>{shown}</p></div>'
 
 
 def capital(text: str) -> str:

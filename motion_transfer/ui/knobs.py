@@ -29,6 +29,12 @@ def label_of(field: dataclasses.Field) -> str:
     return name.capitalize() + (f" ({unit})" if unit and unit not in name else "")
 
 
+def explained(*spec_classes: type) -> dict[str, tuple[str, str]]:
+    """Labels and explanations of all settings by name, as they are declared, in English."""
+    fields = (field for spec_class in spec_classes for field in _fields(spec_class).values())
+    return {field.name: (label_of(field), field.metadata["help"]) for field in fields}
+
+
 def slider_step(low: float, high: float, default: float) -> float:
     """The coarsest of 1, 2, 5 times a power of ten that gives a hundred stops, with `low` and `default` among them."""
     for exponent in range(6, -9, -1):
@@ -58,7 +64,8 @@ def control(spec_class: type, name: str, **look: Any) -> Component:
     `look` goes to the component as it is.
     """
     field = _fields(spec_class)[name]
-    shared = {"value": field.default, "label": label_of(field), "info": field.metadata["help"], **look}
+    label, info = words.knob(name, label_of(field), field.metadata["help"])
+    shared = {"value": field.default, "label": label, "info": info, **look}
     if field.metadata["choices"]:
         return gr.Dropdown(choices=list(field.metadata["choices"]), **shared)
     if isinstance(field.default, bool):

@@ -12,6 +12,7 @@ from motion_transfer.ui import words
 from motion_transfer.video.synth.palette import COLORS, FIGURES, PATTERNS, PLURALS, SHAPES
 
 MAX_POINTS = 300
+STEP, LOSS, STAGE = "step", "loss", "stage"  # columns of the loss curve
 # The same colors as in the picture of the heads.
 STAGE_COLORS = {"spatial": "#0072b2", "temporal": "#d55e00"}
 
@@ -27,11 +28,10 @@ def loss_table(losses: Sequence[tuple[str, int, float]]) -> pd.DataFrame | None:
     """
     if not losses:
         return None
-    columns = [words.LOSS_STEP, words.LOSS_VALUE, words.LOSS_STAGE]
+    columns = [STEP, LOSS, STAGE]
     table = pd.DataFrame([(i + 1, loss, stage) for i, (stage, _, loss) in enumerate(losses)], columns=columns)
     width = -(-len(table) // MAX_POINTS)
-    keys = [table[words.LOSS_STAGE], (table[words.LOSS_STEP] - 1) // width]
-    thin = table.groupby(keys, sort=False).agg({words.LOSS_STEP: "max", words.LOSS_VALUE: "mean"})
+    thin = table.groupby([table[STAGE], (table[STEP] - 1) // width], sort=False).agg({STEP: "max", LOSS: "mean"})
     # The plot gives no line to a stage that was not in its first values, so each stage begins with an empty one.
     first = pd.DataFrame([(1, math.nan, stage) for stage in STAGE_COLORS], columns=columns)
     return pd.concat([first, thin.reset_index(level=0)], ignore_index=True)[columns]
@@ -58,11 +58,11 @@ def score_table(measures: Sequence[Measure]) -> str:
     return head + "\n".join(_row(measure) for measure in measures)
 
 
-def word_list(vocabulary: list[str]) -> str:
-    """The words of a small base by what they name, as Markdown."""
+def word_lists(vocabulary: list[str]) -> list[str]:
+    """The words of a small base by what they name, as pieces of Markdown."""
     figures = {*SHAPES, *FIGURES, *PLURALS.values()}
     groups: tuple[list[str], ...] = ([], [], [], [])
     for word in vocabulary:
         groups[0 if word in COLORS else 1 if word in figures else 2 if word in PATTERNS else 3].append(word)
-    named = zip(words.VOCABULARY_GROUPS, groups, strict=True)
-    return "\n\n".join(f"**{name}:** {', '.join(group)}" for name, group in named if group)
+    names = (words.COLORS_KNOWN, words.SHAPES_KNOWN, words.BACKGROUNDS_KNOWN, words.OTHERS_KNOWN)
+    return [f"**{name}:** {', '.join(group)}" for name, group in zip(names, groups, strict=True) if group]

@@ -12,7 +12,6 @@ from motion_transfer.ui import words
 from motion_transfer.ui.jobs import Choices
 
 MOTIONS, RENDERS = "motions", "renders"
-KINDS = [(words.MOTIONS, MOTIONS), (words.RENDERS, RENDERS)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +22,11 @@ class ItemView:
     file: Path
     name: str
     facts: str
+
+
+def kinds() -> Choices:
+    """What there is to look for."""
+    return [(words.MOTIONS, MOTIONS), (words.RENDERS, RENDERS)]
 
 
 def items(library: Library, kind: str, search: str = "") -> list[Motion] | list[Render]:

@@ -41,7 +41,7 @@ from motion_transfer.ui.learn import (
     span_from_click,
     unknown_note,
 )
-from motion_transfer.ui.plots import STAGE_COLORS, word_list
+from motion_transfer.ui.plots import LOSS, STAGE, STAGE_COLORS, STEP, word_lists
 from motion_transfer.ui.toasts import warn
 from motion_transfer.video.strip import Crop
 
@@ -107,7 +107,8 @@ def _caption_parts(studio: Studio) -> dict[str, Any]:
     parts["unknown"] = gr.Markdown(elem_classes="marked")
     if vocabulary := studio.words():
         with gr.Accordion(words.VOCABULARY, open=False):
-            gr.Markdown(word_list(vocabulary))
+            for group in word_lists(vocabulary):
+                gr.Markdown(group)
     parts["preview_prompt"] = gr.Textbox(label=words.PREVIEW_PROMPT, placeholder=words.PREVIEW_HINT)
     parts["preview_unknown"] = gr.Markdown(elem_classes="marked")
     parts["name"] = gr.Textbox(label=words.MOTION_NAME, placeholder=words.MOTION_HINT, max_length=80)
@@ -128,9 +129,9 @@ def _result_parts() -> dict[str, Any]:
     parts["buttons"] = build_buttons("learn")
     parts["go_render"] = gr.Button(words.GO_RENDER, visible=False, elem_id="go-render")
     parts["losses"] = gr.LinePlot(
-        x=words.LOSS_STEP,
-        y=words.LOSS_VALUE,
-        color=words.LOSS_STAGE,
+        x=STEP,
+        y=LOSS,
+        color=STAGE,
         color_map=STAGE_COLORS,
         label=words.LOSS,
         height=320,

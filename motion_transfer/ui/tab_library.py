@@ -13,13 +13,13 @@ from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import told
 from motion_transfer.ui.jobs import Choices
-from motion_transfer.ui.shelf import KINDS, MOTIONS, RENDERS, item, item_choices, look_at_item
+from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, kinds, look_at_item
 from motion_transfer.ui.toasts import warn
 
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryTab:
-    """What other parts of the page need: what is chosen, the button that leads on, and how to renew the list."""
+    """What other parts of the page need: what is chosen, the button that leads on, and how to renew the lists."""
 
     chosen: gr.Radio
     use: gr.Button
@@ -52,6 +52,10 @@ class _LibraryPage:
         kept = key if key in [key for _, key in choices] else (choices[0][1] if choices else None)
         others = [(words.NOTHING, ""), *renders]
         return gr.Radio(choices=choices, value=kept, info="" if choices else words.EMPTY), gr.Dropdown(choices=others)
+
+    def refresh(self, token: str | None, kind: str, search: str, key: str | None) -> tuple[Any, Any, Any]:
+        """The tab was opened: what there is to look for, what there is of it, and what to compare with."""
+        return gr.Radio(choices=kinds()), *self.find(token, kind, search, key)
 
     def look(self, token: str | None, kind: str, key: str | None) -> tuple[Any, ...]:
         """Another one was chosen: video, facts, name, file, and the button that leads to a render with it."""
@@ -127,14 +131,14 @@ def _parts() -> dict[str, Any]:
     parts: dict[str, Any] = {}
     with gr.Row():
         with gr.Column(min_width=320):
-            parts["kind"] = gr.Radio(choices=KINDS, value=MOTIONS, label=words.SHELF, elem_id="shelf")
+            parts["kind"] = gr.Radio(choices=[MOTIONS, RENDERS], value=MOTIONS, label=words.SHELF, elem_id="shelf")
             parts["search"] = gr.Textbox(label=words.SEARCH, placeholder=words.SEARCH_HINT)
             parts["chosen"] = gr.Radio(choices=[], label=words.FOUND, info=words.EMPTY, elem_id="items")
         with gr.Column(min_width=320):
             with gr.Row():
                 parts["video"] = gr.Video(label=words.CHOSEN, buttons=[], elem_id="item", **look)
                 parts["beside"] = gr.Video(label=words.COMPARED, buttons=[], elem_id="beside", **look)
-            parts["other"] = gr.Dropdown(choices=[(words.NOTHING, "")], value="", label=words.COMPARE)
+            parts["other"] = gr.Dropdown(choices=[("", "")], value="", label=words.COMPARE)
             parts["use"] = gr.Button(words.GO_RENDER, variant="primary", visible=False, elem_id="use-motion")
             with gr.Row():
                 parts["name"] = gr.Textbox(label=words.NAME, max_length=80, min_width=160)
@@ -151,5 +155,5 @@ def build_library_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> LibraryTab
     """Builds the tab's content where it is called."""
     page, parts = _LibraryPage(place_of), _parts()
     page.bind(parts, visitor)
-    return LibraryTab(chosen=parts["chosen"], use=parts["use"], refresh=page.find,
+    return LibraryTab(chosen=parts["chosen"], use=parts["use"], refresh=page.refresh,
                       listed=[parts["kind"], parts["search"], parts["chosen"], parts["other"]])  # fmt: skip

@@ -74,13 +74,10 @@ def _motion_parts() -> dict[str, Any]:
     """Places for motions, each with its strength and a card; the first one shows, the others when asked for."""
     parts: dict[str, Any] = {"motions": [], "strengths": [], "cards": [], "places": []}
     for number in range(MOST_MOTIONS):
-        none, mark = (words.NO_OTHER_MOTION, f"-{number + 1}") if number else (words.NO_MOTION, "")
-        label = f"{words.MOTION} {number + 1}" if number else words.MOTION
+        mark, label = (f"-{number + 1}", f"{words.MOTION} {number + 1}") if number else ("", words.MOTION)
         with gr.Column(visible=not number, elem_id=f"place{mark}") as place:
             with gr.Row():
-                motion = gr.Dropdown(
-                    choices=[(none, "")], value="", label=label, min_width=200, elem_id=f"motion{mark}"
-                )
+                motion = gr.Dropdown(choices=[("", "")], value="", label=label, min_width=200, elem_id=f"motion{mark}")
                 strength = control(RenderSpec, "strength", min_width=200, elem_id=f"strength{mark}")
             card = gr.HTML("")
         for name, part in (("motions", motion), ("strengths", strength), ("cards", card), ("places", place)):

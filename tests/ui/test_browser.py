@@ -324,3 +324,22 @@ def test_a_preset_is_saved_and_used(page: sync_api.Page) -> None:
     page.get_by_role("tab", name="Presets").click()
     page.locator("#use-preset").click()
     sync_api.expect(page.get_by_label("Prompt: what")).to_have_value("a blue star on a white background")
+
+
+@pytest.mark.parametrize(("locale", "said"), [("zh-CN", "渲染"), ("en-US", "Render"), ("fr-FR", "Render")])
+def test_the_page_speaks_its_reader_s_language(browser: sync_api.Browser, address: str, locale: str, said: str) -> None:
+    """In labels, in what the server answers, and without a mark that nobody replaced."""
+    context = browser.new_context(locale=locale)
+    page = _open(context, address)
+    for number in range(6):
+        page.locator("button[role=tab]").nth(number).click()
+        page.wait_for_timeout(500)
+        assert "__i18n__" not in page.locator("body").inner_text()
+    page.locator("button[role=tab]").nth(1).click()
+    sync_api.expect(page.locator("#render")).to_have_text(said)
+    sync_api.expect(page.get_by_label("Strength" if said == "Render" else "强度").first).to_be_visible()
+    page.locator("#render").click()
+    page.wait_for_selector(
+        "#render-status :text('需要提示词')" if locale == "zh-CN" else ":text('A prompt is expected')"
+    )
+    context.close()

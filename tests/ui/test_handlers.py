@@ -35,7 +35,7 @@ from motion_transfer.ui.learn import (
     span_from_click,
     unknown_note,
 )
-from motion_transfer.ui.plots import MAX_POINTS, loss_table, score_table, word_list
+from motion_transfer.ui.plots import MAX_POINTS, loss_table, score_table, word_lists
 from motion_transfer.ui.render import (
     MOST_MOTIONS,
     RenderOrder,
@@ -459,8 +459,8 @@ def test_scores_say_why_they_are_missing() -> None:
 
 
 def test_words_are_listed_by_what_they_name() -> None:
-    text = word_list(sorted(word for word in vocabulary() if word.isalpha()))
+    text = "\n\n".join(word_lists(sorted(word for word in vocabulary() if word.isalpha())))
     assert (
         "**Colors:** black, blue" in text and "people" in text.split("\n\n")[1] and "striped" in text.split("\n\n")[2]
     )
-    assert word_list([]) == ""
+    assert word_lists([]) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TITLE = "Motion transfer"
 INTRO = "Learn the motion of a short clip, then render it onto new content."
+BASE_NOTES: dict[str, str] = {}  # of shipped bases, where the base's own note is in another language
 BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
 
 LEARN_TAB, RENDER_TAB, JOBS_TAB = "Learn", "Mix", "Jobs"
@@ -22,7 +23,12 @@ START_S, END_S = "From (seconds)", "To (seconds)"
 CAPTION = "Caption: what the clip shows, not how it moves"
 CAPTION_HINT = "a red circle on a blue background"
 VOCABULARY = "Words this base knows"
-VOCABULARY_GROUPS = ("Colors", "Shapes and figures", "Backgrounds", "Other words")
+COLORS_KNOWN, SHAPES_KNOWN, BACKGROUNDS_KNOWN, OTHERS_KNOWN = (
+    "Colors",
+    "Shapes and figures",
+    "Backgrounds",
+    "Other words",
+)
 UNKNOWN = "The base never learned {words}; it will ignore what it does not know."
 MOTION_NAME = "Name of the motion"
 MOTION_HINT = "my motion"
@@ -33,7 +39,6 @@ PREVIEW_HINT = "a red star on a white background"
 START, GO_RENDER = "Start", "Render with this motion"
 PROGRESS = "Progress"
 LOSS = "Loss"
-LOSS_STEP, LOSS_VALUE, LOSS_STAGE = "step", "loss", "stage"
 PREVIEW = "Preview of the motion so far"
 HEADS = "Attention heads: spatial and temporal"
 IDLE_LEARN = "Choose a clip, then press Start."
@@ -199,3 +204,6 @@ BAD_NUMBER = "{name} must be a number, but is empty; enter one."
 BAD_VIDEOS = "1 to {most} videos can be ordered at once, but the number asked for is {videos}; choose fewer."
 ASKED_VIDEOS = "{prompts} x {videos:g}"
 BAD_SEED = "a seed must be -1 or a whole number up to {high}, but is {seed}; choose one of them."
+
+# Settings are explained where they are declared, in English.
+KNOBS: dict[str, tuple[str, str]] = {}
