@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 NUM_PORTS = 100
+LENDS_GPUS = "SPACES_ZERO_GPU"  # set on such Spaces
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,9 +47,17 @@ def free_port(host: str, first: int) -> int | None:
     return None
 
 
+def _lent_gpu() -> Callable[..., Any] | None:
+    """What lends a GPU to a function, on a Space that has none of its own; else None."""
+    if not os.environ.get(LENDS_GPUS):
+        return None
+    return importlib.import_module("spaces").GPU
+
+
 def _serve(options: argparse.Namespace, port: int) -> None:
     """Builds the page, starts the worker and serves the page until interrupted."""
     from motion_transfer.jobs.crew import Crew
+    from motion_transfer.jobs.slices import Slices
     from motion_transfer.library import Library
     from motion_transfer.pipeline import Studio, default_workspace
     from motion_transfer.workspace import Workspace
@@ -55,9 +67,12 @@ def _serve(options: argparse.Namespace, port: int) -> None:
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.uploads)
     from motion_transfer.ui.app import build_app, launch_options
 
-    studio = Studio(base=options.base, precision=options.precision)
-    page = build_app(studio, workspace)
-    with Crew(workspace.root, options.base, options.precision):
+    studio, slices = Studio(base=options.base, precision=options.precision), None
+    crew: AbstractContextManager = Crew(workspace.root, options.base, options.precision)
+    if lend := _lent_gpu():
+        slices, crew = Slices(workspace, options.base, options.precision, lend), nullcontext()
+    page = build_app(studio, workspace, slices)
+    with crew:
         page.launch(server_name=options.host, server_port=port, inbrowser=not options.no_browser,
                     mcp_server=options.mcp,
                     **launch_options(workspace))  # fmt: skip
@@ -68,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # The libraries read these when they are imported, so all imports of ours come later.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+    _lent_gpu()  # its package must be imported before torch
     from motion_transfer.errors import MotionTransferError
 
     if options.mcp and importlib.util.find_spec("mcp") is None:

@@ -156,6 +156,12 @@ def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
     )
 
 
+def motion_at(path: Path) -> Motion | None:
+    """The motion in a LoRA file, wherever it lies; None if it is no LoRA."""
+    recipe = _recipe(path)
+    return None if recipe is None else _motion(path, recipe)
+
+
 @lru_cache(maxsize=1024)
 def _sha256(path: Path, changed_ns: int, size: int) -> str:
     """A file's hash, kept for as long as the file is the same."""
@@ -189,6 +195,11 @@ class Library:
                 raise StorageFailed(f"a folder that can be written is expected for the workspace, but {folder} is not "
                                     f"({error.strerror}); choose another --workspace.") from error  # fmt: skip
 
+    def size_mb(self) -> float:
+        """What all motions, renders and presets take on disk."""
+        files = (path for folder in (self.loras, self.renders, self.presets) for path in folder.glob("*"))
+        return sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+
     def save_motion(self, lora: Lora, name: str, reference: Clip, *, comment: str | None = None) -> Motion:
         """Saves a learned motion, and the clip it was learned from beside it.
 
@@ -210,8 +221,8 @@ class Library:
 
     def motions(self) -> list[Motion]:
         """All usable motions, newest first; files that are no LoRAs are left out."""
-        found = ((path, _recipe(path)) for path in self.loras.glob("*.safetensors"))
-        motions = [_motion(path, recipe) for path, recipe in found if recipe is not None]
+        found = (motion_at(path) for path in self.loras.glob("*.safetensors"))
+        motions = [motion for motion in found if motion is not None]
         return sorted(motions, key=lambda motion: (motion.made, motion.key), reverse=True)
 
     def motion(self, key: str) -> Motion:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from huggingface_hub import HfApi, SpaceCardData
-from huggingface_hub.errors import LocalTokenNotFoundError
 
-from motion_transfer.errors import BadSpec, HubFailed
+from motion_transfer.hub import asking, checked_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ("app.py", "motion_transfer", "assets", "presets", "docs", "packages.txt", "LICENSE", "CHANGELOG.md")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.partial", "*.old", ".*")
 PYTHON = "3.12"  # of those that Spaces offer, the one that diffusers needs
-_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _UNPINNED = ("torch",)  # a Space brings its own, which its GPU asks for
 
 
@@ -45,6 +42,8 @@ def space_readme(readme: str, requirements: str) -> str:
         app_file="app.py",
         license="apache-2.0",
         short_description="Learn a clip's motion, render it onto new content",
+        hf_oauth=True,
+        hf_oauth_scopes=["write-repos"],
         tags=["video", "motion-transfer", "lora", "diffusers", "wan"],
     )
     return f"---\n{card.to_yaml()}\n---\n\n{readme}"
@@ -79,19 +78,12 @@ def deploy(name: str, *, private: bool) -> str:
         BadSpec: the name is none.
         HubFailed: nobody is logged in, or the Hub does not take it.
     """
-    if not _NAME.fullmatch(name):
-        raise BadSpec(f"a Space is called owner/name, but this is {name!r:.60}; write both.")
+    checked_name(name, "a Space")
     hub = HfApi(token=True)  # the account that is logged in, never an anonymous try
     with tempfile.TemporaryDirectory() as folder:
         assemble(Path(folder) / "space")
-        try:
+        with asking(f"take the Space {name}"):
             made = hub.create_repo(name, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
             hub.upload_folder(repo_id=name, repo_type="space", folder_path=Path(folder) / "space",
                               delete_patterns="*", commit_message="Bring the Space up to date")  # fmt: skip
-        except LocalTokenNotFoundError as error:
-            raise HubFailed("an account of the Hub is expected, but nobody is logged in; run hf auth login.") from error
-        except Exception as error:  # of the Hub, of whatever HTTP library it uses, or of the system
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
-            raise HubFailed(f"the Hub should take the Space {name}, but does not ({reason}); check the name, the "
-                            "account's rights and the connection.") from error  # fmt: skip
     return str(made)

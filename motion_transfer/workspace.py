@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from motion_transfer.errors import MotionTransferError
-from motion_transfer.jobs.store import JobStore
+from motion_transfer.errors import BadSpec, MotionTransferError
+from motion_transfer.jobs.store import OPEN, JobStore
 from motion_transfer.library import Library
 
 EVERYBODY = ""  # owns all there is where visitors are not told apart
 SHORTEST_TOKEN = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one owner may take up of a shared machine: jobs that wait or run, and MB of motions and renders."""
+
+    open_jobs: int
+    kept_mb: float
+
+
+FOR_VISITORS = Limits(open_jobs=8, kept_mb=500.0)
 
 
 class UnknownVisitor(MotionTransferError):
@@ -54,6 +66,23 @@ class Workspace:
         if not token or len(token) < SHORTEST_TOKEN:
             raise UnknownVisitor("a page that knows its visitor is expected, but this one does not yet; reload it.")
         return hashlib.sha256(f"visitor {token}".encode()).hexdigest()[:32]
+
+    def check_room(self, owner: str, num_jobs: int = 1) -> None:
+        """Sees that an owner may order so many jobs more; where visitors are not told apart, there is no limit.
+
+        Raises:
+            BadSpec: too many jobs are open, or too much is kept.
+        """
+        if not self.isolated:
+            return
+        limits, waiting = FOR_VISITORS, len(self.jobs.jobs(owner, states=OPEN))
+        if waiting + num_jobs > limits.open_jobs:
+            raise BadSpec(f"a visitor may have {limits.open_jobs} open jobs, but with this there would be "
+                          f"{waiting + num_jobs}; wait, or remove some.")  # fmt: skip
+        kept_mb = self.library(owner).size_mb()
+        if kept_mb > limits.kept_mb:
+            raise BadSpec(f"a visitor may keep {limits.kept_mb:.0f} MB, but {kept_mb:.0f} MB are kept; download and "
+                          "delete some motions or renders.")  # fmt: skip
 
     def library(self, owner: str) -> Library:
         """An owner's motions and renders."""

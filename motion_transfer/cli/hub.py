@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from motion_transfer import space
+from motion_transfer import hub, space
 from motion_transfer.cli.shared import app
-from motion_transfer.errors import BadSpec
+from motion_transfer.errors import BadLora, BadSpec
+from motion_transfer.library import motion_at
 
 
 @app.command()
@@ -28,3 +29,17 @@ def deploy(
         print(into)
     else:
         print(space.deploy(name, private=private))
+
+
+@app.command()
+def publish(
+    lora: Annotated[Path, typer.Argument(help="The motion's file.")],
+    repository: Annotated[str, typer.Argument(help="Where to, as owner/name.")],
+    private: Annotated[bool, typer.Option(help="A repository that only its owner sees.")] = False,
+) -> None:
+    """Puts a motion on the Hugging Face Hub, with a card; the clip it was learned from stays here."""
+    motion = motion_at(lora)
+    if motion is None:
+        raise BadLora(f"a LoRA file is expected, but {lora} is none; check the path.")
+    published = hub.publish(motion, repository, private=private)
+    print(f"{published.address}\n{published.hub}")

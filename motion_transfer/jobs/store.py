@@ -278,13 +278,17 @@ class JobStore:
 
     # What a worker does.
 
-    def take(self, kinds: Iterable[str]) -> Job | None:
-        """Starts the first queued job of some kinds; None if there is none. No two workers get the same one."""
+    def take(self, kinds: Iterable[str], owner: str | None = None) -> Job | None:
+        """Starts the first queued job of some kinds; None if there is none. No two workers get the same one.
+
+        With `owner`, only of theirs.
+        """
         kinds = tuple(kinds)
-        marks = ", ".join("?" * len(kinds))
+        marks, whose = ", ".join("?" * len(kinds)), "" if owner is None else "AND owner = ?"
+        values = (QUEUED, *kinds) if owner is None else (QUEUED, *kinds, owner)
         with self._writing() as db:
             row = db.execute(
-                f"SELECT key FROM jobs WHERE state = ? AND kind IN ({marks}) ORDER BY place LIMIT 1", (QUEUED, *kinds)
+                f"SELECT key FROM jobs WHERE state = ? AND kind IN ({marks}) {whose} ORDER BY place LIMIT 1", values
             ).fetchone()
             if row is None:
                 return None
@@ -319,10 +323,13 @@ class JobStore:
             columns["results"] = json.dumps(columns["results"])
         return self._change(key, None, (RUNNING,), state, state=state, wish="", ended_s=ended, **columns)
 
-    def queue_orphans(self, kinds: Iterable[str]) -> list[Job]:
-        """Queues the running jobs of some kinds again. For a worker that is alone: nobody else can be at them."""
+    def queue_orphans(self, kinds: Iterable[str], owner: str | None = None) -> list[Job]:
+        """Queues the running jobs of some kinds again, with `owner` of theirs only.
+
+        For a worker that is alone with them: nobody else can be at them.
+        """
         kinds, orphans = tuple(kinds), []
-        for job in self.jobs(states=(RUNNING,)):
+        for job in self.jobs(owner, states=(RUNNING,)):
             if job.kind in kinds:
                 state = {PAUSE: PAUSED, CANCEL: CANCELLED}.get(job.wish, QUEUED)
                 ended = time.time() if state == CANCELLED else None

@@ -68,9 +68,9 @@ class Worker:
         self._workspace, self._store = workspace, workspace.jobs
         self._studio, self._leaving = studio, leaving
 
-    def work(self) -> bool:
-        """Does the first queued job; False if there is none."""
-        job = self._store.take(KINDS)
+    def work(self, owner: str | None = None) -> bool:
+        """Does the first queued job, with `owner` of theirs only; False if there is none."""
+        job = self._store.take(KINDS, owner)
         if job is None:
             return False
         end = self._store.end

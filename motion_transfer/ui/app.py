@@ -14,6 +14,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from motion_transfer.jobs.orders import RENDER, TUNE
+from motion_transfer.jobs.slices import Slices
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets.links import PARAMETER
@@ -25,19 +26,21 @@ from motion_transfer.ui.desk import Place, problem, told
 from motion_transfer.ui.knobs import explained
 from motion_transfer.ui.learn import example_clips
 from motion_transfer.ui.presets import look_at_preset
-from motion_transfer.ui.share import receive
+from motion_transfer.ui.share import fetch_missing, receive
 from motion_transfer.ui.tab_jobs import build_jobs_tab
 from motion_transfer.ui.tab_learn import build_learn_tab
 from motion_transfer.ui.tab_library import build_library_tab
 from motion_transfer.ui.tab_presets import build_presets_tab
 from motion_transfer.ui.tab_render import build_render_tab
 from motion_transfer.ui.tab_system import build_system_tab
-from motion_transfer.workspace import SHORTEST_TOKEN, Workspace
+from motion_transfer.ui.toasts import tell, warn
+from motion_transfer.workspace import SHORTEST_TOKEN, UnknownVisitor, Workspace
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "clips"
 MAX_UPLOAD = "500mb"
 VISITOR_KEY = "motion-transfer-visitor"
 LEARN_TAB, RENDER_TAB, JOBS_TAB = "learn", "render", "jobs"
+SECONDS_BETWEEN_SLICES = 2.0
 CACHE_SECONDS = (3600, 24 * 3600)  # how often to look for old uploads, and how old they may get
 
 CSS = """
@@ -82,6 +85,7 @@ class Opened:
 
     panel: gr.Column
     facts: gr.HTML
+    fetch: gr.Button
     use: gr.Button
     leave: gr.Button
     text: gr.State
@@ -89,7 +93,7 @@ class Opened:
     @property
     def parts(self) -> list[Any]:
         """What changes when a link is opened."""
-        return [self.panel, self.facts, self.use, self.text]
+        return [self.panel, self.facts, self.use, self.fetch, self.text]
 
 
 def _build_opened() -> Opened:
@@ -99,8 +103,9 @@ def _build_opened() -> Opened:
         gr.Markdown(words.OPENED_NOTE)
         with gr.Row():
             use = gr.Button(words.USE_LINK, variant="primary", elem_id="use-link")
+            fetch = gr.Button(words.FETCH, visible=False, elem_id="fetch-link")
             leave = gr.Button(words.LEAVE_LINK, elem_id="leave-link")
-    return Opened(panel=panel, facts=facts, use=use, leave=leave, text=gr.State(None))
+    return Opened(panel=panel, facts=facts, fetch=fetch, use=use, leave=leave, text=gr.State(None))
 
 
 def opened_link(studio: Studio, place_of: PlaceOf) -> Callable[..., tuple[Any, ...]]:
@@ -109,27 +114,59 @@ def opened_link(studio: Studio, place_of: PlaceOf) -> Callable[..., tuple[Any, .
     def show(token: str | None, request: gr.Request) -> tuple[Any, ...]:
         text = request.query_params.get(PARAMETER)
         if not text:
-            return (gr.skip(),) * 4
+            return (gr.skip(),) * 5
         received, error = told(lambda: receive(place_of(token), studio, text))
-        if error is not None:
-            return gr.Column(visible=True), problem(error), gr.Button(visible=False), None
-        assert received is not None
-        return gr.Column(visible=True), received.facts, gr.Button(visible=True), text
+        if received is None:
+            hidden = gr.Button(visible=False)
+            return gr.Column(visible=True), problem(error or ""), hidden, hidden, None
+        fetch = gr.Button(visible=bool(received.fetchable))
+        return gr.Column(visible=True), received.facts, gr.Button(visible=True), fetch, text
 
     return show
 
 
-def build_app(studio: Studio, workspace: Workspace) -> gr.Blocks:
-    """Builds the page. It only writes orders and reads how jobs stand; a worker does them."""
+def fetched_link(studio: Studio, place_of: PlaceOf) -> Callable[..., tuple[Any, Any]]:
+    """What to do when the missing motions of a link are to be fetched: do so, and show the link anew."""
+
+    def fetch(token: str | None, text: str | None) -> tuple[Any, Any]:
+        received, error = told(lambda: fetch_missing(place_of(token), studio, text or ""))
+        if received is None:
+            warn(error or "")
+            return gr.skip(), gr.skip()
+        tell(words.FETCHED)
+        return received.facts, gr.Button(visible=False)
+
+    return fetch
+
+
+def slice_of(slices: Slices, place_of: PlaceOf) -> Callable[[str | None], None]:
+    """What an open page asks for now and then: work on its visitor's jobs, on its visitor's quota."""
+
+    def work(token: str | None) -> None:
+        _, error = told(lambda: slices.work(place_of(token).owner))
+        if error is not None and not isinstance(error, UnknownVisitor):
+            warn(error)
+
+    return work
+
+
+def build_app(studio: Studio, workspace: Workspace, slices: Slices | None = None) -> gr.Blocks:
+    """Builds the page. It only writes orders and reads how jobs stand; a worker does them.
+
+    Args:
+        studio: with the base.
+        workspace: of the jobs and results.
+        slices: where there is no worker, what open pages ask for slices of work.
+    """
 
     def place_of(token: str | None) -> Place:
         return Place(workspace=workspace, owner=workspace.owner(token))
 
     with words.building():
-        return _page(studio, workspace, place_of)
+        return _page(studio, workspace, place_of, slices)
 
 
-def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf) -> gr.Blocks:
+def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slices | None) -> gr.Blocks:
     uploads = Library(workspace.root, uploads=workspace.uploads)
     with gr.Blocks(title=words.en.TITLE, analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
         visitor = gr.BrowserState(None, storage_key=VISITOR_KEY, secret=VISITOR_KEY)
@@ -150,6 +187,9 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf) -> gr.Blocks:
             with gr.Tab(words.SYSTEM_TAB, id="system") as system_tab:
                 system = build_system_tab(studio, place_of, visitor)
         build_api(studio, place_of)
+        if slices is not None:
+            timer = gr.Timer(SECONDS_BETWEEN_SLICES)
+            timer.tick(slice_of(slices, place_of), visitor, None, concurrency_limit=None, trigger_mode="once", **QUIET)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
         known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)
@@ -167,6 +207,9 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf) -> gr.Blocks:
             then.then(turn, [jobs.key, learned.saved], [tabs, offered], queue=False, **QUIET)
 
         show(learned.go_render.click(renders.choose, [visitor, learned.saved], renders.places, **QUIET))
+        opened.fetch.click(
+            fetched_link(studio, place_of), [visitor, opened.text], [opened.facts, opened.fetch], **QUIET
+        )
         show(opened.use.click(renders.fill_from_link, [visitor, opened.text], renders.filled, **QUIET))
         for button in (opened.use, opened.leave):
             button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)

@@ -208,7 +208,7 @@ def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = 
 
     Raises:
         BadClip: no clip is chosen, or the span holds none.
-        BadSpec: a setting is out of range.
+        BadSpec: a setting is out of range, or a visitor has no room for more.
         StorageFailed: the copy can't be made.
     """
     if not order.path:
@@ -216,6 +216,7 @@ def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = 
     path, spec = Path(order.path), spec_from(TuneSpec, {**order.knobs, "caption": order.caption.strip()})
     seen = read_clip(path, start_s=order.start_s or 0.0, end_s=order.end_s, max_px=SMALLEST_PX)
     order.crop.box(*seen.frames_THWC.shape[2:0:-1], aspect=1.0)
+    place.workspace.check_room(place.owner)
     jobs = place.workspace.jobs
     key, name = jobs.new_key(), order.name.strip() or path.stem
     clip = f"clip{path.suffix.lower()}"

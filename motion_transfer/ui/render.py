@@ -167,11 +167,13 @@ def order_rendering(place: Place, order: RenderOrder) -> Job:
     """Queues renders: one for each prompt and each of as many seeds; returns the first one's job.
 
     Raises:
-        BadSpec: there is no prompt, a motion is yet to be chosen, or a setting is out of range.
+        BadSpec: there is no prompt, a motion is yet to be chosen, a setting is out of range, or a visitor has no room
+            for more.
         BadLora: a motion is gone.
     """
     prompts, motions, seed = prompts_of(order), mixed(order), used_seed(order.seed)
     videos, library = _num_videos(order, len(prompts)), place.workspace.library(place.owner)
+    place.workspace.check_room(place.owner, videos * len(prompts))
     motions = tuple((library.motion(key).key, strength) for key, strength in motions)
     spec = spec_from(RenderSpec, {**order.knobs, "seed": seed})
     jobs, queued = place.workspace.jobs, list[Job]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import segno
 
 from motion_transfer.errors import BadSpec
+from motion_transfer.hub import fetch
 from motion_transfer.library import MAX_NAME_LETTERS, Motion
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_text, preset_link
@@ -35,10 +37,14 @@ class Shared:
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """What an opened link asks for: as HTML to read, and as an order for the Render tab."""
+    """What an opened link asks for: as HTML to read, and as an order for the Mix tab.
+
+    `fetchable` are motions that are not in the library, but on the Hub.
+    """
 
     facts: str
     order: RenderOrder
+    fetchable: tuple[PresetLora, ...] = ()
 
 
 def page_address(headers: Mapping[str, str]) -> str:
@@ -113,7 +119,23 @@ def received(place: Place, studio: Studio, preset: Preset) -> Received:
     if preset.base != studio.spec.name:
         raise BadPreset(words.OTHER_BASE.format(asked=preset.base, here=studio.spec.name))
     order, found = _order(place, preset.render_spec(), preset.loras)
-    return Received(facts=_facts(preset, order, found), order=order)
+    missing = [lora for lora, motion in zip(preset.loras, found, strict=True) if motion is None and lora.hub]
+    return Received(facts=_facts(preset, order, found), order=order, fetchable=tuple(missing))
+
+
+def fetch_missing(place: Place, studio: Studio, text: str) -> Received:
+    """Fetches the motions that a link names and that are missing here from the Hub; returns the link as it is then.
+
+    Raises:
+        BadPreset: it can't be used here.
+        BadLora: the Hub has another file, or none.
+        HubFailed: the Hub does not give it.
+    """
+    library = place.workspace.library(place.owner)
+    for lora in receive(place, studio, text).fetchable:
+        with tempfile.TemporaryDirectory() as folder:
+            library.import_motion(fetch(lora.hub or "", lora.sha256, Path(folder)), lora.name)
+    return receive(place, studio, text)
 
 
 def _order(

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from motion_transfer.errors import BadSpec
+from motion_transfer.hub import Published, publish
 from motion_transfer.library import Library, Motion, Render
 from motion_transfer.ui import words
 from motion_transfer.ui.jobs import Choices
@@ -57,6 +58,21 @@ def item(library: Library, kind: str, key: str | None) -> Motion | Render:
     if not key:
         raise BadSpec(words.NO_ITEM)
     return library.motion(key) if kind == MOTIONS else library.render(key)
+
+
+def publish_item(
+    library: Library, kind: str, key: str | None, repository: str, private: bool, token: str | None
+) -> Published:
+    """Puts a motion on the Hub, under a visitor's token, or where there is none under the machine's own account.
+
+    Raises:
+        BadSpec, BadLora, BadClip: see `item`; or a render is chosen, or the repository's name is none.
+        HubFailed: the Hub does not take it.
+    """
+    found = item(library, kind, key)
+    if not isinstance(found, Motion):
+        raise BadSpec(words.ONLY_MOTIONS)
+    return publish(found, repository.strip(), private=private, token=token or True)
 
 
 def look_at_item(library: Library, kind: str, key: str | None) -> ItemView:

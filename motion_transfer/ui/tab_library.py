@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,10 @@ from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import told
 from motion_transfer.ui.jobs import Choices
-from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, kinds, look_at_item
+from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, kinds, look_at_item, publish_item
 from motion_transfer.ui.toasts import warn
+
+ON_SPACE = "SPACE_ID" in os.environ  # where visitors log in with accounts of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +112,26 @@ class _LibraryPage:
             warn(error)
         return gr.Button(visible=False)
 
+    def publish(
+        self, token: str | None, kind: str, key: str | None, repository: str, private: bool, account: str | None = None
+    ) -> str:
+        """Publish was pressed: where the motion lies then."""
+        done, error = told(lambda: publish_item(self._library(token), kind, key, repository, private, account))
+        if done is None:
+            warn(error or "")
+            return ""
+        return words.PUBLISHED.format(address=done.address, hub=done.hub)
+
+    def publish_as(
+        self, token: str | None, kind: str, key: str | None, repository: str, private: bool,
+        account: gr.OAuthToken | None,
+    ) -> str:  # fmt: skip
+        """The same where many visitors come: each publishes under their own account only."""
+        if account is None:
+            warn(words.LOG_IN)
+            return ""
+        return self.publish(token, kind, key, repository, private, account.token)
+
     def bind(self, parts: dict[str, Any], visitor: gr.BrowserState) -> None:
         """Connects every part."""
         wanted = [visitor, parts["kind"], parts["search"], parts["chosen"]]
@@ -122,6 +145,8 @@ class _LibraryPage:
         renamed = parts["rename"].click(self.rename, [*one, parts["name"]], None, **QUIET)
         deleted = parts["delete"].click(self.delete, one, [parts["ticket"], parts["undo"]], **QUIET)
         back = parts["undo"].click(self.undo, [visitor, parts["ticket"]], parts["undo"], **QUIET)
+        order = [*one, parts["repository"], parts["private"]]
+        parts["publish"].click(self.publish_as if ON_SPACE else self.publish, order, parts["published"], **QUIET)
         for event in (renamed, deleted, back):
             event.then(self.find, wanted, listed, **QUIET)
 
@@ -148,6 +173,15 @@ def _parts() -> dict[str, Any]:
                 parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, elem_id="delete")
             parts["undo"] = gr.Button(visible=False, elem_id="undo")
             parts["facts"] = gr.HTML("")
+            with gr.Accordion(words.PUBLISH, open=False):
+                gr.Markdown(words.PUBLISH_NOTE)
+                parts["repository"] = gr.Textbox(label=words.REPOSITORY)
+                parts["private"] = gr.Checkbox(label=words.PRIVATE)
+                with gr.Row():
+                    if ON_SPACE:
+                        gr.LoginButton(min_width=140)
+                    parts["publish"] = gr.Button(words.PUBLISH_NOW, min_width=140, elem_id="publish")
+                parts["published"] = gr.Markdown(elem_id="published")
     return parts | {"ticket": gr.State(None)}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from motion_transfer.library import Library
+from motion_transfer.library import Library, Motion
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import RenderSpec
 from motion_transfer.ui import words
@@ -201,7 +201,13 @@ class _RenderPage:
 
     def take_in(self, token: str | None, path: str, *keys: str | None) -> list[Any]:
         """A LoRA file was uploaded: it is chosen in the first free place, else in the first of all."""
-        motion, error = told(lambda: self._library(token).import_motion(Path(path), Path(path).name))
+
+        def do() -> Motion:
+            place = self._place_of(token)
+            place.workspace.check_room(place.owner, 0)
+            return place.workspace.library(place.owner).import_motion(Path(path), Path(path).name)
+
+        motion, error = told(do)
         if motion is None:
             warn(error or "")
             return [gr.skip()] * (2 * MOST_MOTIONS)

@@ -55,7 +55,7 @@ from motion_transfer.video.io import clip_comment, probe, read_clip, write_clip
 from motion_transfer.video.strip import Crop
 from motion_transfer.video.synth.palette import vocabulary
 from motion_transfer.video.synth.scene import Scene
-from motion_transfer.workspace import UnknownVisitor, Workspace
+from motion_transfer.workspace import FOR_VISITORS, UnknownVisitor, Workspace
 
 SHORT = {"spatial_steps": 2, "temporal_steps": 3, "sparse_latents": 5, "rank": 2}
 
@@ -365,6 +365,23 @@ def test_visitors_see_their_own_things_only(tmp_path: Path, studio: Studio, clip
     for token in (None, "", "short"):
         with pytest.raises(UnknownVisitor):
             workspace.owner(token)
+
+
+def test_a_visitor_has_so_much_room(tmp_path: Path, clip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a shared machine; at home there is no limit."""
+    shared, home = (Workspace(tmp_path / name, isolated=name == "shared") for name in ("shared", "home"))
+    visitor = Place(workspace=shared, owner=shared.owner("a" * 32))
+    for _ in range(FOR_VISITORS.open_jobs // 4):
+        order_rendering(visitor, render_order(videos=4))
+    with pytest.raises(BadSpec, match="open jobs"):
+        order_learning(visitor, learn_order(clip_path))
+    other = Place(workspace=shared, owner=shared.owner("b" * 32))
+    order_learning(other, learn_order(clip_path))
+    monkeypatch.setattr(Library, "size_mb", lambda _: FOR_VISITORS.kept_mb + 1)
+    with pytest.raises(BadSpec, match="delete"):
+        order_rendering(other, render_order())
+    for _ in range(FOR_VISITORS.open_jobs + 1):
+        order_rendering(Place(workspace=home, owner=""), render_order())
 
 
 def test_a_caption_that_came_with_a_clip_leaves_with_it(

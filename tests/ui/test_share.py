@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from motion_transfer.recipes import UsedLora, recipe_of
 from motion_transfer.types import Lora, LowRank, RenderSpec
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.render import RANDOM_SEED, RenderOrder, in_places, order_rendering
-from motion_transfer.ui.share import page_address, receive, restore, share
+from motion_transfer.ui.share import fetch_missing, page_address, receive, restore, share
 from motion_transfer.video.io import write_clip
 from motion_transfer.workspace import Workspace
 
@@ -143,3 +144,22 @@ def test_a_render_gives_its_settings_back(place: Place, studio: Studio, motion: 
     write_clip(clip, path)
     with pytest.raises(BadClip):
         restore(place, studio, path)
+
+
+def test_a_missing_motion_is_fetched_only_when_told_to(
+    place: Place, studio: Studio, motion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, fetched = place.workspace.library("").motion(motion).path, []
+
+    def fetch(hub: str, sha256: str, folder: Path) -> Path:
+        fetched.append(hub)
+        return Path(shutil.copy(file, folder / "motion.safetensors"))
+
+    monkeypatch.setattr("motion_transfer.ui.share.fetch", fetch)
+    lora = PresetLora(name="wave", sha256=file_hash(file), strength=1.0, hub=f"owner/wave@{'0' * 40}")
+    preset = Preset.of(name="x", base=studio.spec.name, render=RenderSpec(prompt="x"), loras=[lora])
+    other, text = Place(workspace=Workspace(tmp_path / "other"), owner=""), preset_to_text(preset)
+    assert receive(other, studio, text).fetchable == (lora,) and fetched == []
+    received = fetch_missing(other, studio, text)
+    assert fetched == [lora.hub] and not received.fetchable and received.order.motions[0] == "wave"
+    assert receive(place, studio, text).fetchable == ()

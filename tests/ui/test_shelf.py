@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from motion_transfer.errors import BadClip, BadLora, BadSpec
+from motion_transfer.hub import Published
 from motion_transfer.library import Library, Motion
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
 from motion_transfer.ui.desk import Place
-from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, look_at_item
+from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, look_at_item, publish_item
 from motion_transfer.ui.tab_library import _LibraryPage
 
 
@@ -73,3 +74,20 @@ def test_titles_and_recipes_of_others_do_no_harm(library: Library, motion: Motio
     motion.path.with_suffix(".title").write_bytes(b"\xff\xfe")
     renders[0].with_suffix(".json").write_text(json.dumps([1]))
     assert item_choices(library, MOTIONS)[0][1] == motion.key and len(item_choices(library, RENDERS)) == 2
+
+
+def test_only_motions_are_published(
+    library: Library, motion: Motion, renders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | bool]] = []
+
+    def publish(motion: Motion, repository: str, *, private: bool, token: str | bool) -> Published:
+        asked.append((repository, token))
+        return Published(address="https://hub.example/owner/wave", hub="owner/wave@0")
+
+    monkeypatch.setattr("motion_transfer.ui.shelf.publish", publish)
+    assert publish_item(library, MOTIONS, motion.key, " owner/wave ", True, None).hub == "owner/wave@0"
+    publish_item(library, MOTIONS, motion.key, "owner/wave", True, "a visitor's")
+    assert asked == [("owner/wave", True), ("owner/wave", "a visitor's")]
+    with pytest.raises(BadSpec, match="render is chosen"):
+        publish_item(library, RENDERS, library.made_renders()[0].key, "owner/wave", False, None)

@@ -1,0 +1,155 @@
+"""Motions on the Hugging Face Hub: published with a card, and fetched by repository, commit and hash."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, ModelCard, ModelCardData
+from huggingface_hub.errors import LocalTokenNotFoundError
+
+from motion_transfer.errors import BadLora, BadSpec, HubFailed, MotionTransferError
+from motion_transfer.library import Motion
+from motion_transfer.lora.files import file_hash, load_lora
+
+WEIGHTS = "motion.safetensors"
+MOST_BYTES = 2 * 10**9
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+_CARD = """---
+{data}
+---
+
+# {name}
+
+A motion LoRA, learned from one clip of “{caption}” on the base `{base}` by Follow-Your-Motion
+([arXiv 2506.05207](https://arxiv.org/abs/2506.05207)), rank {rank}.
+
+| | |
+|---|---|
+| SHA-256 | `{sha256}` |
+| base | `{base}` {base_hash} |
+| learned by | {method} |
+
+```python
+pipeline.load_lora_weights("{repository}", weight_name="{weights}")
+```
+
+The clip it was learned from is not part of this repository. Whoever publishes a motion answers for having the right to
+learn it.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Where a motion lies: its page, and its name and commit as presets hold them."""
+
+    address: str
+    hub: str
+
+
+def checked_name(name: str, what: str) -> str:
+    """A repository's name.
+
+    Raises:
+        BadSpec: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise BadSpec(f"{what} is called owner/name, but this is {name!r:.60}; write both.")
+    return name
+
+
+@contextmanager
+def asking(deed: str) -> Iterator[None]:
+    """Around calls of the Hub: whatever its libraries raise becomes one sentence.
+
+    Args:
+        deed: what the Hub should do.
+
+    Raises:
+        HubFailed: nobody is logged in, or the Hub does not do it.
+    """
+    try:
+        yield
+    except MotionTransferError:
+        raise
+    except LocalTokenNotFoundError as error:
+        raise HubFailed("an account of the Hub is expected, but nobody is logged in; run hf auth login.") from error
+    except Exception as error:  # of the Hub, of whatever HTTP library it uses, or of the system
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
+        raise HubFailed(f"the Hub should {deed}, but does not ({reason}); check the name, the account's rights and the "
+                        "connection.") from error  # fmt: skip
+
+
+def _plain(text: object) -> str:
+    """Words of a recipe, which may be anybody's, as they stand in a card."""
+    return re.sub(r"[^\w .,:'-]", " ", str(text))[:200].strip() or "?"
+
+
+def card_of(motion: Motion, repository: str) -> str:
+    """The card of a motion's repository."""
+    info = load_lora(motion.path).info
+    data = ModelCardData(library_name="diffusers", pipeline_tag="text-to-video",
+                         tags=["lora", "motion-transfer", "video", "wan"])  # fmt: skip
+    return _CARD.format(
+        data=data.to_yaml(), name=_plain(motion.name), caption=_plain(motion.caption), base=_plain(motion.base),
+        base_hash=_plain(info.get("base_hash", ""))[:12], rank=motion.rank or "?", sha256=file_hash(motion.path),
+        method=_plain(info.get("method", "")), repository=repository, weights=WEIGHTS,
+    )  # fmt: skip
+
+
+def publish(motion: Motion, repository: str, *, private: bool, token: str | bool = True) -> Published:
+    """Puts a motion on the Hub, or a newer version of it; the clip it was learned from stays here.
+
+    Args:
+        motion: of a library.
+        repository: `owner/name`.
+        private: whether others see it; of a repository that is there, nothing changes.
+        token: of an account; True takes that of who is logged in on this machine.
+
+    Raises:
+        BadSpec: the name is none.
+        HubFailed: nobody is logged in, or the Hub does not take it.
+    """
+    hub = HfApi(token=token)
+    checked_name(repository, "a repository")
+    with tempfile.TemporaryDirectory() as folder, asking(f"take the motion {repository}"):
+        shutil.copyfile(motion.path, Path(folder) / WEIGHTS)
+        ModelCard(card_of(motion, repository)).save(Path(folder) / "README.md")
+        made = hub.create_repo(repository, private=private, exist_ok=True)
+        commit = hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"Motion {motion.name:.60}")
+    return Published(address=str(made), hub=f"{repository}@{commit.oid}")
+
+
+def fetch(hub: str, sha256: str, folder: Path) -> Path:
+    """Downloads a published LoRA into a folder.
+
+    Args:
+        hub: `owner/name@commit`.
+        sha256: of the file that is wanted.
+        folder: that it goes to.
+
+    Raises:
+        BadLora: the repository has no such file, or it is too large.
+        HubFailed: the Hub does not give it.
+    """
+    repository, _, commit = hub.partition("@")
+    api = HfApi()
+    with asking(f"give the LoRA of {repository}"):
+        files = api.list_repo_tree(checked_name(repository, "a repository"), revision=commit, recursive=True)
+        found = [file for file in files if getattr(getattr(file, "lfs", None), "sha256", None) == sha256]
+        if not found:
+            raise BadLora(f"{hub} should hold a file with SHA-256 {sha256[:12]}…, but does not; ask who shared the "
+                          "link.")  # fmt: skip
+        if found[0].size > MOST_BYTES:
+            raise BadLora(f"a LoRA of at most {MOST_BYTES // 10**6} MB is expected, but that of {hub} has "
+                          f"{found[0].size // 10**6} MB; choose another.")  # fmt: skip
+        path = Path(api.hf_hub_download(repository, found[0].path, revision=commit, local_dir=folder))
+    if file_hash(path) != sha256:
+        path.unlink(missing_ok=True)
+        raise BadLora(f"the file of {hub} should have SHA-256 {sha256[:12]}…, but came as another; try again.")
+    return path
