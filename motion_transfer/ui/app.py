@@ -34,12 +34,14 @@ from motion_transfer.ui.tab_presets import build_presets_tab
 from motion_transfer.ui.tab_render import build_render_tab
 from motion_transfer.ui.tab_system import build_system_tab
 from motion_transfer.ui.toasts import tell, warn
+from motion_transfer.ui.tour import build_tour
 from motion_transfer.workspace import SHORTEST_TOKEN, UnknownVisitor, Workspace
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "clips"
 MAX_UPLOAD = "500mb"
 VISITOR_KEY = "motion-transfer-visitor"
 LEARN_TAB, RENDER_TAB, JOBS_TAB = "learn", "render", "jobs"
+TOUR_STORAGE = {"storage_key": "motion-transfer-tour", "secret": VISITOR_KEY}
 SECONDS_BETWEEN_SLICES = 2.0
 CACHE_SECONDS = (3600, 24 * 3600)  # how often to look for old uploads, and how old they may get
 
@@ -60,7 +62,7 @@ CSS = """
 .facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
 .facts td { overflow-wrap: anywhere; }
 .marked strong { color: #d55e00; }
-#opened { padding: 0.75rem 1rem; border-left: 4px solid #2563eb; background: var(--background-fill-secondary); }
+#opened, #tour { padding: 0.75rem 1rem; border-left: 4px solid #2563eb; background: var(--background-fill-secondary); }
 .code svg { max-width: 100%; height: auto; }
 #scores table { width: 100%; display: table; }
 #scores td { overflow-wrap: anywhere; }
@@ -167,15 +169,16 @@ def build_app(studio: Studio, workspace: Workspace, slices: Slices | None = None
 
 
 def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slices | None) -> gr.Blocks:
-    uploads = Library(workspace.root, uploads=workspace.uploads)
+    uploads, examples = Library(workspace.root, uploads=workspace.uploads), example_clips(EXAMPLES)
     with gr.Blocks(title=words.en.TITLE, analytics_enabled=False, delete_cache=CACHE_SECONDS) as app:
         visitor = gr.BrowserState(None, storage_key=VISITOR_KEY, secret=VISITOR_KEY)
         heading = gr.Markdown()
         app.load(lambda: _heading(studio), None, heading, queue=False, **QUIET)
         opened = _build_opened()
+        tour, tour_hidden = build_tour(studio, place_of, examples), gr.BrowserState(False, **TOUR_STORAGE)
         with gr.Tabs() as tabs:
             with gr.Tab(words.LEARN_TAB, id=LEARN_TAB):
-                learned = build_learn_tab(studio, place_of, uploads, example_clips(EXAMPLES), visitor)
+                learned = build_learn_tab(studio, place_of, uploads, examples, visitor)
             with gr.Tab(words.RENDER_TAB, id=RENDER_TAB) as render_tab:
                 renders = build_render_tab(studio, place_of, visitor)
             with gr.Tab(words.JOBS_TAB, id=JOBS_TAB):
@@ -193,6 +196,12 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
         known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)
+        guided = [visitor, tour_hidden], tour.parts
+        began = tour.begin.click(tour.learn, visitor, learned.shown, **QUIET)
+        hidden = tour.hide.click(lambda: True, None, tour_hidden, queue=False, **QUIET)
+        for event in (known, began, hidden):
+            event.then(tour.show, *guided, **QUIET)
+        gr.on([part.change for part in (learned.shown[0], learned.saved, renders.result)], tour.show, *guided, **QUIET)
         offered = gr.State(None)
         offer = [visitor, learned.saved, offered, *renders.motions]
         known.then(lambda token: renders.choose(token, None), visitor, renders.places, **QUIET)

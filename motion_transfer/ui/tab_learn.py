@@ -58,6 +58,7 @@ class LearnTab:
     """What other parts of the page need: the learned motion's key, the button that leads on, and how to fill it in."""
 
     saved: gr.State
+    shown: list[Any]  # key of the job that is shown, and its status line
     go_render: gr.Button
     fill: Callable[..., Any]
     filled: list[Component]
@@ -301,5 +302,7 @@ def build_learn_tab(
     page.bind_clip(parts)
     page.bind_job(parts, knobs, visitor)
     estimated = {*knobs.values(), *page.filled, visitor}, parts["estimate"]
-    return LearnTab(saved=parts["saved"], go_render=parts["go_render"], fill=page.fill, filled=page.filled,
-                    estimate=page.estimate, estimated=estimated)  # fmt: skip
+    return LearnTab(
+        saved=parts["saved"], shown=[parts["key"], parts["status"]], go_render=parts["go_render"], fill=page.fill,
+        filled=page.filled, estimate=page.estimate, estimated=estimated,
+    )  # fmt: skip

@@ -60,6 +60,7 @@ class RenderTab:
     """
 
     motions: list[gr.Dropdown]
+    result: gr.Video
     places: list[Component]
     refresh: Callable[..., Any]
     choose: Callable[..., Any]
@@ -325,7 +326,7 @@ def build_render_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState
     parts |= {"key": gr.State(None), "seen": gr.State(None)}
     page.bind(parts, knobs, visitor)
     return RenderTab(
-        motions=parts["motions"], places=[*parts["motions"], *parts["places"]], refresh=page.refresh,
-        choose=page.choose, fill=page.fill, fill_from_link=page.fill_from_link,
+        motions=parts["motions"], result=parts["result"], places=[*parts["motions"], *parts["places"]],
+        refresh=page.refresh, choose=page.choose, fill=page.fill, fill_from_link=page.fill_from_link,
         fill_from_order=page.fill_from_order, filled=page.filled, controls=page.controls,
     )  # fmt: skip

@@ -343,3 +343,20 @@ def test_the_page_speaks_its_reader_s_language(browser: sync_api.Browser, addres
         "#render-status :text('需要提示词')" if locale == "zh-CN" else ":text('A prompt is expected')"
     )
     context.close()
+
+
+def test_a_first_run_is_guided(browser: sync_api.Browser, tiny_base_folder: Path, tmp_path: Path) -> None:
+    """From an empty workspace: one button learns an example, what to do next stands above, and it hides for good."""
+    with _served(tiny_base_folder, tmp_path) as (address, _):
+        context = browser.new_context()
+        page = _open(context, address)
+        page.wait_for_selector("#tour strong:has-text('click an example')")
+        page.locator("#tour-begin").click()
+        page.wait_for_selector("#tour strong:has-text('being learned')")
+        sync_api.expect(page.locator("#tour-begin")).to_be_hidden()
+        page.locator("#tour-hide").click()
+        sync_api.expect(page.locator("#tour")).to_be_hidden()
+        page.reload()
+        page.wait_for_selector("#learn-status:not(:has-text('Choose a clip'))")
+        sync_api.expect(page.locator("#tour")).to_be_hidden()
+        context.close()

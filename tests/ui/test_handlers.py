@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -51,6 +52,7 @@ from motion_transfer.ui.render import (
 )
 from motion_transfer.ui.tab_learn import _LearnPage
 from motion_transfer.ui.tab_render import _RenderPage
+from motion_transfer.ui.tour import build_tour
 from motion_transfer.video.io import clip_comment, probe, read_clip, write_clip
 from motion_transfer.video.strip import Crop
 from motion_transfer.video.synth.palette import vocabulary
@@ -481,3 +483,26 @@ def test_words_are_listed_by_what_they_name() -> None:
         "**Colors:** black, blue" in text and "people" in text.split("\n\n")[1] and "striped" in text.split("\n\n")[2]
     )
     assert word_lists([]) == []
+
+
+def test_the_tour_follows_what_was_done(
+    studio: Studio, place: Place, worker: Worker, clip_path: Path, tmp_path: Path
+) -> None:
+    with gr.Blocks():
+        tour = build_tour(studio, lambda _: place, [clip_path])
+
+    def shown() -> tuple[bool, str]:
+        panel, text, _ = tour.show(None, False)
+        return panel.visible, text if panel.visible else ""
+
+    assert shown()[0] and f"1. **{words.TOUR_CHOOSE}**" in shown()[1]
+    key, _ = tour.learn(None)
+    job = place.workspace.jobs.job(key)
+    assert job.title == clip_path.stem and f"2. **{words.TOUR_WAIT}**" in shown()[1]
+    assert from_json(TuneOrder, job.orders).spec.caption
+    place.workspace.jobs.cancel(key)
+    learn(place, worker, learn_order(clip_path))
+    assert f"3. **{words.TOUR_PROMPT}**" in shown()[1]
+    assert tour.show(None, True)[0].visible is False
+    render(place, worker, render_order())
+    assert shown() == (False, "")

@@ -10,6 +10,13 @@ BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
 LEARN_TAB, RENDER_TAB, JOBS_TAB = "Learn", "Mix", "Jobs"
 LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = "Library", "Presets", "System"
 
+# The guided first run
+TOUR = "New here?"
+TOUR_CHOOSE = "On *Learn*, upload a short clip or click an example, then press Start."
+TOUR_WAIT = "Its motion is being learned. You may close this page; the work goes on."
+TOUR_PROMPT = "On *Mix*, choose the motion, write what the new video shows, and press Render."
+TOUR_BEGIN, TOUR_HIDE = "Learn an example for me", "Hide this"
+
 # Learn
 UPLOAD = "Reference clip (mp4, mov, webm, mkv, avi or gif)"
 EXAMPLES = "Or start from an example"

@@ -14,6 +14,13 @@ BASE_NOTE = "基础模型：**{name}**，{width} x {height}，{frames} 帧。"
 LEARN_TAB, RENDER_TAB, JOBS_TAB = "学习", "混合", "任务"
 LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = "资料库", "预设", "系统"
 
+# The guided first run
+TOUR = "第一次来？"
+TOUR_CHOOSE = "在“学习”页上传一段短片或点击示例，然后按“开始”。"
+TOUR_WAIT = "正在学习它的动作。可以关闭本页，工作会继续。"
+TOUR_PROMPT = "在“混合”页选择动作，写出新视频里有什么，然后按“渲染”。"
+TOUR_BEGIN, TOUR_HIDE = "替我学习一个示例", "隐藏"
+
 # Learn
 UPLOAD = "参考视频（mp4、mov、webm、mkv、avi 或 gif）"
 EXAMPLES = "或者从示例开始"
