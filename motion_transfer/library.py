@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from motion_transfer.atomic import replacing, write_json
 from motion_transfer.errors import BadClip, BadLora, BadSpec, StorageFailed
 from motion_transfer.lora.files import RECIPE, file_hash, load_lora, save_lora
+from motion_transfer.model.catalog import ASSETS
 from motion_transfer.types import Clip, Lora, RenderSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import write_clip
@@ -31,16 +32,21 @@ SHOWN_SIDE_PX = 384
 MAX_NAME_LETTERS = 80
 TITLE_SUFFIX = ".title"
 _MAIN_SUFFIXES = (".safetensors", ".mp4")
+SHIPPED_LORAS = ASSETS / "loras"
 BIN_SECONDS = 24 * 3600.0
 MAX_LORA_BYTES = 2 * 10**9
 
+_SHIPPED_KEY = "shipped/"  # no file's stem begins so
 _MAX_STEM_LETTERS = 40
 _SHOWN_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Motion:
-    """One learned motion: `key` names its file, `name` is what its maker called it, `made` is the file's local time."""
+    """One learned motion: `key` names its file, `name` is what its maker called it, `made` is the file's local time.
+
+    One that is `shipped` comes with the program, and stays as it is.
+    """
 
     key: str
     path: Path
@@ -49,11 +55,13 @@ class Motion:
     base: str
     rank: int | None
     made: str
+    shipped: bool = False
 
     @property
     def reference(self) -> Path | None:
-        """The clip it was learned from, where that lies beside it."""
-        path = self.path.with_suffix(".mp4")
+        """The clip it was learned from, where that is at hand: beside it, or among the shipped clips."""
+        clip = self.path.with_suffix(".mp4")
+        path = self.path.parents[1] / "clips" / clip.name if self.shipped else clip
         return path if path.is_file() else None
 
 
@@ -162,6 +170,11 @@ def motion_at(path: Path) -> Motion | None:
     return None if recipe is None else _motion(path, recipe)
 
 
+def _check_own(item: Motion | Render) -> None:
+    if isinstance(item, Motion) and item.shipped:
+        raise BadSpec(f"a motion of your own can be changed, but {item.name} comes with the program; choose another.")
+
+
 @lru_cache(maxsize=1024)
 def _sha256(path: Path, changed_ns: int, size: int) -> str:
     """A file's hash, kept for as long as the file is the same."""
@@ -174,12 +187,13 @@ class Library:
     Args:
         root: folder of the owner's data; made when something is first written.
         uploads: folder of copies for looking at; default inside `root`.
+        shipped: folder of the motions that come with the program, as `loras` beside `clips`.
     """
 
-    def __init__(self, root: Path, *, uploads: Path | None = None) -> None:
+    def __init__(self, root: Path, *, uploads: Path | None = None, shipped: Path = SHIPPED_LORAS) -> None:
         root = Path(root).expanduser().resolve()
         self.loras, self.renders, self.uploads = root / "loras", root / "renders", uploads or root / "uploads"
-        self.presets, self.bin = root / "presets", root / "bin"
+        self.presets, self.bin, self._shipped = root / "presets", root / "bin", shipped
 
     def prepare(self) -> None:
         """Makes the folders, and sees that they can be written.
@@ -220,18 +234,24 @@ class Library:
         return _motion(path, info)
 
     def motions(self) -> list[Motion]:
-        """All usable motions, newest first; files that are no LoRAs are left out."""
+        """All usable motions of the owner, newest first; files that are no LoRAs are left out."""
         found = (motion_at(path) for path in self.loras.glob("*.safetensors"))
         motions = [motion for motion in found if motion is not None]
         return sorted(motions, key=lambda motion: (motion.made, motion.key), reverse=True)
 
+    def shipped_motions(self, base: str | None = None) -> list[Motion]:
+        """Motions that come with the program, by name; of one base only if it is named."""
+        found = (motion_at(path) for path in sorted(self._shipped.glob("*.safetensors")))
+        return [replace(motion, key=f"{_SHIPPED_KEY}{motion.key}", shipped=True)
+                for motion in found if motion is not None and base in (None, motion.base)]  # fmt: skip
+
     def motion(self, key: str) -> Motion:
-        """One motion by its key.
+        """One motion by its key, the owner's or a shipped one.
 
         Raises:
             BadLora: there is none.
         """
-        for motion in self.motions():
+        for motion in self.shipped_motions() if key.startswith(_SHIPPED_KEY) else self.motions():
             if motion.key == key:
                 return motion
         raise BadLora(f"a motion of this library is expected, but there is none called {key!r:.60}; choose another.")
@@ -256,9 +276,10 @@ class Library:
         """Calls a motion or a render otherwise; its file, and so its hash, stays as it is.
 
         Raises:
-            BadSpec: the name is empty.
+            BadSpec: the name is empty, or it comes with the program.
             OSError: the disk does not take it.
         """
+        _check_own(item)
         name = _one_line(name)
         if not name:
             raise BadSpec("a name is expected, but there is none; write one.")
@@ -270,7 +291,11 @@ class Library:
 
         Returns:
             What `restore` needs to bring it back.
+
+        Raises:
+            BadSpec: it comes with the program.
         """
+        _check_own(item)
         self._empty_bin()
         ticket = secrets.token_hex(8)
         folder = self.bin / ticket / item.path.parent.name
@@ -306,8 +331,9 @@ class Library:
         return _sha256(motion.path, changed.st_mtime_ns, changed.st_size)
 
     def of_sha256(self, sha256: str) -> Motion | None:
-        """The motion whose file has this hash; None if there is none."""
-        return next((motion for motion in self.motions() if self.sha256(motion) == sha256), None)
+        """The motion whose file has this hash, the owner's or a shipped one; None if there is none."""
+        every = (*self.motions(), *self.shipped_motions())
+        return next((motion for motion in every if self.sha256(motion) == sha256), None)
 
     def import_motion(self, path: Path, name: str) -> Motion:
         """Takes in a LoRA file, byte for byte; one that is here already is not doubled.

@@ -15,7 +15,7 @@ from motion_transfer.errors import BadClip, BadLora, BadSpec, StorageFailed
 from motion_transfer.library import MAX_NAME_LETTERS, Library, Motion, safe_stem
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
-from motion_transfer.video.io import clip_comment, probe
+from motion_transfer.video.io import clip_comment, probe, write_clip
 
 
 @pytest.fixture
@@ -180,3 +180,23 @@ def test_a_name_in_a_file_is_one_short_line(library: Library, lora: Lora, square
     save_lora(replace(lora, info={**lora.info, "name": "a\n" + 500 * "b "}), tmp_path / "x.safetensors")
     name = library.import_motion(tmp_path / "x.safetensors", "x").name
     assert name.startswith("a b b") and len(name) <= MAX_NAME_LETTERS
+
+
+def test_motions_of_the_program_are_found_but_stay_as_they_are(tmp_path: Path, lora: Lora, square_clip: Clip) -> None:
+    shipped = tmp_path / "assets" / "loras"
+    for name, base in (("spin", "tiny"), ("hop", "tiny"), ("walk", "other")):
+        info = {**lora.info, "base": base, "name": name}
+        save_lora(Lora(layers=lora.layers, info=info), shipped / f"{name}.safetensors")
+    (tmp_path / "assets" / "clips").mkdir()
+    write_clip(square_clip, tmp_path / "assets" / "clips" / "hop.mp4")
+    library = Library(tmp_path / "work", shipped=shipped)
+    hop, spin = library.shipped_motions("tiny")
+    assert library.motions() == [] and len(library.shipped_motions()) == 3
+    assert hop.shipped and library.motion(hop.key) == hop and library.of_sha256(library.sha256(spin)) == spin
+    assert hop.reference == tmp_path / "assets" / "clips" / "hop.mp4" and spin.reference is None
+    assert library.import_motion(hop.path, "hop.safetensors") == hop and not (tmp_path / "work").exists()
+    for change in (lambda: library.rename(hop, "skip"), lambda: library.discard(hop)):
+        with pytest.raises(BadSpec, match="comes with the program"):
+            change()
+    with pytest.raises(BadLora, match="none called"):
+        library.motion("shipped/../hop")

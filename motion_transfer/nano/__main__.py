@@ -33,8 +33,10 @@ from motion_transfer.nano.export import (
 )
 from motion_transfer.nano.folder import load_codec
 from motion_transfer.nano.motion_check import check_motion as measure_motion
+from motion_transfer.nano.motions import write_motions
 from motion_transfer.nano.prompts import check_prompts
 from motion_transfer.nano.rebuild import COUNTS, rebuild
+from motion_transfer.nano.showcase import check_showcase, write_showcase
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
@@ -159,13 +161,26 @@ def check_motion(
     print(json.dumps(measure_motion(ASSETS / "nano", count, results, processes), indent=1))
 
 
+@app.command()
+def motions(processes: ProcessesOpt = 2) -> None:
+    """Learns the example clips' motions into assets/loras, as far as they are missing or stale."""
+    write_motions(ASSETS / "loras", processes)
+
+
+@app.command()
+def showcase(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS) -> None:
+    """Writes the presets that ship, renders each, and measures how well it follows its clip and its prompt."""
+    write_showcase(ASSETS / "loras", ASSETS.parent / "presets")
+    check_showcase(ASSETS / "loras", results, processes)
+
+
 @app.command(name="all")
 def everything(
     work: WorkOpt = WORK,
     results: ResultsOpt = RESULTS,
     dry_run: Annotated[bool, typer.Option(help="Only say what is stale.")] = False,
 ) -> None:
-    """Makes anew whatever is stale, in order: codec, base, nano-clip, example clips, figures."""
+    """Makes anew whatever is stale, in order: codec, base, nano-clip, example clips, motions, presets, figures."""
     rebuild(ASSETS, work, results, dry_run=dry_run)
 
 

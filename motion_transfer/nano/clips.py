@@ -35,6 +35,12 @@ def _example(name: str, kind: str, side_px: int) -> tuple[Scene, Clip]:
     return scene, Clip(frames_THWC=draw([scene], side_px)[0].numpy(), fps=FPS)
 
 
+def example_caption(file_name: str) -> str:
+    """What an example clip shows."""
+    name, kind = EXAMPLES[file_name]
+    return sample_scene(name, kind=kind, effects=0.0).caption
+
+
 def write_examples(folder: Path) -> None:
     """Renders every example; its comment tag names the true scene and the caption."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,9 @@ from motion_transfer.nano.contrast_check import check_contrast, contrast_stamp
 from motion_transfer.nano.export import read_facts
 from motion_transfer.nano.folder import load_codec
 from motion_transfer.nano.motion_check import check_motion, motion_stamp
+from motion_transfer.nano.motions import stale_motions, write_motions
 from motion_transfer.nano.prompts import check_prompts, prompts_stamp
+from motion_transfer.nano.showcase import check_showcase, showcase_stale, showcase_stamp, write_showcase
 
 # how long the shipped weights learned, on two CPU cores
 MINUTES = {"codec": 180, "base": 600, "contrast": 40}
@@ -73,7 +75,8 @@ def _train(part: str, work: Path) -> None:
 
 def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
     """Everything of nano that ships, each after what it hangs on."""
-    nano, clip, examples = assets / "nano", assets / "nano-clip", assets / "clips"
+    nano, clip, examples, loras = (assets / name for name in ("nano", "nano-clip", "clips", "loras"))
+    presets = assets.parent / "presets"
     yield Part(name="codec", make=partial(_train, "codec", work),
                stale=lambda: "" if read_facts(nano)["codec"] else "it was never trained")  # fmt: skip
     yield Part(name="base", make=partial(_train, "base", work), stale=lambda: base_stale(nano))
@@ -83,6 +86,10 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
                stale=lambda: _missing([examples / f"{name}.mp4" for name in EXAMPLES]))  # fmt: skip
     yield Part(name="world.png", make=partial(write_world_sheet, results),
                stale=lambda: _missing([results / "world.png"]))  # fmt: skip
+    yield Part(name="motions", make=partial(write_motions, loras),
+               stale=lambda: "; ".join(f"{stem}: {why}" for stem, why in stale_motions(loras).items()))  # fmt: skip
+    yield Part(name="presets", make=partial(write_showcase, loras, presets),
+               stale=partial(showcase_stale, loras, presets))  # fmt: skip
     for file, check, stamp, folder, count in (
         ("codec", check_codec, codec_stamp, nano, COUNTS["codec"]),
         ("contrast", check_contrast, contrast_stamp, clip, COUNTS["contrast"]),
@@ -91,6 +98,8 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
     ):
         yield Part(name=f"{file}.json", make=partial(check, folder, count, results),
                    stale=partial(figures_stale, results / f"{file}.json", partial(stamp, folder, count)))  # fmt: skip
+    yield Part(name="presets.json", make=partial(check_showcase, loras, results),
+               stale=partial(figures_stale, results / "presets.json", partial(showcase_stamp, loras)))  # fmt: skip
 
 
 def rebuild(assets: Path, work: Path, results: Path, *, dry_run: bool = False) -> None:

@@ -184,7 +184,7 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
             with gr.Tab(words.JOBS_TAB, id=JOBS_TAB):
                 jobs = build_jobs_tab(place_of, visitor)
             with gr.Tab(words.LIBRARY_TAB, id="library") as library_tab:
-                library = build_library_tab(place_of, visitor)
+                library = build_library_tab(studio, place_of, visitor)
             with gr.Tab(words.PRESETS_TAB, id="presets") as presets_tab:
                 presets = build_presets_tab(studio, place_of, renders.controls, visitor)
             with gr.Tab(words.SYSTEM_TAB, id="system") as system_tab:

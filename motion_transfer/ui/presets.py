@@ -28,15 +28,18 @@ def _paths(place: Place, shipped: Path) -> dict[str, Path]:
     return {path.stem: path for path in own} | {f"{_SHIPPED_KEY}{p.stem}": p for p in sorted(shipped.glob("*.json"))}
 
 
-def preset_choices(place: Place, shipped: Path = SHIPPED) -> Choices:
-    """Labels and keys of all presets that can be read."""
+def preset_choices(place: Place, base: str, shipped: Path = SHIPPED) -> Choices:
+    """Labels and keys of all presets that can be read; of the shipped ones, those for a base."""
     choices = []
     for key, path in _paths(place, shipped).items():
         try:
-            name = load_preset(path).name
+            preset = load_preset(path)
         except BadPreset:
             continue
-        choices.append((words.SHIPPED_PRESET.format(name=name) if key.startswith(_SHIPPED_KEY) else name, key))
+        if not key.startswith(_SHIPPED_KEY):
+            choices.append((preset.name, key))
+        elif preset.base == base:
+            choices.append((words.SHIPPED_PRESET.format(name=preset.name), key))
     return choices
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from motion_transfer.errors import BadClip, BadLora, BadSpec
 from motion_transfer.jobs import orders
 from motion_transfer.jobs.store import DONE, Job
-from motion_transfer.library import Library
+from motion_transfer.library import Library, Motion, Render
 from motion_transfer.types import Measure, RenderSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
@@ -69,21 +69,28 @@ class RenderView:
     latest: str = ""
 
 
-def motion_choices(library: Library) -> list[tuple[str, str]]:
-    """Labels and keys of the motions to choose from, newest first, and the bare base last."""
-    named = [(words.MOTION_LABEL.format(name=m.name, made=m.made), m.key) for m in library.motions()]
-    return [*named, (words.NO_MOTION, "")]
+def item_label(item: Motion | Render) -> str:
+    """A motion or a render as lists show it."""
+    if isinstance(item, Motion) and item.shipped:
+        return words.SHIPPED_MOTION.format(name=item.name)
+    return words.MOTION_LABEL.format(name=item.name, made=item.made)
 
 
-def kept_motion(library: Library, key: str | None) -> str:
+def motion_choices(library: Library, base: str) -> list[tuple[str, str]]:
+    """Labels and keys of the motions to choose from: newest first, then those of the program; the bare base last."""
+    motions = [*library.motions(), *library.shipped_motions(base)]
+    return [*((item_label(motion), motion.key) for motion in motions), (words.NO_MOTION, "")]
+
+
+def kept_motion(library: Library, base: str, key: str | None) -> str:
     """The chosen motion if it is still there, else the newest one."""
-    keys = [key for _, key in motion_choices(library)]
+    keys = [key for _, key in motion_choices(library, base)]
     return key if key is not None and key in keys else keys[0]
 
 
-def asked_motion(library: Library, key: str | None) -> str | None:
+def asked_motion(library: Library, base: str, key: str | None) -> str | None:
     """The motion of that key; None if it is gone, for with another one it would be another order."""
-    return key if key in [key for _, key in motion_choices(library)] else None
+    return key if key in [key for _, key in motion_choices(library, base)] else None
 
 
 def motion_card(library: Library, key: str | None) -> str:
@@ -91,8 +98,9 @@ def motion_card(library: Library, key: str | None) -> str:
     if not key:
         return ""
     motion = library.motion(key)
+    made = words.SHIPPED if motion.shipped else motion.made
     facts = words.MOTION_FACTS.format(caption=motion.caption or words.NO_CAPTION, base=motion.base or "?",
-                                      rank=motion.rank or "?", made=motion.made)  # fmt: skip
+                                      rank=motion.rank or "?", made=made)  # fmt: skip
     picture = _thumbnail(motion.reference, motion.reference.stat().st_mtime_ns) if motion.reference else ""
     image = f'<img src="{picture}" alt="">' if picture else ""
     return f'<div class="card">{image}<p>{escape(facts)}</p></div>'  # its words come from a file of anybody's

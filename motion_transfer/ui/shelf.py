@@ -11,6 +11,7 @@ from motion_transfer.hub import Published, publish
 from motion_transfer.library import Library, Motion, Render
 from motion_transfer.ui import words
 from motion_transfer.ui.jobs import Choices
+from motion_transfer.ui.render import item_label
 
 MOTIONS, RENDERS = "motions", "renders"
 
@@ -30,11 +31,15 @@ def kinds() -> Choices:
     return [(words.MOTIONS, MOTIONS), (words.RENDERS, RENDERS)]
 
 
-def items(library: Library, kind: str, search: str = "") -> list[Motion] | list[Render]:
-    """Motions or renders, newest first, whose name, caption or prompt holds every word of the search."""
+def items(library: Library, base: str, kind: str, search: str = "") -> list[Motion] | list[Render]:
+    """Motions or renders, newest first, whose name, caption or prompt holds every word of the search.
+
+    Motions that come with the program for this base are the last ones.
+    """
     wanted = search.casefold().split()
     if kind == MOTIONS:
-        return [m for m in library.motions() if _holds(f"{m.name} {m.caption}", wanted)]
+        motions = [*library.motions(), *library.shipped_motions(base)]
+        return [m for m in motions if _holds(f"{m.name} {m.caption}", wanted)]
     return [r for r in library.made_renders() if _holds(f"{r.name} {r.prompt}", wanted)]
 
 
@@ -42,9 +47,9 @@ def _holds(text: str, wanted: list[str]) -> bool:
     return all(word in text.casefold() for word in wanted)
 
 
-def item_choices(library: Library, kind: str, search: str = "") -> Choices:
+def item_choices(library: Library, base: str, kind: str, search: str = "") -> Choices:
     """Labels and keys of what was found."""
-    return [(words.MOTION_LABEL.format(name=i.name, made=i.made), i.key) for i in items(library, kind, search)]
+    return [(item_label(found), found.key) for found in items(library, base, kind, search)]
 
 
 def item(library: Library, kind: str, key: str | None) -> Motion | Render:
@@ -98,6 +103,7 @@ def _facts(library: Library, found: Motion | Render) -> str:
                 (words.FINGERPRINT, library.sha256(found))]  # fmt: skip
     else:
         rows = [(words.PROMPT_ASKED, found.prompt or "–")]
-    rows += [(words.MADE, found.made), (words.FILE, found.path.name)]
+    made = words.SHIPPED if isinstance(found, Motion) and found.shipped else found.made
+    rows += [(words.MADE, made), (words.FILE, found.path.name)]
     lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     return f'<table class="facts">{lines}</table>'

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from motion_transfer.library import Library
+from motion_transfer.pipeline import Studio
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import told
@@ -33,8 +34,8 @@ class LibraryTab:
 class _LibraryPage:
     """Binds the tab's parts to the functions behind them."""
 
-    def __init__(self, place_of: PlaceOf) -> None:
-        self._place_of = place_of
+    def __init__(self, studio: Studio, place_of: PlaceOf) -> None:
+        self._base, self._place_of = studio.spec.name, place_of
 
     def _library(self, token: str | None) -> Library:
         place = self._place_of(token)
@@ -45,7 +46,7 @@ class _LibraryPage:
 
         def do() -> tuple[Choices, Choices]:
             library = self._library(token)
-            return item_choices(library, kind, search), item_choices(library, RENDERS)
+            return item_choices(library, self._base, kind, search), item_choices(library, self._base, RENDERS)
 
         found, error = told(do)
         if found is None:
@@ -185,9 +186,9 @@ def _parts() -> dict[str, Any]:
     return parts | {"ticket": gr.State(None)}
 
 
-def build_library_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> LibraryTab:
+def build_library_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -> LibraryTab:
     """Builds the tab's content where it is called."""
-    page, parts = _LibraryPage(place_of), _parts()
+    page, parts = _LibraryPage(studio, place_of), _parts()
     page.bind(parts, visitor)
     return LibraryTab(chosen=parts["chosen"], use=parts["use"], refresh=page.refresh,
                       listed=[parts["kind"], parts["search"], parts["chosen"], parts["other"]])  # fmt: skip

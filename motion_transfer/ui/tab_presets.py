@@ -48,7 +48,7 @@ class _PresetsPage:
 
     def refresh(self, token: str | None, key: str | None) -> Any:
         """The presets there are, with the chosen one if it is still among them."""
-        choices, error = told(lambda: preset_choices(self._place_of(token)))
+        choices, error = told(lambda: preset_choices(self._place_of(token), self._studio.spec.name))
         if error is not None or choices is None:
             return gr.skip()
         keys = [key for _, key in choices]

@@ -160,7 +160,7 @@ class _RenderPage:
 
     def _choices(self, library: Library, number: int) -> list[tuple[str, str]]:
         """What can be chosen in a place."""
-        choices = motion_choices(library)
+        choices = motion_choices(library, self._studio.spec.name)
         return [*choices[:-1], (words.NO_OTHER_MOTION, "")] if number else choices
 
     def refresh(self, token: str | None, learned: str | None, offered: str | None, *keys: str | None) -> list[Any]:
@@ -171,9 +171,9 @@ class _RenderPage:
 
         def renew() -> list[Any]:
             library = self._library(token)
-            kept = [asked_motion(library, key) for key in keys]
+            kept = [asked_motion(library, self._studio.spec.name, key) for key in keys]
             if learned != offered:
-                kept[0] = kept_motion(library, learned)
+                kept[0] = kept_motion(library, self._studio.spec.name, learned)
             choices = (self._choices(library, number) for number in range(MOST_MOTIONS))
             changed = ({} if now == before else {"value": now} for now, before in zip(kept, keys, strict=True))
             return [gr.update(choices=these, **value) for these, value in zip(choices, changed, strict=True)]
@@ -185,7 +185,7 @@ class _RenderPage:
 
         def renew() -> list[Any]:
             library = self._library(token)
-            return self._filled(library, [kept_motion(library, key)])
+            return self._filled(library, [kept_motion(library, self._studio.spec.name, key)])
 
         return told(renew)[0] or [gr.skip()] * (2 * MOST_MOTIONS)
 
@@ -255,7 +255,7 @@ class _RenderPage:
 
     def _asked(self, library: Library, keys: Sequence[str | None]) -> list[Any]:
         """Lists and places for the motions of an order; what is gone leaves none in its place, and is said."""
-        found = [asked_motion(library, key) for key in keys]
+        found = [asked_motion(library, self._studio.spec.name, key) for key in keys]
         if any(now is None and key is not None for now, key in zip(found, keys, strict=True)):
             warn(words.MOTION_GONE)
         return self._filled(library, found)

@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from motion_transfer.types import Clip
 from motion_transfer.ui import words
+from motion_transfer.video.io import read_clip
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -301,6 +304,58 @@ def test_a_shared_link_opens_elsewhere(browser: sync_api.Browser, address: str) 
     sync_api.expect(damaged.locator("#use-link")).to_be_hidden()
     for page in (sender, receiver, damaged):
         page.close()
+
+
+def _settings(page: sync_api.Page) -> list[str]:
+    """What stands in the controls of the Mix tab, as far as they show."""
+    inputs = page.get_by_role("tabpanel").filter(visible=True).locator("input:not([type=file]), textarea")
+    return inputs.evaluate_all("all => all.filter(e => e.offsetParent && !e.readOnly && !e.disabled).map(e => e.value)")
+
+
+def _rendered(page: sync_api.Page, target: Path) -> Clip:
+    """What comes of pressing Render, as it is downloaded."""
+    before = page.locator("#result video").get_attribute("src") if page.locator("#result video").count() else None
+    page.locator("#render").click()
+    page.wait_for_function("old => (document.querySelector('#result video')?.src ?? old) !== old", arg=before,
+                           timeout=JOB_MS)  # fmt: skip
+    with page.expect_download() as download:
+        page.get_by_role("button", name=words.DOWNLOAD).click()
+    download.value.save_as(target)
+    return read_clip(target)
+
+
+def test_a_shared_link_renders_the_same(
+    browser: sync_api.Browser, tiny_base_folder: Path, clip_path: Path, tmp_path: Path
+) -> None:
+    """All settings arrive in another profile, and what is rendered there is equal within one level of 255."""
+    with _served(tiny_base_folder, tmp_path) as (address, _):
+        sender = _open(browser, address)
+        _choose(sender, clip_path)
+        _order_short_job(sender, 3)
+        sender.locator("#start").click()
+        sender.wait_for_selector("#go-render:visible", timeout=JOB_MS)
+        sender.locator("#go-render").click()
+        sender.get_by_label("Prompt: what").fill("a green star on a white background")
+        mix = sender.get_by_role("tabpanel").filter(visible=True)
+        mix.get_by_role("button", name="Advanced settings").click()
+        mix.get_by_label("Seed").fill("77")
+        for label, value in (("Strength", "0.7"), ("Steps", "3"), ("Guidance", "2.5"), ("Motion until", "0.3")):
+            mix.get_by_label(f"number input for {label}", exact=True).first.fill(value)
+            mix.get_by_label(f"number input for {label}", exact=True).first.press("Tab")
+        sent = _rendered(sender, tmp_path / "sent.mp4")
+        mix.get_by_role("button", name="Share").click()
+        sender.locator("#make-link").click()
+        sync_api.expect(sender.locator("#link textarea")).to_have_value(re.compile("preset="))
+        receiver = _open(browser.new_context(), sender.locator("#link textarea").input_value())
+        receiver.locator("#use-link").click()
+        again = receiver.get_by_role("tabpanel").filter(visible=True)
+        sync_api.expect(again.get_by_label("Seed")).to_have_value("77")
+        again.get_by_role("button", name="Advanced settings").click()
+        assert _settings(receiver) == _settings(sender)
+        received = _rendered(receiver, tmp_path / "received.mp4")
+        assert np.abs(received.frames_THWC.astype(int) - sent.frames_THWC.astype(int)).max() <= 1
+        for page in (sender, receiver):
+            page.close()
 
 
 def test_a_motion_is_renamed_deleted_and_brought_back(page: sync_api.Page, clip_path: Path) -> None:

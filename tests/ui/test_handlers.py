@@ -401,8 +401,9 @@ def test_a_caption_that_came_with_a_clip_leaves_with_it(
 
 def test_motions_to_choose_from(library: Library, learned: str) -> None:
     key = learned
-    assert [k for _, k in motion_choices(library)] == [key, ""]
-    assert kept_motion(library, "gone") == kept_motion(library, None) == key and kept_motion(library, "") == ""
+    assert [k for _, k in motion_choices(library, "tiny")] == [key, ""]
+    assert kept_motion(library, "tiny", "gone") == kept_motion(library, "tiny", None) == key
+    assert kept_motion(library, "tiny", "") == ""
     card = motion_card(library, key)
     assert "a red circle" in card and "rank 2" in card and "data:image/png" in card
     assert motion_card(library, "") == ""

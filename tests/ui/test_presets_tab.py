@@ -32,7 +32,9 @@ def _order(**changes: Any) -> RenderOrder:
 
 def test_what_was_set_comes_back(place: Place, studio: Studio, shipped: Path) -> None:
     key = keep_order(place, studio, _order(), "Mine", "Just so")
-    assert preset_choices(place, shipped) == [("Mine", key), ("First (comes with the program)", "shipped/first")]
+    choices = [("Mine", key), ("First (comes with the program)", "shipped/first")]
+    assert preset_choices(place, studio.spec.name, shipped) == choices
+    assert preset_choices(place, "other", shipped) == choices[:1]
     found = look_at_preset(place, studio, key, shipped)
     assert (found.order.prompt, found.order.seed, found.order.knobs["steps"]) == ("a green star", 7, 4)
     assert "Just so" in found.facts
@@ -50,7 +52,7 @@ def test_one_page_s_file_is_another_s_preset(place: Place, studio: Studio, shipp
     kept = place.workspace.library("").presets / f"{key}.json"
     assert load_preset(kept) == load_preset(shipped / "first.json")
     delete_preset(place, key, shipped)
-    assert [key for _, key in preset_choices(place, shipped)] == ["shipped/first"]
+    assert [key for _, key in preset_choices(place, studio.spec.name, shipped)] == ["shipped/first"]
     with pytest.raises(BadPreset):
         import_preset(place, shipped / "broken.json")
 

@@ -11,6 +11,7 @@ import torch
 from motion_transfer.errors import BadClip, BadLora, BadSpec
 from motion_transfer.hub import Published
 from motion_transfer.library import Library, Motion
+from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, look_at_item, publish_item
@@ -33,10 +34,10 @@ def renders(library: Library, square_clip: Clip) -> list[Path]:
 def test_the_search_finds_every_word_in_name_caption_and_prompt(
     library: Library, motion: Motion, renders: list[Path]
 ) -> None:
-    assert [key for _, key in item_choices(library, MOTIONS, "WAVE square")] == [motion.key]
-    assert item_choices(library, MOTIONS, "wave circle") == []
-    assert len(item_choices(library, RENDERS)) == len(item_choices(library, RENDERS, "star a")) == 2
-    assert [key for _, key in item_choices(library, RENDERS, "blue star")] == [renders[1].stem]
+    assert [key for _, key in item_choices(library, "tiny", MOTIONS, "WAVE square")] == [motion.key]
+    assert item_choices(library, "tiny", MOTIONS, "wave circle") == []
+    assert len(item_choices(library, "tiny", RENDERS)) == len(item_choices(library, "tiny", RENDERS, "star a")) == 2
+    assert [key for _, key in item_choices(library, "tiny", RENDERS, "blue star")] == [renders[1].stem]
 
 
 def test_an_item_is_shown_by_copies_and_plain_text(library: Library, motion: Motion, renders: list[Path]) -> None:
@@ -56,8 +57,10 @@ def test_what_is_not_there_is_said(library: Library, kind: str, key: str | None,
         item(library, kind, key)
 
 
-def test_rename_delete_and_bring_back(place: Place, library: Library, motion: Motion, renders: list[Path]) -> None:
-    page = _LibraryPage(lambda _: place)
+def test_rename_delete_and_bring_back(
+    studio: Studio, place: Place, library: Library, motion: Motion, renders: list[Path]
+) -> None:
+    page = _LibraryPage(studio, lambda _: place)
     found, others = page.find(None, MOTIONS, "", None)
     assert found.value == motion.key and len(others.choices) == 3
     page.rename(None, MOTIONS, motion.key, "Small wave")
@@ -73,7 +76,8 @@ def test_rename_delete_and_bring_back(place: Place, library: Library, motion: Mo
 def test_titles_and_recipes_of_others_do_no_harm(library: Library, motion: Motion, renders: list[Path]) -> None:
     motion.path.with_suffix(".title").write_bytes(b"\xff\xfe")
     renders[0].with_suffix(".json").write_text(json.dumps([1]))
-    assert item_choices(library, MOTIONS)[0][1] == motion.key and len(item_choices(library, RENDERS)) == 2
+    assert item_choices(library, "tiny", MOTIONS)[0][1] == motion.key
+    assert len(item_choices(library, "tiny", RENDERS)) == 2
 
 
 def test_only_motions_are_published(
