@@ -6,19 +6,12 @@ Learns an example's motion and renders with it first, so that there is something
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from browsing import ROOT, headless, served
+from playwright.sync_api import Browser, Page
 
-ROOT = Path(__file__).resolve().parents[1]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 TABS = ("Learn", "Mix", "Jobs", "Library", "Presets", "System")
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390)}  # theme and width
 LONGEST_MS = 900_000
@@ -69,21 +62,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as workspace, sync_playwright() as playwright:
-        command = [sys.executable, "app.py", "--no-browser", "--workspace", workspace]
-        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                address = next(found[0] for line in server.stdout if (found := re.search(r"http://[\d.]+:\d+", line)))
-                browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-                page = browser.new_page()
-                page.goto(address)
-                _work(page)
-                _take(browser, address, out)
-                browser.close()
-            finally:
-                server.terminate()
+    with tempfile.TemporaryDirectory() as workspace, served(workspace) as address, headless() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        _work(page)
+        _take(browser, address, out)
 
 
 if __name__ == "__main__":

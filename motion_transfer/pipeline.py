@@ -19,6 +19,7 @@ import numpy as np
 
 from motion_transfer import transfer
 from motion_transfer.evaluate.report import judge
+from motion_transfer.methods.split_clip import movement_of
 from motion_transfer.model.base import VideoBase, check_precision, open_base, open_vocabulary
 from motion_transfer.model.catalog import BaseSpec, find_base
 from motion_transfer.model.text import Vocabulary
@@ -26,7 +27,7 @@ from motion_transfer.transfer import Tuned
 from motion_transfer.types import Clip, HeadMap, Lora, RenderSpec, Report, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip
 from motion_transfer.video.io import clip_comment, read_clip
-from motion_transfer.video.strip import WHOLE, Crop, cropped
+from motion_transfer.video.strip import ALL, WHOLE, Crop, cropped
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import KINDS, Scene, sample_scene
 from motion_transfer.work import OnProgress, Stopwatch, drive
@@ -138,22 +139,25 @@ class Studio:
         return transfer.fit(self.spec, clip)
 
     def read(
-        self, path: Path, *, start_s: float = 0.0, end_s: float | None = None, caption: str = "", crop: Crop = WHOLE
-    ) -> Clip:
+        self, path: Path, *, start_s: float = 0.0, end_s: float | None = None, caption: str = "", crop: Crop = WHOLE,
+        movement: str = ALL,
+    ) -> Clip:  # fmt: skip
         """Reads a span of a video file, or of a part of its picture, no larger than this base has use for.
 
+        `movement` keeps the camera's motion alone, or that of things before a camera at rest.
+
         Raises:
-            BadClip: see `read_clip`.
-            BadSpec: there is no such part.
+            BadClip: see `read_clip`; or the background can't be followed, which tells camera and things apart.
+            BadSpec: there is no such part or movement.
         """
         side_px = round(
             max(SMALLEST_READ_PX, self.spec.height, self.spec.width) * min(max(1.0, crop.zoom), MOST_ENLARGED)
         )
         clip = read_clip(path, start_s=start_s, end_s=end_s, caption=caption, max_px=side_px)
-        if crop == WHOLE:
-            return clip
-        height, width = clip.frames_THWC.shape[1:3]
-        return cropped(clip, crop.box(width, height, self.spec.width / self.spec.height))
+        if crop != WHOLE:
+            height, width = clip.frames_THWC.shape[1:3]
+            clip = cropped(clip, crop.box(width, height, self.spec.width / self.spec.height))
+        return movement_of(clip, movement)
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of a prompt that the base never learned."""

@@ -13,7 +13,7 @@ import typer
 from motion_transfer import atomic
 from motion_transfer.errors import BadSpec
 from motion_transfer.types import Progress, Report
-from motion_transfer.video.strip import WHOLE, Crop
+from motion_transfer.video.strip import MOVEMENTS, WHOLE, Crop
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Learn a clip's motion and render it onto new content."
@@ -25,6 +25,9 @@ PrecisionOpt = Annotated[str, typer.Option(help="nf4, int8, bf16 or fp32.")]
 StartOpt = Annotated[float, typer.Option(help="Start of the span, in seconds.")]
 EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds; at most 8 s are used.")]
 CropOpt = Annotated[str, typer.Option(help="Part of the picture: zoom, place from left and from top, as 2,0.5,0.5.")]
+MovementOpt = Annotated[
+    str, typer.Option(help=f"Whose motion: {', '.join(MOVEMENTS)} (things: before a camera at rest).")
+]
 JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
 
 

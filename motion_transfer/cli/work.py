@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from motion_transfer.cli.shared import (
     EndOpt,
     JsonOpt,
     Meter,
+    MovementOpt,
     PrecisionOpt,
     StartOpt,
     app,
@@ -41,13 +42,30 @@ from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
+from motion_transfer.video.strip import ALL
 from motion_transfer.work import drive
 
 
-def _read(studio: Studio, path: Path, start_s: float, end_s: float | None, caption: str, crop: str) -> Clip:
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What of a clip is learned, as it was asked for."""
+
+    start: float
+    end: float | None
+    crop: str
+    movement: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether that is all of it."""
+        return (self.start, self.end, self.crop, self.movement) == (0.0, None, "", ALL)
+
+
+def _read(studio: Studio, path: Path, caption: str, part: _Part) -> Clip:
     """The part of a clip that is learned; says so on standard error if more was asked for than is used."""
-    clip = studio.read(path, start_s=start_s, end_s=end_s, caption=caption, crop=crop_from(crop))
-    asked_s = (probe(path).seconds if end_s is None else end_s) - start_s
+    clip = studio.read(path, start_s=part.start, end_s=part.end, caption=caption, crop=crop_from(part.crop),
+                       movement=part.movement)  # fmt: skip
+    asked_s = (probe(path).seconds if part.end is None else part.end) - part.start
     if asked_s > MAX_SECONDS + ROUNDING_S:
         print(f"note: of {asked_s:.1f} s the first {MAX_SECONDS:g} s are learned; choose with --start and --end.",
               file=sys.stderr)  # fmt: skip
@@ -65,6 +83,7 @@ def transfer(
     start: StartOpt = 0.0,
     end: EndOpt = None,
     crop: CropOpt = "",
+    movement: MovementOpt = ALL,
     out: Annotated[Path, typer.Option(help="The rendered video (mp4); the LoRA goes beside it.")] = Path(
         "transfer.mp4"
     ),
@@ -74,8 +93,9 @@ def transfer(
     lora_path = out.with_suffix(".safetensors")
     prepare(out, lora_path, json_path, inputs=(clip,), video=out)
     studio = Studio(base=base, precision=precision)
-    reference = _read(studio, clip, start, end, tune.caption, crop)
-    scene = scene_of(clip) if start == 0.0 and end is None and not crop else None
+    part = _Part(start=start, end=end, crop=crop, movement=movement)
+    reference = _read(studio, clip, tune.caption, part)
+    scene = scene_of(clip) if part.is_whole else None
     result = studio.transfer(
         reference, tune, render, scene=scene, on_progress=Meter(),
         on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
@@ -99,6 +119,7 @@ def transfer(
                 "start": start,
                 "end": end,
                 "crop": crop,
+                "movement": movement,
                 "tune": asdict(tune),
                 "render": asdict(render),
             },
@@ -117,17 +138,18 @@ def tune_clip(
     start: StartOpt = 0.0,
     end: EndOpt = None,
     crop: CropOpt = "",
+    movement: MovementOpt = ALL,
     json_path: JsonOpt = None,
 ) -> None:
     """Learns a clip's motion as a LoRA file."""
     prepare(out, json_path, inputs=(clip,))
     studio = Studio(base=base, precision=precision)
-    reference = _read(studio, clip, start, end, spec.caption, crop)
-    tuned = studio.tune(reference, spec, on_progress=Meter())
-    save_lora(tuned.lora, out)
+    part = _Part(start=start, end=end, crop=crop, movement=movement)
+    tuned = studio.tune(_read(studio, clip, spec.caption, part), spec, on_progress=Meter())
+    save_lora(replace(tuned.lora, info={**tuned.lora.info, "movement": movement}), out)
     write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
                             "spec": {"base": base, "precision": precision, "start": start, "end": end, "crop": crop,
-                                     "tune": asdict(spec)}})  # fmt: skip
+                                     "movement": movement, "tune": asdict(spec)}})  # fmt: skip
 
 
 def _write_render(studio: Studio, clip: Clip, spec: RenderSpec, used: list[UsedLora], out: Path) -> None:
@@ -246,5 +268,6 @@ def heads(
     """Draws which attention heads are spatial and which temporal on a clip."""
     prepare(out, inputs=(clip,))
     studio = Studio(base=base, precision=precision)
-    head_map = studio.heads(_read(studio, clip, start, end, spec.caption, crop), spec, on_progress=Meter())
+    part = _Part(start=start, end=end, crop=crop, movement=ALL)
+    head_map = studio.heads(_read(studio, clip, spec.caption, part), spec, on_progress=Meter())
     save_png(head_map_picture(head_map), out)

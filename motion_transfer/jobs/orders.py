@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from motion_transfer.errors import BadSpec
 from motion_transfer.types import RenderSpec, TuneSpec
-from motion_transfer.video.strip import WHOLE, Crop
+from motion_transfer.video.strip import ALL, WHOLE, Crop
 
 Order = TypeVar("Order")
 TUNE, RENDER = "tune", "render"
@@ -20,8 +20,8 @@ class TuneOrder:
     """Learn the motion of a clip.
 
     `name` is what its maker calls the motion; `clip` is a file in the job's folder, and `source` what it was called
-    before; `start_s` and `end_s` say which span of it, and `crop` which part of the picture; an empty
-    `preview_prompt` previews the caption; `expected_s` is how long its maker was told that it takes.
+    before; `start_s` and `end_s` say which span of it, `crop` which part of the picture, and `movement` whose motion;
+    an empty `preview_prompt` previews the caption; `expected_s` is how long its maker was told that it takes.
     """
 
     name: str
@@ -32,6 +32,7 @@ class TuneOrder:
     end_s: float | None = None
     preview_prompt: str = ""
     crop: Crop = WHOLE
+    movement: str = ALL
     expected_s: float | None = None
 
 

@@ -26,7 +26,7 @@ from motion_transfer.types import Clip, Progress, RenderSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, clip_comment, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
-from motion_transfer.video.strip import WHOLE
+from motion_transfer.video.strip import ALL, WHOLE
 from motion_transfer.workspace import Workspace
 
 KINDS = (TUNE, RENDER)
@@ -51,7 +51,7 @@ def _whole_comment(path: Path, order: TuneOrder) -> str | None:
     """The file's comment tag if the order takes the whole clip, so that its true scene stays known."""
     seconds = probe(path).seconds
     whole = not order.start_s and (order.end_s is None or order.end_s >= seconds - ROUNDING_S)
-    whole = whole and order.crop == WHOLE and seconds <= MAX_SECONDS
+    whole = whole and order.crop == WHOLE and order.movement == ALL and seconds <= MAX_SECONDS
     return clip_comment(path) if whole else None
 
 
@@ -121,7 +121,8 @@ class Worker:
             self._store.tell(job.key, note=note)
         teller.stage("encode")
         path = files / order.clip
-        clip = studio.read(path, start_s=order.start_s, end_s=order.end_s, caption=order.spec.caption, crop=order.crop)
+        clip = studio.read(path, start_s=order.start_s, end_s=order.end_s, caption=order.spec.caption, crop=order.crop,
+                           movement=order.movement)  # fmt: skip
         clip = replace(clip, source=order.source)
 
         def see(progress: Progress) -> None:
@@ -138,8 +139,9 @@ class Worker:
         every = math.ceil(order.spec.temporal_steps / PREVIEWS)
         work = studio.tune_work(clip, order.spec, preview=preview, preview_every=every, resume=resume)
         tuned = teller.run(work, see, keep)
+        lora = replace(tuned.lora, info={**tuned.lora.info, "movement": order.movement})
         saved = self._workspace.library(job.owner).save_motion(
-            tuned.lora, order.name, clip, comment=_whole_comment(path, order)
+            lora, order.name, clip, comment=_whole_comment(path, order)
         )
         checkpoints.clear()
         return {"motion": saved.key, "seconds": tuned.seconds, "ran_on": ran_on(studio.spec.name, studio.precision)}

@@ -22,6 +22,7 @@ from motion_transfer.ui.buttons import PlaceOf
 from motion_transfer.ui.desk import sentence, told
 from motion_transfer.ui.learn import LearnOrder, expect, order_learning
 from motion_transfer.ui.render import RenderOrder, in_places, order_rendering
+from motion_transfer.video.strip import ALL
 
 T = TypeVar("T")
 MOST_LETTERS = 2000
@@ -70,22 +71,25 @@ class Endpoints:
     def __init__(self, studio: Studio, place_of: PlaceOf) -> None:
         self._studio, self._place_of = studio, place_of
 
-    def learn(self, clip: str, caption: str, name: str, settings: dict[str, Any] | None, visitor: str) -> str:
+    def learn(
+        self, clip: str, caption: str, name: str, movement: str, settings: dict[str, Any] | None, visitor: str
+    ) -> str:
         """Queues the learning of a clip's motion; returns the job's key.
 
         Args:
             clip: the video, uploaded.
             caption: what it shows, not how it moves.
             name: of the motion; empty takes the file's.
+            movement: all that moves, the camera alone, or things alone: "all", "camera" or "things".
             settings: tuning settings by name; those left out keep their default.
             visitor: empty for a program of one's own.
         """
 
         def do() -> str:
-            _check_texts(caption=caption, name=name)
+            _check_texts(caption=caption, name=name, movement=movement)
             knobs, place = _knobs(TuneSpec, settings, ("caption",)), self._place_of(visitor)
             order = LearnOrder(path=clip, start_s=0.0, end_s=None, caption=caption, name=name, preview_prompt="",
-                               knobs=knobs)  # fmt: skip
+                               movement=movement, knobs=knobs)  # fmt: skip
             return order_learning(place, order, expect(place, self._studio, knobs)).key
 
         return _answer(do)
@@ -170,12 +174,13 @@ def build_api(studio: Studio, place_of: PlaceOf) -> None:
     with gr.Row(visible=False):
         clip, file = gr.File(), gr.File()
         caption, name, prompt, motion, visitor = (gr.Textbox("") for _ in range(5))
+        movement = gr.Textbox(ALL)
         key = gr.Textbox()
         strength, seed = gr.Number(1.0), gr.Number(0, precision=0)
         settings, facts = gr.JSON({}), gr.JSON()
         button = gr.Button()
     for endpoint, inputs, output in (
-        (endpoints.learn, [clip, caption, name, settings, visitor], key),
+        (endpoints.learn, [clip, caption, name, movement, settings, visitor], key),
         (endpoints.render, [prompt, motion, strength, seed, settings, visitor], key),
         (endpoints.job, [key, visitor], facts),
         (endpoints.result, [key, visitor], file),

@@ -24,7 +24,7 @@ from motion_transfer.ui.api import build_api
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import Place, problem, told
 from motion_transfer.ui.knobs import explained
-from motion_transfer.ui.learn import example_clips
+from motion_transfer.ui.learn import example_clips, movements
 from motion_transfer.ui.presets import look_at_preset
 from motion_transfer.ui.share import fetch_missing, receive
 from motion_transfer.ui.tab_jobs import build_jobs_tab
@@ -193,6 +193,7 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         if slices is not None:
             timer = gr.Timer(SECONDS_BETWEEN_SLICES)
             timer.tick(slice_of(slices, place_of), visitor, None, concurrency_limit=None, trigger_mode="once", **QUIET)
+        app.load(lambda: gr.Radio(choices=movements()), None, learned.movement, queue=False, **QUIET)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
         known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)

@@ -26,7 +26,18 @@ from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import loss_table
 from motion_transfer.video.cuts import find_cuts
 from motion_transfer.video.io import MAX_SECONDS, probe, read_clip, read_overview
-from motion_transfer.video.strip import WHOLE, Crop, box_picture, cropped, frame_strip, strip_time
+from motion_transfer.video.strip import (
+    ALL,
+    CAMERA,
+    MOVEMENTS,
+    THINGS,
+    WHOLE,
+    Crop,
+    box_picture,
+    cropped,
+    frame_strip,
+    strip_time,
+)
 
 SMALLEST_PX = 32
 OVERVIEW_FRAMES, STRIP_FRAMES, STRIP_PX = 48, 8, 72
@@ -67,6 +78,7 @@ class LearnOrder:
     zoom: float = 1.0
     crop_x: float = 0.5
     crop_y: float = 0.5
+    movement: str = ALL
     knobs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -125,22 +137,32 @@ def _strip(path: Path, start_s: float, end_s: float, cuts_s: Sequence[float] = (
                        num_frames=STRIP_FRAMES, height_px=STRIP_PX)  # fmt: skip
 
 
+def movements() -> list[tuple[str, str]]:
+    """Whose motion can be learned."""
+    return [(words.MOVEMENT_ALL, ALL), (words.MOVEMENT_CAMERA, CAMERA), (words.MOVEMENT_THINGS, THINGS)]
+
+
 def show_part(
-    studio: Studio, library: Library, path: Path, *, start_s: float | None, end_s: float | None, crop: Crop = WHOLE
-) -> PartView:
+    studio: Studio, library: Library, path: Path, *, start_s: float | None, end_s: float | None, crop: Crop = WHOLE,
+    movement: str = ALL,
+) -> PartView:  # fmt: skip
     """Pictures of what will be learned.
 
     Raises:
-        BadClip: the span holds no clip.
+        BadClip: the span holds no clip, or camera and things can't be told apart in it.
+        BadSpec: there is no such movement.
     """
     start_s = start_s or 0.0
     clip = read_clip(path, start_s=start_s, end_s=end_s, max_px=SHOWN_SIDE_PX)
     height, width = clip.frames_THWC.shape[1:3]
     box = crop.box(width, height, studio.spec.width / studio.spec.height)
     cuts_s = [start_s + frame / clip.fps for frame in find_cuts(clip)]
+    shown = clip if crop == WHOLE else cropped(clip, box)
+    if movement != ALL:
+        shown = studio.read(path, start_s=start_s, end_s=end_s, crop=crop, movement=movement)
     times = ", ".join(f"{cut_s:.2f} s" for cut_s in cuts_s)
     return PartView(
-        span=library.show(clip if crop == WHOLE else cropped(clip, box)),
+        span=library.show(shown),
         strip=library.show_picture(_strip(path, start_s, start_s + clip.seconds if end_s is None else end_s, cuts_s)),
         box=library.show_picture(box_picture(clip.frames_THWC[clip.num_frames // 2], box)),
         cuts=words.CUTS.format(times=times) if cuts_s else "",
@@ -207,12 +229,14 @@ def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = 
     """Queues the learning of a clip, of which the job gets a copy; keeps what was expected, to be compared.
 
     Raises:
-        BadClip: no clip is chosen, or the span holds none.
+        BadClip: no clip is chosen, the span holds none, or camera and things can't be told apart in it.
         BadSpec: a setting is out of range, or a visitor has no room for more.
         StorageFailed: the copy can't be made.
     """
     if not order.path:
         raise BadClip(words.NO_CLIP)
+    if order.movement not in MOVEMENTS:
+        raise BadSpec(words.BAD_MOVEMENT.format(all=", ".join(MOVEMENTS), asked=order.movement))
     path, spec = Path(order.path), spec_from(TuneSpec, {**order.knobs, "caption": order.caption.strip()})
     seen = read_clip(path, start_s=order.start_s or 0.0, end_s=order.end_s, max_px=SMALLEST_PX)
     order.crop.box(*seen.frames_THWC.shape[2:0:-1], aspect=1.0)
@@ -222,7 +246,7 @@ def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = 
     clip = f"clip{path.suffix.lower()}"
     asked = TuneOrder(
         name=name, clip=clip, source=path.name, spec=spec, start_s=order.start_s or 0.0, end_s=order.end_s,
-        preview_prompt=order.preview_prompt.strip(), crop=order.crop,
+        preview_prompt=order.preview_prompt.strip(), crop=order.crop, movement=order.movement,
         expected_s=expected.seconds if expected else None,
     )  # fmt: skip
     try:
@@ -247,7 +271,7 @@ def ordered_learning(place: Place, key: str) -> LearnOrder | None:
     clip = place.workspace.jobs.folder / key / asked.clip
     return LearnOrder(path=str(clip), start_s=asked.start_s, end_s=asked.end_s, caption=knobs.pop("caption"),
                       name=asked.name, preview_prompt=asked.preview_prompt, zoom=asked.crop.zoom,
-                      crop_x=asked.crop.x, crop_y=asked.crop.y, knobs=knobs)  # fmt: skip
+                      crop_x=asked.crop.x, crop_y=asked.crop.y, movement=asked.movement, knobs=knobs)  # fmt: skip
 
 
 def look_at_learning(place: Place, key: str | None, seen: Seen | None) -> LearnView | None:

@@ -43,11 +43,12 @@ from motion_transfer.ui.learn import (
 )
 from motion_transfer.ui.plots import LOSS, STAGE, STAGE_COLORS, STEP, word_lists
 from motion_transfer.ui.toasts import warn
-from motion_transfer.video.strip import Crop
+from motion_transfer.video.strip import ALL, MOVEMENTS, Crop
 
 COMMON_KNOBS = ("spatial_steps", "temporal_steps")
 SHOWN = ("status", "losses", "preview", "heads", "saved", "go_render", "seen")
-PART = ("start_s", "end_s", "zoom", "crop_x", "crop_y")
+PART = ("start_s", "end_s", "zoom", "crop_x", "crop_y", "movement")
+SLIDERS = ("zoom", "crop_x", "crop_y")
 PART_SHOWN = ("span", "strip", "box", "cuts")
 MOST_ZOOM = 8
 FILE_TYPES = [".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"]
@@ -55,8 +56,12 @@ FILE_TYPES = [".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"]
 
 @dataclass(frozen=True, kw_only=True)
 class LearnTab:
-    """What other parts of the page need: the learned motion's key, the button that leads on, and how to fill it in."""
+    """What other parts of the page need: the learned motion's key, the button that leads on, and how to fill it in.
 
+    The choices of `movement` are to be put into words once a page is open.
+    """
+
+    movement: gr.Radio
     saved: gr.State
     shown: list[Any]  # key of the job that is shown, and its status line
     go_render: gr.Button
@@ -92,6 +97,7 @@ def _clip_parts(examples: list[Path]) -> dict[str, Any]:
             parts["crop_x"] = gr.Slider(0, 1, value=0.5, step=0.01, label=words.CROP_X, min_width=120)
             parts["crop_y"] = gr.Slider(0, 1, value=0.5, step=0.01, label=words.CROP_Y, min_width=120)
         parts["box"] = gr.Image(label=words.CROP_SHOWN, interactive=False, format="png", buttons=[], elem_id="box")
+    parts["movement"] = gr.Radio(choices=list(MOVEMENTS), value=ALL, label=words.MOVEMENT, elem_id="movement")
     parts["span"] = gr.Video(
         label=words.SPAN_SHOWN, interactive=False, autoplay=True, loop=True, buttons=[], height=260, elem_id="span"
     )
@@ -147,7 +153,7 @@ def _result_parts() -> dict[str, Any]:
     return parts
 
 
-_NO_PART = (0.0, None, 1.0, 0.5, 0.5)  # start, end, zoom, x, y
+_NO_PART = (0.0, None, 1.0, 0.5, 0.5, ALL)  # start, end, zoom, x, y, movement
 
 
 class _LearnPage:
@@ -181,14 +187,17 @@ class _LearnPage:
         return None, *self.choose(str(self._examples[index]), caption, filled)
 
     def part(
-        self, path: str | None, start_s: float | None, end_s: float | None, zoom: float, x: float, y: float
-    ) -> tuple[str | None, ...]:
-        """The span or the crop was moved."""
+        self, path: str | None, start_s: float | None, end_s: float | None, zoom: float, x: float, y: float,
+        movement: str,
+    ) -> tuple[str | None, ...]:  # fmt: skip
+        """The span or the crop was moved, or another movement chosen."""
         if path is None:
             return _shown(None)
         crop = Crop(zoom=zoom, x=x, y=y)
         found, error = told(
-            lambda: show_part(self._studio, self._uploads, Path(path), start_s=start_s, end_s=end_s, crop=crop)
+            lambda: show_part(
+                self._studio, self._uploads, Path(path), start_s=start_s, end_s=end_s, crop=crop, movement=movement
+            )
         )
         if error is not None:
             warn(error)
@@ -231,7 +240,7 @@ class _LearnPage:
         if order is None:
             return values
         path, (start_s, end_s) = order.path, (order.start_s, order.end_s)
-        shown = self.part(path, start_s, end_s, order.zoom, order.crop_x, order.crop_y)
+        shown = self.part(path, start_s, end_s, order.zoom, order.crop_x, order.crop_y, order.movement)
         return {**values, **dict(zip(self._shown, shown, strict=True))}
 
     def look(self, token: str | None, key: str | None, seen: Seen | None) -> tuple[Any, ...]:
@@ -264,7 +273,7 @@ class _LearnPage:
         chosen = [parts["path"], *(parts[name] for name in PART)]
         self._shown = [parts[name] for name in PART_SHOWN]
         for name in PART:
-            moved = parts[name].release if name in PART[2:] else parts[name].input
+            moved = parts[name].release if name in SLIDERS else parts[name].input
             moved(self.part, chosen, self._shown, trigger_mode="always_last", **QUIET)
         clicked = parts["strip"].select(self.clicked, chosen[:3], chosen[1:3], **QUIET)
         clicked.then(self.part, chosen, self._shown, **QUIET)
@@ -303,6 +312,7 @@ def build_learn_tab(
     page.bind_job(parts, knobs, visitor)
     estimated = {*knobs.values(), *page.filled, visitor}, parts["estimate"]
     return LearnTab(
+        movement=parts["movement"],
         saved=parts["saved"], shown=[parts["key"], parts["status"]], go_render=parts["go_render"], fill=page.fill,
         filled=page.filled, estimate=page.estimate, estimated=estimated,
     )  # fmt: skip

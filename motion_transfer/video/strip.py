@@ -1,4 +1,4 @@
-"""Pictures and arithmetic for choosing a part of a clip: its span on a strip of frames, and a box to crop."""
+"""Choosing a part of a clip: its span on a strip of frames, a box to crop, and whose motion it is about."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ class Crop:
 
 
 WHOLE = Crop()  # the middle of the picture, as large as the aspect allows
+
+ALL, CAMERA, THINGS = MOVEMENTS = ("all", "camera", "things")  # whose motion is learned
 
 _INK = (20, 20, 20)
 _DIM = 0.4

@@ -120,7 +120,7 @@ def test_what_is_no_text_or_number_is_refused(studio: Studio, tmp_path: Path) ->
         with pytest.raises(gr.Error, match="should be a"):
             endpoints.render(*values, {}, "")  # type: ignore[arg-type]
     with pytest.raises(gr.Error, match="Caption"):
-        endpoints.learn("a.mp4", 5, "", {}, "")  # type: ignore[arg-type]
+        endpoints.learn("a.mp4", 5, "", "all", {}, "")  # type: ignore[arg-type]
 
 
 def test_visitors_reach_only_their_own_jobs(studio: Studio, tmp_path: Path) -> None:

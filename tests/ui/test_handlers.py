@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from motion_transfer.errors import BadClip, BadSpec, MotionTransferError, StorageFailed
+from motion_transfer.evaluate.camera_motion import object_residual_flow
 from motion_transfer.jobs import worker as worker_module
 from motion_transfer.jobs.orders import TuneOrder, from_json
-from motion_transfer.jobs.store import CANCELLED, DONE, PAUSED, RUNNING, Job
+from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, RUNNING, Job
 from motion_transfer.jobs.worker import PREVIEW, Worker
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio, scene_of
@@ -54,9 +55,10 @@ from motion_transfer.ui.tab_learn import _LearnPage
 from motion_transfer.ui.tab_render import _RenderPage
 from motion_transfer.ui.tour import build_tour
 from motion_transfer.video.io import clip_comment, probe, read_clip, write_clip
-from motion_transfer.video.strip import Crop
+from motion_transfer.video.strip import CAMERA, THINGS, Crop
+from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.palette import vocabulary
-from motion_transfer.video.synth.scene import Scene
+from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
 from motion_transfer.workspace import FOR_VISITORS, UnknownVisitor, Workspace
 
 SHORT = {"spatial_steps": 2, "temporal_steps": 3, "sparse_latents": 5, "rank": 2}
@@ -407,6 +409,34 @@ def test_motions_to_choose_from(library: Library, learned: str) -> None:
     card = motion_card(library, key)
     assert "a red circle" in card and "rank 2" in card and "data:image/png" in card
     assert motion_card(library, "") == ""
+
+
+def test_the_camera_s_motion_alone_is_learned(
+    studio: Studio, place: Place, library: Library, worker: Worker, tmp_path: Path
+) -> None:
+    scene = sample_scene("split/46", kind="single", effects=0.0)  # a pan
+    clip, path = Clip(frames_THWC=draw([scene], 96)[0].numpy(), fps=FPS), tmp_path / "mixed.mp4"
+    write_clip(clip, path)
+    view = learn(place, worker, learn_order(path, movement=CAMERA))
+    motion = library.motion(view.saved or "")
+    assert library.load(motion).info["movement"] == CAMERA and motion.reference is not None
+    own, left = object_residual_flow(clip), object_residual_flow(read_clip(motion.reference))
+    assert own is not None and left is not None and own > 0.1 > left
+    again = ordered_learning(place, view.job.key)
+    assert again is not None and again.movement == CAMERA
+    shown = read_clip(show_part(studio, library, path, start_s=0.0, end_s=None, movement=CAMERA).span)
+    assert (object_residual_flow(shown) or 0.0) < 0.03  # what is shown is what is learned
+
+
+def test_a_background_that_tells_no_camera_is_said(
+    place: Place, worker: Worker, clip_path: Path, tmp_path: Path
+) -> None:
+    plain = Clip(frames_THWC=np.full((20, 64, 64, 3), 90, np.uint8), fps=FPS)
+    write_clip(plain, tmp_path / "plain.mp4")
+    view = learn(place, worker, learn_order(tmp_path / "plain.mp4", movement=THINGS))
+    assert view.job.state == FAILED and "learn the clip as a whole" in view.job.note
+    with pytest.raises(BadSpec, match="movement"):
+        order_learning(place, learn_order(clip_path, movement="wind"))
 
 
 def test_a_motion_that_was_just_learned_is_chosen_once(studio: Studio, place: Place, learned: str) -> None:

@@ -1,0 +1,125 @@
+"""What the page costs: `python docs/page_bench.py` remakes `docs/results/page.json`.
+
+Paint: loads in fresh browser profiles, until the first content and until the Start button can be pressed. Cancel: from
+the call until the job has ended, beside the length of a step. Polling: steps a second of one long tuning, in turns with
+a page open that polls it and with none; the browser runs on the same cores. Needs playwright, chromium and nobody else
+on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from browsing import ROOT, headless, served
+from gradio_client import Client, handle_file
+from playwright.sync_api import Browser
+
+from motion_transfer.evaluate.tables import paired_interval
+
+CLIP = ROOT / "assets" / "clips" / "single-bounce.mp4"
+CAPTION = "a navy heart on an orange background"
+LOADS, CANCELS, TURNS, TURN_S, SETTLE_S = 10, 10, 12, 20.0, 5.0
+LOOK_S = 0.02
+PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+
+
+def _paints(browser: Browser, address: str) -> list[dict[str, float]]:
+    """Seconds until the first content and until Start can be pressed, in profiles that know nothing of the page."""
+    found = []
+    for _ in range(LOADS):
+        context = browser.new_context()
+        page = context.new_page()
+        begin = time.monotonic()
+        page.goto(address)
+        page.wait_for_selector("#start:visible")
+        usable_s = time.monotonic() - begin
+        painted_ms = page.wait_for_function(PAINTED).json_value()
+        found.append({"first_paint_s": painted_ms / 1000, "usable_s": usable_s})
+        context.close()
+    return found
+
+
+def _tuning(client: Client) -> str:
+    """Starts a long job, and waits until its temporal stage goes at its own pace."""
+    settings = {"temporal_steps": 20000, "spatial_steps": 2}
+    key = client.predict(clip=handle_file(CLIP), caption=CAPTION, settings=settings, api_name="/learn")
+    while (job := client.predict(key=key, api_name="/job"))["stage"] != "temporal" or job["step"] < 10:
+        assert job["state"] in ("queued", "running"), job
+        time.sleep(0.5)
+    return key
+
+
+def _cancels(client: Client) -> list[dict[str, float]]:
+    """Seconds from the call of `cancel` until the job has ended, and those of a step before."""
+    found = []
+    for _ in range(CANCELS):
+        key = _tuning(client)
+        step_s, begin = 1 / client.predict(key=key, api_name="/job")["rate"], time.monotonic()
+        client.predict(key=key, api_name="/cancel")
+        while client.predict(key=key, api_name="/job")["state"] == "running":
+            time.sleep(LOOK_S)
+        found.append({"cancel_s": time.monotonic() - begin, "step_s": step_s})
+    return found
+
+
+def _rate(client: Client, key: str) -> float:
+    """Steps a second over one turn."""
+    time.sleep(SETTLE_S)
+    first, begin = client.predict(key=key, api_name="/job")["step"], time.monotonic()
+    time.sleep(TURN_S)
+    last = client.predict(key=key, api_name="/job")["step"]
+    return (last - first) / (time.monotonic() - begin)
+
+
+def _polling(browser: Browser, client: Client, address: str) -> list[dict[str, float]]:
+    """Steps a second with a page open and with none, in turns."""
+    key, found = _tuning(client), []
+    for _ in range(TURNS):
+        alone = _rate(client, key)
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#learn-status:has-text('step')")
+        found.append({"alone": alone, "polled": _rate(client, key)})
+        page.close()
+    client.predict(key=key, api_name="/cancel")
+    return found
+
+
+def _summary(paints: list[dict[str, float]], cancels: list[dict[str, float]], polling: list[dict[str, float]]) -> Any:
+    costs = [1 - turn["polled"] / turn["alone"] for turn in polling]
+    return {
+        "first_paint_s": {"median": statistics.median(p["first_paint_s"] for p in paints),
+                          "longest": max(p["first_paint_s"] for p in paints)},
+        "usable_s": {"median": statistics.median(p["usable_s"] for p in paints),
+                     "longest": max(p["usable_s"] for p in paints)},
+        "cancel_beyond_a_step_s": {"longest": max(c["cancel_s"] - c["step_s"] for c in cancels)},
+        "polling_costs": {"mean": statistics.mean(costs), "interval": paired_interval(costs)},
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Serves the page with an empty workspace and measures it."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "page.json")
+    out = parser.parse_args().out
+    with tempfile.TemporaryDirectory() as workspace, served(workspace) as address, headless() as browser:
+        client = Client(address, verbose=False)
+        paints, cancels = _paints(browser, address), _cancels(client)
+        polling = _polling(browser, client, address)
+    found = _summary(paints, cancels, polling)
+    print(json.dumps(found, indent=1))
+    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "system": platform.system()}
+    rows = {"paints": paints, "cancels": cancels, "polling": polling}
+    out.write_text(json.dumps({"machine": machine, "summary": found, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
