@@ -16,6 +16,7 @@ STEP_S = 0.25  # over which displacements are compared
 STILL_STEP = 0.25 / 64  # a quarter of the procedural world's pixel: a smaller displacement is static
 STILL_TRACK = 0.02  # a track that stays this near to its place in the middle frame is static
 MIN_MOVING = 0.1  # of its steps: a track with fewer that are not static is static too
+MAX_RETURN_PX = 4.0  # when tracked back, of 256: one of nano's own; outlines that waver are lost sooner with less
 TRUE_STEP = 0.01  # a smaller true displacement has no direction to agree with
 MIN_LIFE = 0.25  # of the clip: shorter tracks, and shorter shared lives, are not compared
 
@@ -47,7 +48,7 @@ class _Steps:
 
 
 def _steps(clip: Clip, num_frames: int, stride: int) -> _Steps:
-    tracks = track_points(clip)
+    tracks = track_points(clip, max_return_px=MAX_RETURN_PX)
     path_PT2 = np.where(tracks.valid_PT[..., None], tracks.tracks_PT2, np.nan)
     path_PT2 = np.stack([resample_path(path_T2, num_frames) for path_T2 in path_PT2])
     step_PS2 = path_PT2[:, stride:] - path_PT2[:, :-stride]
@@ -124,7 +125,7 @@ def motion_fidelity(reference: Clip, generated: Clip) -> float | None:
 
 def _script_directions(clip: Clip, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Unit displacements `(P, num_frames - 1, 2)` from frame to frame, 0/0 where a point rests; and which are known."""
-    tracks = track_points(clip)
+    tracks = track_points(clip, max_return_px=MAX_RETURN_PX)
     path_PT2 = np.where(tracks.valid_PT[..., None], tracks.tracks_PT2, np.nan)
     step_PS2 = np.diff(np.stack([resample_path(path_T2, num_frames) for path_T2 in path_PT2]), axis=1)
     length_PS1 = np.linalg.norm(step_PS2, axis=-1, keepdims=True)

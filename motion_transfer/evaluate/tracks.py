@@ -17,7 +17,7 @@ from motion_transfer.video.frames import resized_frames
 TRACK_PX = 256  # clips are tracked at this width; 64-pixel clips are enlarged four times
 _WINDOW = (25, 25)
 _PYRAMID_LEVELS = 3
-_MAX_RETURN_PX = 1.0  # forward-backward error at TRACK_PX
+MAX_RETURN_PX = 1.0  # forward-backward error at TRACK_PX
 MIN_TEXTURE = 1.5e-4  # smallest eigenvalue of the gradient matrix, of colors in 0..1, as OpenCV scales it
 _FLAT_CHANGE = 12.0  # of 255: a flat place whose color changes more was passed by something
 _MAX_CORNERS = 120
@@ -52,7 +52,7 @@ def _seeds(frame_HWC: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
     return points.astype(np.float32), texture_HW[at[:, 1], at[:, 0]]
 
 
-def _follow(pixels_THWC: np.ndarray, seeds_P2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _follow(pixels_THWC: np.ndarray, seeds_P2: np.ndarray, max_return_px: float) -> tuple[np.ndarray, np.ndarray]:
     """Pyramidal Lucas-Kanade from the first frame on, each step checked by tracking back; stops when lost."""
     num_frames, height, width = pixels_THWC.shape[:3]
     places_TP2 = np.repeat(seeds_P2[None], num_frames, 0)
@@ -62,7 +62,7 @@ def _follow(pixels_THWC: np.ndarray, seeds_P2: np.ndarray) -> tuple[np.ndarray, 
         here = places_TP2[t - 1]
         there, ahead, _ = step(pixels_THWC[t - 1], pixels_THWC[t], here, None)
         again, back, _ = step(pixels_THWC[t], pixels_THWC[t - 1], there, None)
-        returned = np.hypot(*(again - here).T) < _MAX_RETURN_PX
+        returned = np.hypot(*(again - here).T) < max_return_px
         inside = ((there >= 0) & (there < (width, height))).all(1)
         valid_TP[t] = valid_TP[t - 1] & ahead[:, 0].astype(bool) & back[:, 0].astype(bool) & returned & inside
         places_TP2[t] = np.where(valid_TP[t][:, None], there, here)
@@ -77,7 +77,9 @@ def _rest(pixels_THWC: np.ndarray, seeds_P2: np.ndarray) -> tuple[np.ndarray, np
     return np.repeat(seeds_P2[None], len(pixels_THWC), 0), np.logical_and.accumulate(unchanged, 0)
 
 
-def track_points(clip: Clip, *, grid: int = 12, min_texture: float = MIN_TEXTURE) -> Tracks:
+def track_points(
+    clip: Clip, *, grid: int = 12, min_texture: float = MIN_TEXTURE, max_return_px: float = MAX_RETURN_PX
+) -> Tracks:
     """Follows points both ways from the middle frame (Lucas and Kanade 1981; pyramids: Bouguet 2000).
 
     Departs from Motion Fidelity's reference script, which tracks a 55 x 55 grid with CoTracker.
@@ -86,6 +88,7 @@ def track_points(clip: Clip, *, grid: int = 12, min_texture: float = MIN_TEXTURE
         clip: any size and length.
         grid: points on each side of a lattice that is followed beside the corners.
         min_texture: less textured places than this are only watched, not followed.
+        max_return_px: how far from its start a step may end, once followed back; in pixels of a width of 256.
     """
     pixels_THWC = resized_frames(clip, TRACK_PX, min_height=8)
     middle = len(pixels_THWC) // 2
@@ -94,7 +97,7 @@ def track_points(clip: Clip, *, grid: int = 12, min_texture: float = MIN_TEXTURE
     places_TP2 = np.empty((len(pixels_THWC), len(seeds_P2), 2))
     valid_TP = np.empty(places_TP2.shape[:2], dtype=bool)
     for span in (slice(middle, None), slice(middle, None, -1)):
-        for chosen, way in ((textured_P, _follow), (~textured_P, _rest)):
+        for chosen, way in ((textured_P, partial(_follow, max_return_px=max_return_px)), (~textured_P, _rest)):
             if chosen.any():
                 places_TP2[span, chosen], valid_TP[span, chosen] = way(pixels_THWC[span], seeds_P2[chosen])
     height, width = pixels_THWC.shape[1:3]

@@ -32,6 +32,7 @@ from motion_transfer.nano.export import (
     start_from_folder,
 )
 from motion_transfer.nano.folder import load_codec
+from motion_transfer.nano.heads_check import check_heads as measure_heads
 from motion_transfer.nano.motion_check import check_motion as measure_motion
 from motion_transfer.nano.motions import write_motions
 from motion_transfer.nano.prompts import check_prompts
@@ -159,6 +160,12 @@ def check_motion(
 ) -> None:
     """Compares how the bare base moves with how the world does."""
     print(json.dumps(measure_motion(ASSETS / "nano", count, results, processes), indent=1))
+
+
+@app.command()
+def check_heads(count: Annotated[int, typer.Option(min=2)] = COUNTS["heads"], results: ResultsOpt = RESULTS) -> None:
+    """Compares the labels of attention heads between draws, and what renders lose without each group."""
+    print(json.dumps(measure_heads(ASSETS / "nano", count, results), indent=1))
 
 
 @app.command()

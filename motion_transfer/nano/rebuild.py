@@ -20,6 +20,7 @@ from motion_transfer.nano.codec_check import check_codec, codec_stamp
 from motion_transfer.nano.contrast_check import check_contrast, contrast_stamp
 from motion_transfer.nano.export import read_facts
 from motion_transfer.nano.folder import load_codec
+from motion_transfer.nano.heads_check import check_heads, heads_stamp
 from motion_transfer.nano.motion_check import check_motion, motion_stamp
 from motion_transfer.nano.motions import stale_motions, write_motions
 from motion_transfer.nano.prompts import check_prompts, prompts_stamp
@@ -32,7 +33,7 @@ TRAINING_OPTIONS = {
     "base": ("--adapt", "--picture-minutes", "120", "--fade-minutes", "20"),
 }
 # scenes, prompts or clips that each figure is taken over
-COUNTS = {"codec": 48, "contrast": 200, "prompts": 200, "motion": 200}
+COUNTS = {"codec": 48, "contrast": 200, "prompts": 200, "motion": 200, "heads": 16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,7 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
         ("contrast", check_contrast, contrast_stamp, clip, COUNTS["contrast"]),
         ("prompts", check_prompts, prompts_stamp, nano, COUNTS["prompts"]),
         ("base_motion", check_motion, motion_stamp, nano, COUNTS["motion"]),
+        ("heads", check_heads, heads_stamp, nano, COUNTS["heads"]),
     ):
         yield Part(name=f"{file}.json", make=partial(check, folder, count, results),
                    stale=partial(figures_stale, results / f"{file}.json", partial(stamp, folder, count)))  # fmt: skip
