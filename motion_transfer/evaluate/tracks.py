@@ -5,8 +5,9 @@ Lengths are fractions of the frame width, so clips of different sizes can be com
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ MAX_RETURN_PX = 1.0  # forward-backward error at TRACK_PX
 MIN_TEXTURE = 1.5e-4  # smallest eigenvalue of the gradient matrix, of colors in 0..1, as OpenCV scales it
 _FLAT_CHANGE = 12.0  # of 255: a flat place whose color changes more was passed by something
 _MAX_CORNERS = 120
+_KEPT = 8  # of the clips that were tracked last
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +79,21 @@ def _rest(pixels_THWC: np.ndarray, seeds_P2: np.ndarray) -> tuple[np.ndarray, np
     return np.repeat(seeds_P2[None], len(pixels_THWC), 0), np.logical_and.accumulate(unchanged, 0)
 
 
+class _Frames:
+    """Frames `(T, H, W, 3)` that equal others with the same pixels, so that what was tracked can be found again."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        shape = str(clip.frames_THWC.shape).encode()
+        self._digest = hashlib.sha256(shape + np.ascontiguousarray(clip.frames_THWC).tobytes()).digest()
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Frames) and self._digest == other._digest
+
+
 def track_points(
     clip: Clip, *, grid: int = 12, min_texture: float = MIN_TEXTURE, max_return_px: float = MAX_RETURN_PX
 ) -> Tracks:
@@ -90,7 +107,13 @@ def track_points(
         min_texture: less textured places than this are only watched, not followed.
         max_return_px: how far from its start a step may end, once followed back; in pixels of a width of 256.
     """
-    pixels_THWC = resized_frames(clip, TRACK_PX, min_height=8)
+    return _tracked(_Frames(clip), grid, min_texture, max_return_px)
+
+
+@lru_cache(maxsize=_KEPT)
+def _tracked(frames: _Frames, grid: int, min_texture: float, max_return_px: float) -> Tracks:
+    """Several measures follow the points of the same clips, and every reference is compared with several renders."""
+    pixels_THWC = resized_frames(frames.clip, TRACK_PX, min_height=8)
     middle = len(pixels_THWC) // 2
     seeds_P2, texture_P = _seeds(pixels_THWC[middle], grid)
     textured_P = texture_P > min_texture
@@ -102,4 +125,6 @@ def track_points(
                 places_TP2[span, chosen], valid_TP[span, chosen] = way(pixels_THWC[span], seeds_P2[chosen])
     height, width = pixels_THWC.shape[1:3]
     tracks_TP2 = (places_TP2 - np.array([width / 2, height / 2])) / width
+    for kept in (tracks_TP2, valid_TP, textured_P):
+        kept.setflags(write=False)  # others will be given the same arrays
     return Tracks(tracks_PT2=tracks_TP2.swapaxes(0, 1), valid_PT=valid_TP.T, textured_P=textured_P)
