@@ -7,14 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from diffusers import WanPipeline
 from safetensors import safe_open
 
+from motion_transfer.library import Library
+from motion_transfer.lora.algebra import stack
 from motion_transfer.lora.files import save_lora
 from motion_transfer.model.catalog import ASSETS
+from motion_transfer.nano.clips import EXAMPLES
+from motion_transfer.nano.motions import stale_motions
 from motion_transfer.nano.rebuild import base_stale
+from motion_transfer.nano.showcase import SHOWCASE, showcase_stale
 from motion_transfer.pipeline import Studio, caption_of, scene_of
+from motion_transfer.presets import load_preset
 from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.video.io import clip_comment, read_clip, write_clip
 from motion_transfer.video.synth.palette import vocabulary
@@ -29,6 +36,11 @@ video = pipeline("a red star on a navy background", height=64, width=64, num_fra
 assert video.shape == (1, 49, 64, 64, 3), video.shape
 assert "motion_transfer" not in sys.modules
 """
+
+
+@pytest.fixture(scope="module")
+def shipped_studio() -> Studio:
+    return Studio()
 
 
 def test_sizes() -> None:
@@ -48,6 +60,24 @@ def test_weights_are_16_bit_and_finite() -> None:
 
 def test_the_base_was_made_for_the_codec_that_ships() -> None:
     assert base_stale(NANO) == ""
+
+
+def test_motions_and_presets_were_made_for_the_base_that_ships() -> None:
+    loras = ASSETS / "loras"
+    assert stale_motions(loras) == {} and showcase_stale(loras, ASSETS.parent / "presets") == ""
+    assert len(list(loras.glob("*.safetensors"))) == len(EXAMPLES)
+
+
+@pytest.mark.parametrize("stem", SHOWCASE)
+def test_every_preset_that_ships_renders(stem: str, shipped_studio: Studio) -> None:
+    """In fewer steps; `docs/results/presets.png` shows them whole."""
+    preset, library = load_preset(ASSETS.parent / "presets" / f"{stem}.json"), Library(Path("nowhere"))
+    motions = [library.of_sha256(lora.sha256) for lora in preset.loras]
+    assert all(motion is not None and motion.reference is not None for motion in motions)
+    lora = stack([(library.load(motion), used.strength) for motion, used in zip(motions, preset.loras, strict=True)])  # type: ignore[arg-type]
+    clip = shipped_studio.render(lora, replace(preset.render_spec(), steps=3))
+    assert clip.frames_THWC.shape == (49, 64, 64, 3) and clip.frames_THWC.std() > 5
+    assert shipped_studio.unknown_words(preset.render.prompt) == []
 
 
 def test_native_format() -> None:

@@ -55,8 +55,8 @@ SHOWCASE = {
     "driving-car": Showpiece(
         name="Driving car", motions=(("single-line", 1.0),), prompt="a purple car on a white background"
     ),
-    "darting-fish": Showpiece(
-        name="Darting fish", motions=(("single-zigzag", 1.0),), prompt="a red fish on a cyan background"
+    "darting-heart": Showpiece(
+        name="Darting heart", motions=(("single-zigzag", 1.0),), prompt="a green heart on a yellow background"
     ),
     "gliding-bird": Showpiece(
         name="Gliding bird", motions=(("single-wave", 1.0),), prompt="a blue bird on a white background"
@@ -65,7 +65,7 @@ SHOWCASE = {
         name="Spiraling ring", motions=(("single-spiral", 1.0),), prompt="a pink ring on a black background"
     ),
     "pan-over-a-tree": Showpiece(
-        name="Pan over a tree", motions=(("camera-pan", 1.0),), prompt="a green tree on a yellow dotted background"
+        name="Pan over a tree", motions=(("camera-pan", 1.0),), prompt="a white tree on a blue dotted background"
     ),
     "zoom-on-a-flower": Showpiece(
         name="Zoom on a flower", motions=(("camera-zoom", 1.0),), prompt="a white flower on a navy cloudy background"
@@ -76,13 +76,14 @@ SHOWCASE = {
     "crossing-paths": Showpiece(
         name="Crossing paths",
         motions=(("multiple-cross", 1.0),),
-        prompt="a red square and a white star on a navy background",
+        prompt="a pink circle and a green square on a black background",
+        seed=1,
     ),
     "chase": Showpiece(
-        name="Chase", motions=(("multiple-chase", 1.0),), prompt="three blue circles on a white background"
+        name="Chase", motions=(("multiple-chase", 1.0),), prompt="three pink circles on a black background", seed=1
     ),
     "running-person": Showpiece(
-        name="Running person", motions=(("articulated-run", 1.0),), prompt="a red person on a gray background"
+        name="Running person", motions=(("articulated-run", 1.0),), prompt="a white person on a navy background", seed=2
     ),
     "walking-dog": Showpiece(
         name="Walking dog", motions=(("articulated-walk", 1.0),), prompt="a white dog on a purple background"
