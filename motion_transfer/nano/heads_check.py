@@ -9,7 +9,7 @@ other less well, without spatial ones every frame by itself shows less of what i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
@@ -41,20 +41,24 @@ FEW_ROWS = 64  # of nano's 208, all of which are taken elsewhere
 ARMS = ("whole", "without temporal", "without spatial")
 
 
+def _latents(base: VideoBase, scene: Scene) -> Latents:
+    return base.codec.encode(Clip(frames_THWC=draw([scene], base.spec.width)[0].numpy(), fps=FPS))
+
+
 def _masses(
-    base: VideoBase, latents: Latents, caption: str, sigma: float, *, noise: int = 0, rows: int | None = None
+    base: VideoBase, latents: Latents, caption: str, sigma: float, *, noise_seed: int = 0, row_seed: int | None = None
 ) -> Tensor:
-    """Shares of attention in both bands, `(L, N, 2)`, for a draw of noise and one of query rows; None takes all."""
+    """Shares of attention in both bands, `(L, N, 2)`; a row seed draws some query rows, None takes all."""
     z = latents.z_ZFYX[None]
     num_frames, frame_tokens = z.shape[2], z.shape[3] * z.shape[4] // 4
-    num_rows = num_frames * frame_tokens if rows is None else FEW_ROWS
-    rows_R = sample_rows(num_frames, frame_tokens, num_rows, keyed_generator("rows", rows or 0))
+    num_rows = num_frames * frame_tokens if row_seed is None else FEW_ROWS
+    rows_R = sample_rows(num_frames, frame_tokens, num_rows, keyed_generator("rows", row_seed or 0))
     mass_LN2 = torch.zeros(len(base.transformer.blocks), base.num_heads, 2)
 
     def probe(layer: int, q_BSNK: Tensor, k_BSNK: Tensor) -> None:
         mass_LN2[layer] = band_masses(q_BSNK, k_BSNK, rows_R, num_frames).cpu()
 
-    sigma_B, drawn = torch.tensor([sigma]), torch.randn(z.shape, generator=keyed_generator("check heads", noise))
+    sigma_B, drawn = torch.tensor([sigma]), torch.randn(z.shape, generator=keyed_generator("check heads", noise_seed))
     with torch.no_grad(), probed_self_attention(base.transformer, probe):
         base.velocity(mix(z, drawn, sigma_B), sigma_B, base.text.encode([caption]))
     return mass_LN2
@@ -76,14 +80,13 @@ def check_stability(base: VideoBase, scenes: Sequence[Scene]) -> dict[str, float
     found: dict[str, list[float]] = {}
     of_clips = []
     for scene in scenes:
-        clip = Clip(frames_THWC=draw([scene], base.spec.width)[0].numpy(), fps=FPS)
-        latents = base.codec.encode(clip)
+        latents = _latents(base, scene)
         usual = _labels(base, scene, latents)
         of_clips.append(usual)
         levels = {f"noise level {sigma:g}": _labels(base, scene, latents, (sigma,)) for sigma in SIGMAS}
         levels["noise level of the released code"] = _labels(base, scene, latents, (RELEASED_SIGMA,))
-        pairs = {"query rows": [_labels(base, scene, latents, rows=rows) for rows in (1, 2)],
-                 "noise": [usual, _labels(base, scene, latents, noise=1)],
+        pairs = {"query rows": [_labels(base, scene, latents, row_seed=seed) for seed in (1, 2)],
+                 "noise": [usual, _labels(base, scene, latents, noise_seed=1)],
                  **{name: [usual, labels] for name, labels in levels.items()}}  # fmt: skip
         for name, labels in pairs.items():
             found.setdefault(name, []).append(_agreement(labels))
@@ -123,7 +126,7 @@ def picture_quality(clip: Clip, prompt: str, others: Sequence[str], model: Embed
 
 def _renders(base: VideoBase, scenes: Sequence[Scene], silent_LN: Tensor | None) -> list[Clip]:
     prompts = [RenderSpec(prompt=scene.caption, seed=seed) for seed, scene in enumerate(scenes)]
-    with without_heads(base, torch.zeros(1, 1, dtype=torch.bool) if silent_LN is None else silent_LN):
+    with nullcontext() if silent_LN is None else without_heads(base, silent_LN):
         return [drive(denoise(base, spec)) for spec in prompts]
 
 
@@ -177,7 +180,6 @@ def _common_labels(base: VideoBase, scenes: Sequence[Scene]) -> Tensor:
     """Labels by the masses of several clips together."""
     masses = []
     for scene in scenes:
-        clip = Clip(frames_THWC=draw([scene], base.spec.width)[0].numpy(), fps=FPS)
-        latents = base.codec.encode(clip)
+        latents = _latents(base, scene)
         masses += [_masses(base, latents, scene.caption, sigma) for sigma in SIGMAS]
     return label_spatial(torch.stack(masses).mean(0), RULE)

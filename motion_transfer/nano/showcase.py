@@ -130,7 +130,7 @@ def _shown(loras: Path, stem: str) -> tuple[dict[str, float | str | None], list[
     """What a preset's render measures against its first motion's clip, and both clips."""
     piece = SHOWCASE[stem]
     lora = stack([(load_lora(loras / f"{name}.safetensors"), strength) for name, strength in piece.motions])
-    render = drive(render_work(_base(), lora, RenderSpec(prompt=piece.prompt, seed=piece.seed)))
+    render = drive(render_work(_base(), lora, _preset(piece, loras).render_spec()))
     first = piece.motions[0][0]
     reference = fit(find_base(BASE), read_clip(CLIPS / f"{first}.mp4", caption=example_caption(first)))
     values = {measure.name: measure.value for measure in judge(reference, render, prompt=piece.prompt).measures}
