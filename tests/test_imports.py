@@ -43,7 +43,7 @@ HOMES = {
     "peft": ("lora/attach.py",),
     "diffusers": ("model/*", "nano/*"),
     "transformers": ("model/text.py", "model/base.py", "nano/*", "evaluate/*"),
-    "bitsandbytes": ("model/base.py", "model/training.py"),
+    "bitsandbytes": ("model/quantize.py",),
     "av": ("video/io.py",),
 }
 UI_ROOMS = {

@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import bitsandbytes as bnb
 import diffusers.utils.logging
 import torch
 import transformers.utils.logging
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from motion_transfer.errors import BadSpec, MissingWeights
@@ -19,58 +18,10 @@ from motion_transfer.model.attention import WeightedTextProcessor, small_attenti
 from motion_transfer.model.catalog import BaseSpec, find_base, weights_hash
 from motion_transfer.model.codec import Codec
 from motion_transfer.model.flow import TIMESTEPS
+from motion_transfer.model.quantize import quantize
 from motion_transfer.model.rope import temporal_positions
 from motion_transfer.model.text import TextEncoder, TextStates, Vocabulary
 from motion_transfer.types import PRECISIONS
-
-
-def _quantizable(transformer: WanTransformer3DModel) -> list[str]:
-    """Linear layers of the blocks. Embedders, norms, modulation and `proj_out` are sensitive and stay out."""
-    return [p for p, m in transformer.named_modules() if p.startswith("blocks.") and isinstance(m, nn.Linear)]
-
-
-def _nf4(linear: nn.Linear, dtype: torch.dtype) -> nn.Module:
-    quantized = bnb.nn.Linear4bit(
-        linear.in_features,
-        linear.out_features,
-        bias=linear.bias is not None,
-        compute_dtype=dtype,
-        compress_statistics=True,
-        quant_type="nf4",
-    )
-    quantized.weight = bnb.nn.Params4bit(
-        linear.weight.data.float(), requires_grad=False, quant_type="nf4", compress_statistics=True, module=quantized
-    )
-    quantized.bias = linear.bias
-    # In eval mode bitsandbytes repacks the weights for new CPUs' own kernel, which has no gradient.
-    quantized.support_avx512bf16_for_cpu = False
-    return quantized
-
-
-def _int8(linear: nn.Linear) -> nn.Module:
-    quantized = bnb.nn.Linear8bitLt(
-        linear.in_features, linear.out_features, bias=linear.bias is not None, has_fp16_weights=False
-    )
-    quantized.weight = bnb.nn.Int8Params(linear.weight.data.half(), requires_grad=False, has_fp16_weights=False)
-    quantized.bias = linear.bias
-    return quantized.train()  # in eval mode on the CPU, bitsandbytes rounds the inputs to 8 bit too, and is slow
-
-
-def quantize(transformer: WanTransformer3DModel, precision: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Replaces the blocks' linear layers by quantized ones, in place, and moves the model to `device`.
-
-    diffusers' own quantizer refuses to run without a GPU; bitsandbytes' layers do not.
-    The model is marked so that peft picks its quantized LoRA layers, which never merge into the weights by
-    accident.
-    """
-    for path in _quantizable(transformer):
-        linear = transformer.get_submodule(path)
-        parent, _, child = path.rpartition(".")
-        fresh = _nf4(linear, dtype) if precision == "nf4" else _int8(linear)
-        setattr(transformer.get_submodule(parent), child, fresh)
-    transformer.is_loaded_in_4bit = precision == "nf4"
-    transformer.is_loaded_in_8bit = precision == "int8"
-    transformer.to(device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

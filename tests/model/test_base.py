@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from motion_transfer.errors import BadLora, BadSpec, MissingWeights
 from motion_transfer.lora.attach import LoraLayer, add_group_adapter, attached, remove_adapters
 from motion_transfer.lora.heads import group_masks
+from motion_transfer.model import quantize
 from motion_transfer.model.base import VideoBase, open_base
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.types import Lora, LowRank
@@ -99,18 +100,24 @@ def test_precisions_stay_near_float32(
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_4_bit_gradients_are_those_of_its_weights(tiny_nf4: VideoBase, tiny_base_folder: Path, training: bool) -> None:
-    """Also after renders without gradients, in either mode.
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_4_bit_gradients_are_those_of_its_weights(
+    tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch, training: bool, unpacked: bool
+) -> None:
+    """Also after renders without gradients, in either mode, and whether or not there is room to keep them unpacked.
 
     bitsandbytes repacks weights for new CPUs at the first call in eval mode, and that kernel has no gradient.
     """
-    exact = _dequantized(tiny_nf4, tiny_base_folder)
-    tiny_nf4.transformer.train(training)
+    monkeypatch.setattr(quantize, "UNPACKED_BYTES", quantize.UNPACKED_BYTES if unpacked else 0)
+    base = open_base(str(tiny_base_folder), precision="nf4", device="cpu")
+    kept = [m.unpacked_OI is not None for m in base.transformer.modules() if isinstance(m, bnb.nn.Linear4bit)]
+    assert kept == [unpacked] * (len(QUANTIZED) * BLOCKS)
+    exact = _dequantized(base, tiny_base_folder)
+    base.transformer.train(training)
     with torch.no_grad():
-        assert _error(_velocity(tiny_nf4), _velocity(exact)) < 1e-5
-    for ours, theirs in zip(_gradients(tiny_nf4), _gradients(exact), strict=True):
+        assert _error(_velocity(base), _velocity(exact)) < 1e-5
+    for ours, theirs in zip(_gradients(base), _gradients(exact), strict=True):
         assert _error(ours, theirs) < 1e-4
-    tiny_nf4.transformer.eval()
 
 
 def test_only_linear_layers_of_the_blocks_are_quantized(opened: Callable[[str], VideoBase]) -> None:
