@@ -153,7 +153,7 @@ def _train(
         return
     parameters = list(matrices.values())
     captioned, uncaptioned = (base.text.encode([caption]) for caption in (spec.caption, ""))
-    optimizer = torch.optim.AdamW(parameters, lr=stage.rate, weight_decay=stage.decay)
+    optimizer = torch.optim.AdamW(parameters, lr=stage.rate, weight_decay=stage.decay, fused=True)
     if resume is not None:
         restore_optimizer(matrices, optimizer, resume)
     for step in range(resume.step if resume else 0, stage.steps):

@@ -46,4 +46,5 @@ def restore_optimizer(matrices: Matrices, optimizer: torch.optim.AdamW, state: T
     """Gives the optimizer of the stage's adapter the state's moments."""
     for name, matrix in matrices.items():
         moments = {m: state.tensors[f"{state.stage}/{name}/{m}"].to(matrix.device).clone() for m in MOMENTS}
-        optimizer.state[matrix] = {"step": torch.tensor(float(state.step)), **moments}
+        steps = torch.tensor(float(state.step), device=matrix.device)
+        optimizer.state[matrix] = {"step": steps, **moments}
