@@ -175,9 +175,14 @@ class TuneSpec(_Checked):
     include_output: bool = knob(True, help="The output projections learn as well as queries, keys and values.")
     motion_loss: str = knob(
         "frame",
-        choices=("frame", "clean", "vmc", "debiased", "off"),
-        help="What is compared beside the velocities: changes from frame to frame of the velocity or of the clean "
-        "clip, their sizes over time, or differences from a random frame.",
+        choices=("frame", "vmc", "debiased", "off"),
+        help="What is compared beside the velocities: changes from frame to frame, their sizes over time, or "
+        "differences from a random frame.",
+    )
+    motion_space: str = knob(
+        "velocity",
+        choices=("velocity", "x0"),
+        help="Where the motion loss compares: the velocities, or the clean clips that they lead to.",
     )
     motion_weight: float = knob(10.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
     sampling: str = knob(

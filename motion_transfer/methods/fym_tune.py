@@ -32,24 +32,13 @@ CHEAP_TOKENS = 1024  # a clip this short is learned whole
 
 
 def frame_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
-    """Mean over frames of 1 - cos between frame-to-frame differences of the velocities.
+    """Mean over frames of 1 - cos between frame-to-frame differences of two velocities, or of two clips.
 
     Signed and per frame, as the paper's formula reads (arXiv 2506.05207, eq. 8); the released code takes absolute
     values and the cosine along time, which loses the direction: `vmc_motion_loss`.
     """
     d_hat, d = (v.float().diff(dim=2).transpose(1, 2).flatten(2) for v in (predicted_BZFYX, target_BZFYX))
     return (1 - F.cosine_similarity(d_hat, d, dim=2, eps=eps)).mean()
-
-
-def clean_motion_loss(
-    noisy_BZFYX: Tensor, sigma_B: Tensor, predicted_BZFYX: Tensor, clean_BZFYX: Tensor, eps: float = 1e-6
-) -> Tensor:
-    """`frame_motion_loss` of the clean latents that the predicted velocities lead to, instead of the velocities.
-
-    Differences of velocities are mostly differences of noise, which the network is given; here only motion counts.
-    """
-    found_BZFYX = noisy_BZFYX.float() - sigma_B.view(-1, 1, 1, 1, 1) * predicted_BZFYX.float()
-    return frame_motion_loss(found_BZFYX, clean_BZFYX, eps)
 
 
 def vmc_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
@@ -77,16 +66,25 @@ class _Guess:
     velocity: Tensor
     predicted: Tensor
 
+    def seen_in(self, space: str) -> tuple[Tensor, Tensor]:
+        """What was found and what is true: velocities, or the clean latents `x - sigma v` that they lead to.
 
-def _motion_loss(kind: str, guess: _Guess, generator: torch.Generator) -> Tensor:
-    if kind == "clean":
-        return clean_motion_loss(guess.noisy, guess.sigma_B, guess.predicted, guess.clean)
+        Differences of velocities are mostly differences of noise, which the network is given; between clean latents
+        only motion counts.
+        """
+        if space == "velocity":
+            return self.predicted, self.velocity
+        return self.noisy.float() - self.sigma_B.view(-1, 1, 1, 1, 1) * self.predicted.float(), self.clean
+
+
+def _motion_loss(kind: str, space: str, guess: _Guess, generator: torch.Generator) -> Tensor:
+    found, true = guess.seen_in(space)
     if kind == "frame":
-        return frame_motion_loss(guess.predicted, guess.velocity)
+        return frame_motion_loss(found, true)
     if kind == "vmc":
-        return vmc_motion_loss(guess.predicted, guess.velocity)
-    anchor = int(torch.randint(guess.velocity.shape[2], (1,), generator=generator))
-    return debiased_loss(guess.predicted, guess.velocity, anchor)
+        return vmc_motion_loss(found, true)
+    anchor = int(torch.randint(true.shape[2], (1,), generator=generator))
+    return debiased_loss(found, true, anchor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +132,7 @@ def _step_loss(base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, 
         error_B = error_B * bell_weight(guess.sigma_B, spec.noise_shift)
     loss = error_B.mean()
     if stage.motion_loss != "off":
-        loss = loss + spec.motion_weight * _motion_loss(stage.motion_loss, guess, generator)
+        loss = loss + spec.motion_weight * _motion_loss(stage.motion_loss, spec.motion_space, guess, generator)
     return loss
 
 

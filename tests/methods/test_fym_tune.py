@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from torch import Tensor
 from motion_transfer.errors import BadSpec
 from motion_transfer.lora.attach import LoraLayer, add_frozen, read_adapter, remove_adapters, solo
 from motion_transfer.lora.files import save_lora
+from motion_transfer.methods import fym_tune
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
     _rate_share,
-    clean_motion_loss,
     debiased_loss,
     default_sparse_latents,
     frame_motion_loss,
@@ -99,15 +100,15 @@ def test_without_decoupling_both_stages_touch_all_heads(tiny_base: VideoBase) ->
 
 def test_every_motion_loss_learns_otherwise(tiny_base: VideoBase) -> None:
     learned = {}
-    for kind in ("clean", "frame", "vmc", "debiased", "off"):
+    for kind, space in (*product(("frame", "vmc", "debiased"), ("velocity", "x0")), ("off", "velocity")):
         remove_adapters(tiny_base.transformer)
-        spec = TuneSpec(**{**SPEC.__dict__, "motion_loss": kind})
+        spec = TuneSpec(**{**SPEC.__dict__, "motion_loss": kind, "motion_space": space})
         layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
-        learned[kind] = torch.cat([x.up_OR.flatten() for x in layers.values()])
+        learned[kind, space] = torch.cat([x.up_OR.flatten() for x in layers.values()])
     weightless = TuneSpec(**{**SPEC.__dict__, "motion_weight": 0.0})
     remove_adapters(tiny_base.transformer)
     layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), weightless))
-    assert torch.equal(torch.cat([x.up_OR.flatten() for x in layers.values()]), learned["off"])
+    assert torch.equal(torch.cat([x.up_OR.flatten() for x in layers.values()]), learned["off", "velocity"])
     kinds = list(learned)
     assert not any(torch.equal(learned[a], learned[b]) for i, a in enumerate(kinds) for b in kinds[:i])
 
@@ -193,17 +194,22 @@ def test_motion_loss_ignores_what_does_not_move() -> None:
     )
 
 
-def test_clean_motion_loss_is_that_of_the_clip_that_the_velocity_leads_to() -> None:
+def test_a_motion_loss_in_x0_is_that_of_the_clip_that_the_velocity_leads_to() -> None:
     """Right for the true velocity at any noise level; noise, which both clips share, does not count."""
     clean, other = _pair()
     noise, sigma = torch.randn(clean.shape, generator=torch.Generator().manual_seed(5)), torch.tensor([0.9, 0.3])
     level = sigma.view(-1, 1, 1, 1, 1)
     noisy = (1 - level) * clean + level * noise
-    assert clean_motion_loss(noisy, sigma, noise - clean, clean).item() == pytest.approx(0.0, abs=1e-5)
+
+    def loss(predicted: Tensor) -> float:
+        guess = fym_tune._Guess(clean=clean, noisy=noisy, sigma_B=sigma, velocity=noise - clean, predicted=predicted)
+        return fym_tune._motion_loss("frame", "x0", guess, torch.Generator()).item()
+
+    assert loss(noise - clean) == pytest.approx(0.0, abs=1e-5)
     backward = (noisy + clean) / level  # leads to the negative of the clip
-    assert clean_motion_loss(noisy, sigma, backward, clean).item() == pytest.approx(2.0, abs=1e-5)
-    elsewhere = clean_motion_loss(noisy, sigma, (noisy - other) / level, clean).item()
-    assert elsewhere == pytest.approx(frame_motion_loss(other, clean).item(), abs=1e-4)
+    assert loss(backward) == pytest.approx(2.0, abs=1e-5)
+    elsewhere = (noisy - other) / level
+    assert loss(elsewhere) == pytest.approx(frame_motion_loss(other, clean).item(), abs=1e-4)
 
 
 def test_the_rate_rises_and_falls() -> None:

@@ -63,6 +63,7 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "decoupled": True,
         "include_output": True,
         "motion_loss": "frame",
+        "motion_space": "velocity",
         "motion_weight": 10.0,
         "sampling": "latent",
         "sparse_latents": 0,
