@@ -61,12 +61,12 @@ def _content(case: Case) -> str:
     return known
 
 
-def _front(cells: Summary) -> str:
+def _front(cells: Summary, unranked: Sequence[str]) -> str:
     """A line on which methods no other one beats in both fidelity and leakage; empty where leakage is not known."""
     points = {}
     for method, row in cells.items():
         fidelity, leak = row["motion_fidelity"].mean, row["leakage"].mean
-        if method != CEILING and fidelity is not None and leak is not None:
+        if method not in unranked and fidelity is not None and leak is not None:
             points[method] = (fidelity, leak)
     return f"Not dominated in (fidelity, leakage): {', '.join(nondominated(points))}.\n\n" if points else ""
 
@@ -154,7 +154,7 @@ class Bench:
         """What is not done yet."""
         done = {contender.name: self._rows_of(table, contender).keys() for contender in self.contenders}
         return [(contender, case) for case in self.cases for contender in self.contenders
-                if (case.targets or not contender.true)
+                if (case.targets or not contender.needs_truth)
                 and not done[contender.name] >= set(self._keys(contender, case))]  # fmt: skip
 
     def work(self) -> Work[str]:
@@ -179,8 +179,9 @@ class Bench:
         rows = {name: of_method for name, of_method in rows.items() if of_method}
         ceiling = CEILING if CEILING in rows else None
         cells = summary(rows, [column.name for column in COLUMNS], BASELINE, ceiling=ceiling)
-        notes = _front(cells) + self._best_settings(cells)
-        return f"{markdown_table(cells, COLUMNS, unranked=[CEILING])}\n\n{notes}Stamp {table.stamp}.\n"
+        unranked = [contender.name for contender in self.contenders if contender.needs_truth]
+        notes = _front(cells, unranked) + self._best_settings(cells)
+        return f"{markdown_table(cells, COLUMNS, unranked=unranked)}\n\n{notes}Stamp {table.stamp}.\n"
 
     def _best_settings(self, cells: Summary) -> str:
         """Of each method that was searched, the settings of most fidelity less leakage; empty without a search."""
@@ -198,7 +199,7 @@ class Bench:
         for contender in self.contenders:
             clips: list[Clip] = []
             for case in self.cases[:: max(1, len(self.cases) // SHEET_CLIPS)][:SHEET_CLIPS]:
-                if not (contender.true and not case.targets):
+                if case.targets or not contender.needs_truth:
                     shown, _ = self._shown(contender, case)
                     clips += [self.studio.fit(case.reference()), shown[0]]
             if clips:

@@ -1,4 +1,4 @@
-"""What the benchmark compares: ours, the bare base, published methods, and true renders as the ceiling."""
+"""What the benchmark compares: ours, the bare base, published methods, and the truth as the ceiling."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.clip_folder import FolderCase
 from motion_transfer.evaluate.motionbench import SIZE_PX, BenchCase
 from motion_transfer.methods.ditflow import FlowGuidance, follow_attention_flow
 from motion_transfer.model.base import VideoBase
+from motion_transfer.model.sampling import denoise, starting_noise
 from motion_transfer.transfer import fit, render_work, tune_work
 from motion_transfer.types import Clip, Lora, RenderSpec, TuneSpec, Work
 from motion_transfer.video.synth.draw import draw
@@ -34,6 +37,8 @@ class Contender:
         dense: learns on all latent frames, however many the base has.
         guides: settings of its guidance while rendering; None if it does not guide.
         true: not a method, but the procedural world's own render of the motion with the asked content.
+        led_by_truth: not a method either: that render's latents, noised, take the place of the base's own as long as
+            the motion acts, and the base finishes. So well could this base show a motion that was learned perfectly.
         variant_of: in a search, the method whose settings these are.
     """
 
@@ -42,7 +47,13 @@ class Contender:
     dense: bool = False
     guides: FlowGuidance | None = None
     true: bool = False
+    led_by_truth: bool = False
     variant_of: str = ""
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether it is no method, but shows what only who knows the truth can show."""
+        return self.true or self.led_by_truth
 
     def settings(self) -> dict[str, Any]:
         """Everything its renders follow from, beside the base."""
@@ -59,6 +70,7 @@ CONTENDERS = {
     contender.name: contender
     for contender in (
         Contender(name="ceiling", true=True),
+        Contender(name="truth-led", led_by_truth=True),
         Contender(name="bare"),
         Contender(name="naive", learns=NAIVE, dense=True),
         Contender(name="motiondirector", learns=MOTION_DIRECTOR, dense=True),
@@ -124,10 +136,22 @@ def _true_render(case: Case, prompt: str) -> Clip:
     return Clip(frames_THWC=draw([target.scene(case)], SIZE_PX)[0].numpy(), fps=FPS, caption=prompt)
 
 
+def _led_by_truth(base: VideoBase, case: Case, spec: RenderSpec) -> Work[Clip]:
+    true = base.codec.encode(fit(base.spec, _true_render(case, spec.prompt))).z_ZFYX[None].to(base.device)
+    noise = starting_noise(base, spec.seed).to(base.device)
+
+    def lead(z_BZFYX: Tensor, sigma: float, _: int) -> Tensor:
+        return (1 - sigma) * true + sigma * noise if sigma >= spec.motion_until else z_BZFYX
+
+    return (yield from denoise(base, spec, lead))
+
+
 def _renderer(
     base: VideoBase, contender: Contender, case: Case, lora: Lora | None
 ) -> Callable[[RenderSpec], Work[Clip]]:
     guides = contender.guides
+    if contender.led_by_truth:
+        return lambda spec: _led_by_truth(base, case, spec)
     if guides is None:
         return lambda spec: render_work(base, lora, spec)
     latents = base.codec.encode(fit(base.spec, case.reference()))
