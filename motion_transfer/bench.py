@@ -77,7 +77,7 @@ class Bench:
 
     Attributes:
         studio: with the base.
-        contenders: methods; `bare` is what the others are compared with.
+        contenders: methods; the others are compared with `bare`, or with the first where that is not asked for.
         cases: clips.
         prompts_per_case: how many of each clip's prompts are rendered.
         render: settings of the renders; each gets its own prompt.
@@ -178,7 +178,8 @@ class Bench:
         rows = {c.name: list(self._rows_of(table, c).values()) for c in self.contenders}
         rows = {name: of_method for name, of_method in rows.items() if of_method}
         ceiling = CEILING if CEILING in rows else None
-        cells = summary(rows, [column.name for column in COLUMNS], BASELINE, ceiling=ceiling)
+        baseline = BASELINE if BASELINE in rows else next(iter(rows), BASELINE)
+        cells = summary(rows, [column.name for column in COLUMNS], baseline, ceiling=ceiling)
         unranked = [contender.name for contender in self.contenders if contender.needs_truth]
         notes = _front(cells, unranked) + self._best_settings(cells)
         return f"{markdown_table(cells, COLUMNS, unranked=unranked)}\n\n{notes}Stamp {table.stamp}.\n"

@@ -26,6 +26,27 @@ MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased", motion_weigh
 SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (4e-3, 1e-2, 2.5e-2)
 SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.4), (2e-3, 1e-2, 5e-2)
 
+# One thing each that ours could do otherwise. nano has 13 latent frames; 7 are every second one.
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "no-decoupling": {"decoupled": False},
+    "no-spatial-stage": {"spatial_steps": 0},
+    "both-loras": {"keep": "both"},
+    "no-output-projections": {"include_output": False},
+    "rule-code": {"head_rule": "code"},
+    "rule-paper": {"head_rule": "paper"},
+    "no-motion-loss": {"motion_loss": "off"},
+    "motion-loss-vmc": {"motion_loss": "vmc"},
+    "motion-loss-debiased": {"motion_loss": "debiased"},
+    "motion-loss-in-x0": {"motion_space": "x0"},
+    "bell-weighting": {"loss_weighting": "bell"},
+    "caption-always": {"caption_drop": 0.0},
+    "weight-as-learned": {"inference_weight": 1.0},
+    "sparse": {"sparse_latents": 7},
+    "sparse-pixel": {"sparse_latents": 7, "sampling": "pixel"},
+    "sparse-paper-positions": {"sparse_latents": 7, "positions": "paper"},
+    "sparse-no-positions": {"sparse_latents": 7, "positions": "none"},
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
@@ -112,6 +133,17 @@ def grid(contender: Contender) -> list[Contender]:
             for share in SEARCHED_SHARES for rate in SEARCHED_GUIDING_RATES
         ]  # fmt: skip
     return [contender]
+
+
+def ablations(contender: Contender) -> list[Contender]:
+    """The contender, and beside it every `ABLATIONS` of it; itself alone if it learns nothing."""
+    learns = contender.learns
+    if learns is None:
+        return [contender]
+    return [contender] + [
+        replace(contender, name=f"{contender.name}-{name}", learns=replace(learns, **change))
+        for name, change in ABLATIONS.items()
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -15,7 +15,7 @@ from motion_transfer import bench as bench_module
 from motion_transfer import contenders as contenders_module
 from motion_transfer import pace
 from motion_transfer.bench import Bench
-from motion_transfer.contenders import CONTENDERS, Contender, chosen, grid
+from motion_transfer.contenders import ABLATIONS, CONTENDERS, Contender, ablations, chosen, grid
 from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.clip_folder import FolderCase, folder_cases
 from motion_transfer.evaluate.motionbench import quick_cases
@@ -161,6 +161,28 @@ def test_the_search_is_the_same_for_all_that_learn() -> None:
     guided = grid(CONTENDERS["ditflow"])
     assert len({(c.guides.first_rate, c.guides.guided_share) for c in guided}) == len({c.name for c in guided}) == 6
     assert grid(CONTENDERS["bare"]) == [CONTENDERS["bare"]]
+
+
+def test_ablations_change_one_thing_each() -> None:
+    ours, *others = ablations(CONTENDERS["ours"])
+    assert ours == CONTENDERS["ours"] and len({one.name for one in others}) == len(others) == len(ABLATIONS)
+    for one in others:
+        own, changed = asdict(ours.learns), asdict(one.learns)
+        differing = {name for name in own if own[name] != changed[name]}
+        assert differing == set(ABLATIONS[one.name.removeprefix("ours-")]) and differing
+    assert ablations(CONTENDERS["bare"]) == [CONTENDERS["bare"]]
+
+
+def test_without_the_bare_base_the_first_method_is_the_yardstick(
+    studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    bench = _bench(studio, cases[:1], tmp_path, "ours")
+    ours = bench.contenders[0]
+    other = replace(ours, name="other", learns=replace(ours.learns, motion_loss="off"))
+    lines = drive(replace(bench, contenders=[ours, other]).work()).splitlines()
+    first, second = (next(line for line in lines if line.startswith(f"| {name} ")) for name in ("ours", "other"))
+    assert "(" not in first and "(+" in second.replace("(-", "(+")
 
 
 def test_a_search_names_the_best_settings(studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path) -> None:

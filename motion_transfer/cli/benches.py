@@ -18,7 +18,7 @@ import typer
 
 from motion_transfer.bench import RENDERED_BY, Bench
 from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
-from motion_transfer.contenders import CONTENDERS, chosen, grid
+from motion_transfer.contenders import CONTENDERS, ablations, chosen, grid
 from motion_transfer.errors import BadClip
 from motion_transfer.evaluate.benchmark import Case as FollowingCase
 from motion_transfer.evaluate.benchmark import follow as follow_case
@@ -97,6 +97,7 @@ def bench(
         str, typer.Option(help="motionbench, search (six other clips), or a folder of clips with captions.csv.")
     ] = "motionbench",
     search: Annotated[bool, typer.Option(help="Every method at three rates and two sizes.")] = False,
+    ablation: Annotated[bool, typer.Option(help="Every method also with one thing changed at a time.")] = False,
     quick: Annotated[bool, typer.Option(help="Twelve clips of all kinds instead of all.")] = False,
     prompts: Annotated[int, typer.Option(min=1, help="Prompts per clip, at most.")] = 2,
     seconds: Annotated[float, typer.Option(min=0, help="Tuning time of every method; 0 for its own steps.")] = 0.0,
@@ -116,6 +117,8 @@ def bench(
     contenders = chosen(methods.split(","))
     if search:
         contenders = [variant for contender in contenders for variant in grid(contender)]
+    if ablation:
+        contenders = [variant for contender in contenders for variant in ablations(contender)]
     if seconds:
         kept = results.with_name(f"{results.stem}-steps.json")
         contenders = of_equal_seconds(studio, cases[0], contenders, seconds, kept, num_processes=processes)
