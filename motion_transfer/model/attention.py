@@ -36,13 +36,17 @@ class WeightedTextProcessor:
         return attn.to_out[1](attn.to_out[0](out.transpose(1, 2).flatten(2)))
 
 
-def small_attention(device: torch.device) -> AbstractContextManager:
-    """Plain matrix-product attention on the CPU while training.
+SMALL_TOKENS = 1024  # whose attention maps take 32 MiB for 8 heads
+
+
+def small_attention(device: torch.device, num_tokens: int) -> AbstractContextManager:
+    """Plain matrix-product attention for training on the CPU, of sequences whose whole maps are small.
 
     PyTorch's fused CPU attention spends most of its backward pass on overhead at a few hundred tokens: a training
     step on pictures takes 2.4 times as long with it, one on clips 1.1 times.
     """
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    is_small = device.type == "cpu" and num_tokens <= SMALL_TOKENS
+    return sdpa_kernel(SDPBackend.MATH) if is_small else nullcontext()
 
 
 def weigh_text(transformer: WanTransformer3DModel) -> WeightedTextProcessor:

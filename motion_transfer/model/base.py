@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -87,7 +88,8 @@ class VideoBase:
         self.text_attention.bias_BM = text.bias_BM.to(self.device)
         with ExitStack() as stack:
             if torch.is_grad_enabled():
-                stack.enter_context(small_attention(self.device))
+                num_tokens = z_BZFYX[0, 0].numel() // math.prod(self.transformer.config.patch_size)
+                stack.enter_context(small_attention(self.device, num_tokens))
             if times_F is not None:
                 stack.enter_context(temporal_positions(self.transformer, times_F))
             velocity = self.transformer(

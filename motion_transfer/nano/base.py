@@ -135,7 +135,7 @@ def base_loss(nano: Nano, items: Items, generator: torch.Generator) -> tuple[Ten
     device = next(nano.parameters()).device
     z, noise, sigma_B = items.z_BZFYX.to(device), noise.to(device), sigma_B.to(device)
     layout = items.layout_BFHW.to(device)
-    with small_attention(device), torch.autocast(device.type, dtype=torch.bfloat16):
+    with small_attention(device, layout[0].numel()), torch.autocast(device.type, dtype=torch.bfloat16):
         padded = _padded_tokens(batch, generator)
         velocity = nano(mix(z, noise, sigma_B), sigma_B, captions, padded, items.times_F)
         layout_loss = nano.layout_loss(layout)

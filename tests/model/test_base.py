@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from motion_transfer.errors import BadLora, BadSpec, MissingWeights
 from motion_transfer.lora.attach import LoraLayer, add_group_adapter, attached, remove_adapters
 from motion_transfer.lora.heads import group_masks
-from motion_transfer.model import quantize
+from motion_transfer.model import attention, quantize
 from motion_transfer.model.base import VideoBase, open_base
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.types import Lora, LowRank
@@ -118,6 +118,23 @@ def test_4_bit_gradients_are_those_of_its_weights(
         assert _error(_velocity(base), _velocity(exact)) < 1e-5
     for ours, theirs in zip(_gradients(base), _gradients(exact), strict=True):
         assert _error(ours, theirs) < 1e-4
+
+
+def test_long_clips_train_without_whole_attention_maps(tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps of a 1.3B model's 24,276 tokens would take 28 GB a block."""
+    base, used = open_base(str(tiny_base_folder), precision="fp32", device="cpu"), []
+    math_backend = attention.sdpa_kernel
+    monkeypatch.setattr(attention, "sdpa_kernel", lambda backend: used.append(backend) or math_backend(backend))
+    parameters = _attach(base)
+    _velocity(base).sum().backward()
+    gradients = [p.grad.clone() for p in parameters]
+    assert len(used) == 1
+    monkeypatch.setattr(attention, "SMALL_TOKENS", 8)
+    for parameter in parameters:
+        parameter.grad = None
+    _velocity(base).sum().backward()
+    assert len(used) == 1
+    assert all(_error(p.grad, other) < 1e-4 for p, other in zip(parameters, gradients, strict=True) if other.any())
 
 
 def test_only_linear_layers_of_the_blocks_are_quantized(opened: Callable[[str], VideoBase]) -> None:
