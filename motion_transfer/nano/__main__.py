@@ -38,6 +38,8 @@ from motion_transfer.nano.motions import write_motions
 from motion_transfer.nano.prompts import check_prompts
 from motion_transfer.nano.rebuild import COUNTS, rebuild
 from motion_transfer.nano.showcase import check_showcase, write_showcase
+from motion_transfer.nano.split_check import RENDERS
+from motion_transfer.nano.split_check import check_split as measure_split
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
@@ -166,6 +168,17 @@ def check_motion(
 def check_heads(count: Annotated[int, typer.Option(min=2)] = COUNTS["heads"], results: ResultsOpt = RESULTS) -> None:
     """Compares the labels of attention heads between draws, and what renders lose without each group."""
     print(json.dumps(measure_heads(ASSETS / "nano", count, results), indent=1))
+
+
+@app.command()
+def check_split(
+    count: Annotated[int, typer.Option(min=1)] = COUNTS["split"],
+    processes: ProcessesOpt = 2,
+    results: ResultsOpt = RESULTS,
+    renders: Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")] = RENDERS,
+) -> None:
+    """Learns the camera's motion and the thing's from one clip each, and measures each on other content."""
+    print(json.dumps(measure_split(ASSETS / "nano", count, results, processes, renders), indent=1))
 
 
 @app.command()

@@ -25,6 +25,7 @@ from motion_transfer.nano.motion_check import check_motion, motion_stamp
 from motion_transfer.nano.motions import stale_motions, write_motions
 from motion_transfer.nano.prompts import check_prompts, prompts_stamp
 from motion_transfer.nano.showcase import check_showcase, showcase_stale, showcase_stamp, write_showcase
+from motion_transfer.nano.split_check import check_split, split_stamp
 
 # how long the shipped weights learned, on two CPU cores
 MINUTES = {"codec": 180, "base": 600, "contrast": 40}
@@ -33,7 +34,7 @@ TRAINING_OPTIONS = {
     "base": ("--adapt", "--picture-minutes", "120", "--fade-minutes", "20"),
 }
 # scenes, prompts or clips that each figure is taken over
-COUNTS = {"codec": 48, "contrast": 200, "prompts": 200, "motion": 200, "heads": 16}
+COUNTS = {"codec": 48, "contrast": 200, "prompts": 200, "motion": 200, "heads": 16, "split": 12}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,7 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
         ("prompts", check_prompts, prompts_stamp, nano, COUNTS["prompts"]),
         ("base_motion", check_motion, motion_stamp, nano, COUNTS["motion"]),
         ("heads", check_heads, heads_stamp, nano, COUNTS["heads"]),
+        ("split", check_split, split_stamp, nano, COUNTS["split"]),
     ):
         yield Part(name=f"{file}.json", make=partial(check, folder, count, results),
                    stale=partial(figures_stale, results / f"{file}.json", partial(stamp, folder, count)))  # fmt: skip
