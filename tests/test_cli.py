@@ -303,3 +303,10 @@ def test_a_process_of_its_own_says_no_more(foreign_lora: str, base: list[str], t
     assert run.stdout == ""
     assert run.stderr.startswith("error: this LoRA was made for the base nano ffffffff")
     assert run.stderr.count("\n") == 1
+
+
+def test_sparse_timing_compares_steps_in_turns(tmp_path: Path) -> None:
+    assert main(["sparse-timing", "--turns", "2", "--side", "4", "--json", str(tmp_path / "sparse.json")]) == 0
+    found = json.loads((tmp_path / "sparse.json").read_text())
+    assert found["token_ratio"] == 4.2 and found["time_ratio"] > 0 and len(found["rows"]) == 2
+    assert all(seconds > 0 for row in found["rows"] for seconds in row.values())
