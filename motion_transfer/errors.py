@@ -25,6 +25,10 @@ class MissingWeights(MotionTransferError):
     """The base model's weights are not where they should be."""
 
 
+class Diverged(MotionTransferError):
+    """What is learned left the range of numbers."""
+
+
 class NotEnoughMemory(MotionTransferError):
     """The work does not fit into memory."""
 

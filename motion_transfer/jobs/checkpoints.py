@@ -8,10 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from motion_transfer.atomic import replacing
-from motion_transfer.lora.files import file_hash
+from motion_transfer.lora.files import file_hash, write_tensors
 from motion_transfer.types import TuneState
 
 KEPT = 2
@@ -42,7 +41,7 @@ class Checkpoints:
         number = 1 + max((int(path.name.split("-")[1]) for path in self._files()), default=0)
         written = self.folder / f"state-{number:06d}-.safetensors"
         with replacing(written) as partial:
-            save_file(dict(state.tensors), partial, metadata={"facts": json.dumps(facts)})
+            write_tensors(state.tensors, partial, {"facts": json.dumps(facts)})
         path = self.folder / f"state-{number:06d}-{file_hash(written)[:32]}.safetensors"
         os.replace(written, path)
         for old in self._files()[KEPT:]:

@@ -19,7 +19,8 @@ from typing import Any
 
 from motion_transfer.errors import MotionTransferError, StorageFailed
 
-VERSION = 1
+VERSION = 2
+MOST_DEATHS = 3  # of workers at one job, without anything kept in between
 WAIT_S = 30.0  # for another process's write to end
 WAIT_ALONE_S = 10.0  # for the worker before to keep its state and leave
 QUEUED, RUNNING, PAUSED, DONE, FAILED, CANCELLED = "queued", "running", "paused", "done", "failed", "cancelled"
@@ -32,13 +33,14 @@ CREATE TABLE jobs (
     state TEXT NOT NULL, wish TEXT NOT NULL DEFAULT '', place REAL NOT NULL,
     made_s REAL NOT NULL, begun_s REAL, told_s REAL, ended_s REAL, worked_s REAL NOT NULL DEFAULT 0,
     stage TEXT NOT NULL DEFAULT '', step INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
-    rate REAL, loss REAL, peak_memory_mb REAL, tries INTEGER NOT NULL DEFAULT 0,
+    rate REAL, loss REAL, peak_memory_mb REAL, tries INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
     note TEXT NOT NULL DEFAULT '', results TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX jobs_by_state ON jobs (state, place);
 CREATE TABLE losses (key TEXT NOT NULL, stage TEXT NOT NULL, step INTEGER NOT NULL, loss REAL NOT NULL,
     PRIMARY KEY (key, stage, step)) WITHOUT ROWID;
 """
+_MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0"}  # from a version to the next
 
 
 class NoSuchJob(MotionTransferError):
@@ -50,7 +52,8 @@ class Job:
     """One job as it stands. Times are seconds since 1970; `worked_s` sums the seconds of all tries.
 
     `orders` and `results` are JSON-ready; `wish` is what its owner wants of a running job; `note` is a sentence for
-    people: why it failed, or what was done about a fault. `rate` is in steps a second.
+    people: why it failed, or what was done about a fault. `rate` is in steps a second; `deaths` counts the workers that
+    were ended from outside while at it, since something of it was last kept.
     """
 
     key: str
@@ -73,6 +76,7 @@ class Job:
     loss: float | None
     peak_memory_mb: float | None
     tries: int
+    deaths: int = 0
     note: str
     results: Mapping[str, Any]
 
@@ -110,6 +114,9 @@ class JobStore:
                 if version == 0:
                     for statement in _SCHEMA.split(";"):
                         db.execute(statement)
+                for old in range(version or VERSION, VERSION):
+                    db.execute(_MIGRATIONS[old])
+                if version < VERSION:
                     db.execute(f"PRAGMA user_version = {VERSION}")
         except (OSError, StorageFailed) as error:
             raise StorageFailed(f"a folder for jobs is expected at {self.folder}, but it can't be used ({error}); "
@@ -143,8 +150,11 @@ class JobStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other writer can come between; undone if the block fails."""
+        """A transaction that no other writer can come between; undone if the block fails. Inner ones join the outer."""
         with self._db() as db:
+            if db.in_transaction:
+                yield db
+                return
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -191,7 +201,7 @@ class JobStore:
     def submit(self, key: str, kind: str, owner: str, title: str, orders: Mapping[str, Any]) -> Job:
         """Queues a job behind all others."""
         with self._writing() as db:
-            last = db.execute("SELECT MAX(place) FROM jobs").fetchone()[0] or 0.0
+            last = self._last_place(db)
             db.execute(
                 "INSERT INTO jobs (key, kind, owner, title, orders, state, place, made_s) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -227,46 +237,59 @@ class JobStore:
         rows = self._rows("SELECT stage, step, loss FROM losses WHERE key = ? ORDER BY stage, step", (key,))
         return [tuple(row) for row in rows]
 
-    def _change(self, key: str, owner: str | None, allowed: tuple[str, ...], what: str, **values: Any) -> Job:
-        """Sets columns of a job if its state allows that."""
+    def _change(
+        self, key: str, owner: str | None, allowed: tuple[str, ...], what: str,
+        of_running: Mapping[str, Any] | None = None, **values: Any,
+    ) -> Job:  # fmt: skip
+        """Sets columns of a job if its state allows that; others of a running one, if that is said."""
         with self._writing() as db:
             job = self.job(key, owner)
             if job.state not in allowed:
                 raise NoSuchJob(f"a job that is {' or '.join(allowed)} can be {what}, but this one is {job.state}; "
                                 "choose another.")  # fmt: skip
+            if job.state == RUNNING and of_running is not None:
+                values = dict(of_running)
             settings = ", ".join(f"{name} = ?" for name in values)
             db.execute(f"UPDATE jobs SET {settings} WHERE key = ?", (*values.values(), key))
         return self.job(key)
 
     def pause(self, key: str, owner: str | None = None) -> Job:
         """Lays a job aside: a queued one at once, a running one after its current step, keeping what it has."""
-        if self.job(key, owner).state == QUEUED:
-            return self._change(key, owner, (QUEUED,), "paused", state=PAUSED)
-        return self._change(key, owner, (RUNNING,), "paused", wish=PAUSE)
+        return self._change(key, owner, (QUEUED, RUNNING), "paused", of_running={"wish": PAUSE}, state=PAUSED)
 
     def cancel(self, key: str, owner: str | None = None) -> Job:
         """Ends a job: a waiting one at once, a running one after its current step."""
-        if self.job(key, owner).state == RUNNING:
-            return self._change(key, owner, (RUNNING,), "cancelled", wish=CANCEL)
-        return self._change(key, owner, (QUEUED, PAUSED), "cancelled", state=CANCELLED, ended_s=time.time())
+        return self._change(key, owner, (QUEUED, PAUSED, RUNNING), "cancelled", of_running={"wish": CANCEL},
+                            state=CANCELLED, ended_s=time.time())  # fmt: skip
 
     def go_on(self, key: str, owner: str | None = None) -> Job:
-        """Queues a paused, failed or cancelled job again; it goes on from its last checkpoint, if there is one."""
-        return self._change(key, owner, (PAUSED, FAILED, CANCELLED), "continued", state=QUEUED, wish="", note="",
-                            ended_s=None)  # fmt: skip
+        """Queues a paused, failed or cancelled job behind all others; it goes on from its checkpoint, if it has one."""
+        with self._writing() as db:
+            last = self._last_place(db)
+            return self._change(key, owner, (PAUSED, FAILED, CANCELLED), "continued", state=QUEUED, wish="", note="",
+                                place=last + 1, ended_s=None, deaths=0)  # fmt: skip
+
+    @staticmethod
+    def _last_place(db: sqlite3.Connection) -> float:
+        return db.execute("SELECT MAX(place) FROM jobs").fetchone()[0] or 0.0
 
     def move(self, key: str, before: str | None, owner: str | None = None) -> Job:
-        """Puts a queued job before another queued one, or last."""
-        queue = [job for job in self.jobs(states=(QUEUED,)) if job.key != key]
-        places = [job.place for job in queue]
-        if before is None:
-            place = (places[-1] if places else 0.0) + 1
-        else:
-            at = next((i for i, job in enumerate(queue) if job.key == before), None)
+        """Puts a queued job before another queued one, or last; with `owner`, among theirs.
+
+        The jobs that change their order share the places that they had, so nobody else's turn comes later.
+        """
+        with self._writing() as db:
+            moved = self.job(key, owner)
+            if moved.state != QUEUED:
+                raise NoSuchJob(f"a job that is queued can be moved, but this one is {moved.state}; choose another.")
+            queue = [job for job in self.jobs(owner, states=(QUEUED,), limit=-1) if job.key != key]
+            at = len(queue) if before is None else next((i for i, job in enumerate(queue) if job.key == before), None)
             if at is None:
                 raise NoSuchJob(f"a queued job is expected to go before, but {before!r:.60} is not queued; reload.")
-            place = (places[at] + (places[at - 1] if at else places[at] - 2)) / 2
-        return self._change(key, owner, (QUEUED,), "moved", place=place)
+            places = sorted(job.place for job in (*queue, moved))
+            for place, job in zip(places, (*queue[:at], moved, *queue[at:]), strict=True):
+                db.execute("UPDATE jobs SET place = ? WHERE key = ?", (place, job.key))
+        return self.job(key)
 
     def remove(self, key: str, owner: str | None = None) -> None:
         """Forgets an ended job; its files stay until the caller removes them."""
@@ -326,12 +349,18 @@ class JobStore:
     def queue_orphans(self, kinds: Iterable[str], owner: str | None = None) -> list[Job]:
         """Queues the running jobs of some kinds again, with `owner` of theirs only.
 
-        For a worker that is alone with them: nobody else can be at them.
+        For a worker that is alone with them: nobody else can be at them. A job that several workers died at is ended,
+        lest it stand in the way of all others for ever.
         """
         kinds, orphans = tuple(kinds), []
         for job in self.jobs(owner, states=(RUNNING,)):
             if job.kind in kinds:
-                state = {PAUSE: PAUSED, CANCEL: CANCELLED}.get(job.wish, QUEUED)
-                ended = time.time() if state == CANCELLED else None
-                orphans.append(self._change(job.key, None, (RUNNING,), "queued", state=state, wish="", ended_s=ended))
+                state, note, deaths = {PAUSE: PAUSED, CANCEL: CANCELLED}.get(job.wish, QUEUED), job.note, job.deaths + 1
+                if state == QUEUED and deaths >= MOST_DEATHS:
+                    state, note = FAILED, (f"a job should get on, but the process at work on this one was ended {deaths} "
+                                           "times before it could keep anything, most likely for want of memory or "
+                                           "time; choose smaller settings, or continue it to try again.")  # fmt: skip
+                ended = time.time() if state in ENDED else None
+                orphans.append(self._change(job.key, None, (RUNNING,), "queued", state=state, wish="", note=note,
+                                            deaths=deaths, ended_s=ended))  # fmt: skip
         return orphans

@@ -15,7 +15,8 @@ from motion_transfer.types import Progress, Work
 
 T = TypeVar("T")
 SECONDS_BETWEEN_TELLS = 0.25
-SECONDS_BETWEEN_STATES = 10.0
+SECONDS_BETWEEN_STATES = 2.0  # at least,
+SHARE_OF_STATES = 0.05  # and so far apart that keeping them takes no more of the time
 
 
 class Paused(MotionTransferError):
@@ -38,7 +39,8 @@ class Teller:
     def __init__(self, store: JobStore, job: Job, leaving: threading.Event) -> None:
         self._store, self._job, self._leaving = store, job, leaving
         self._losses: list[tuple[str, int, float]] = []
-        self._told_s = self._kept_s = time.monotonic()
+        self._told_s = time.monotonic()
+        self._keep_at_s = self._told_s + SECONDS_BETWEEN_STATES
         self._stage, self._stage_s, self._first = "", 0.0, 0
 
     def stage(self, name: str) -> None:
@@ -84,9 +86,15 @@ class Teller:
                     self._tell(progress)
                     keep(progress)
                     raise
-                if time.monotonic() - self._kept_s >= SECONDS_BETWEEN_STATES:
-                    keep(progress)
-                    self._kept_s = time.monotonic()
+                if time.monotonic() >= self._keep_at_s:
+                    self._keep(progress, keep)
+
+    def _keep(self, progress: Progress, keep: Callable[[Progress], None]) -> None:
+        begin_s = time.monotonic()
+        keep(progress)
+        self._store.tell(self._job.key, deaths=0)
+        now_s = time.monotonic()
+        self._keep_at_s = now_s + max(SECONDS_BETWEEN_STATES, (now_s - begin_s) / SHARE_OF_STATES)
 
     def _step(self, progress: Progress) -> None:
         if progress.stage != self._stage:

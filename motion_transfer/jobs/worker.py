@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from motion_transfer.errors import Cancelled, MotionTransferError, StorageFailed
+from motion_transfer.errors import BadClip, Cancelled, MotionTransferError, StorageFailed
 from motion_transfer.jobs.checkpoints import Checkpoints
 from motion_transfer.jobs.estimates import ran_on
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
@@ -109,6 +109,8 @@ class Worker:
             return False
 
     def _tune(self, job: Job) -> dict[str, Any]:
+        if "motion" in job.results:  # saved, but the worker died before it could say so
+            return dict(job.results)
         order = from_json(TuneOrder, job.orders)
         files, teller = self._store.files(job.key), Teller(self._store, job, self._leaving)
         teller.stage("open")
@@ -143,10 +145,14 @@ class Worker:
         saved = self._workspace.library(job.owner).save_motion(
             lora, order.name, clip, comment=_whole_comment(path, order)
         )
+        results = {"motion": saved.key, "seconds": tuned.seconds, "ran_on": ran_on(studio.spec.name, studio.precision)}
+        self._store.tell(job.key, results=json.dumps(results))
         checkpoints.clear()
-        return {"motion": saved.key, "seconds": tuned.seconds, "ran_on": ran_on(studio.spec.name, studio.precision)}
+        return results
 
     def _render(self, job: Job) -> dict[str, Any]:
+        if "render" in job.results:  # saved, but the worker died before it could say so
+            return dict(job.results)
         order, teller = from_json(RenderOrder, job.orders), Teller(self._store, job, self._leaving)
         teller.stage("open")
         library = self._workspace.library(job.owner)
@@ -159,15 +165,19 @@ class Worker:
         clip = teller.run(work, lambda _: None, lambda _: None)
         saved = library.save_render(clip, order.spec, recipe_of(self._studio, order.spec, used, clip).as_values())
         results: dict[str, Any] = {"render": saved.name, "seed": order.spec.seed}
+        self._store.tell(job.key, results=json.dumps(results))
         if motions:
-            teller.stage("judge")
+            self._store.tell(job.key, stage="judge")
             results["report"] = self._report(motions[0][0], clip, order.spec.prompt)
         return results
 
     def _report(self, motion: Motion, clip: Clip, prompt: str) -> list[dict[str, Any]]:
-        """What was measured against the clip that the first motion was learned from."""
+        """What was measured against the clip that the first motion was learned from; nothing if that can't be read."""
         if motion.reference is None:
             return []
-        reference = read_clip(motion.reference, caption=motion.caption)
+        try:
+            reference = read_clip(motion.reference, caption=motion.caption)
+        except BadClip:
+            return []
         report = self._studio.judge(reference, clip, prompt=prompt, scene=scene_of(motion.reference))
         return [asdict(measure) for measure in report.measures]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,24 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Writes a safetensors file.
+
+    Raises:
+        OSError: the disk does not take it; the library's own error is none.
+    """
+    try:
+        save_file(dict(tensors), path, metadata=dict(metadata))
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
 def save_lora(lora: Lora, path: Path) -> None:
-    """Writes a LoRA with its recipe in the header; the old file, if any, is replaced in one step."""
+    """Writes a LoRA with its recipe in the header; the old file, if any, is replaced in one step.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
     tensors = {}
     for name in sorted(lora.layers):
         tensors[f"transformer.{name}.lora_A.weight"] = lora.layers[name].down_RI.float().contiguous()
@@ -47,7 +64,7 @@ def save_lora(lora: Lora, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         # One key only: safetensors writes several in random order, and the same LoRA must give the same bytes.
-        save_file(tensors, partial, metadata={RECIPE: json.dumps(dict(lora.info), sort_keys=True)})
+        write_tensors(tensors, partial, {RECIPE: json.dumps(dict(lora.info), sort_keys=True)})
 
 
 def _module_path(name: str) -> str:

@@ -8,6 +8,7 @@ the temporal heads. Only the temporal LoRA is kept, so that the look stays behin
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from motion_transfer.errors import BadSpec
+from motion_transfer.errors import BadSpec, Diverged
 from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, read_adapter, solo
 from motion_transfer.lora.heads import MODULES, ROW_MODULES, group_masks
 from motion_transfer.model.base import VideoBase
@@ -145,7 +146,11 @@ def _rate_share(step: int, steps: int) -> float:
 def _train(
     base: VideoBase, stage: _Stage, adapters: Mapping[str, Matrices], spec: TuneSpec, resume: TuneState | None
 ) -> Iterator[tuple[int, float, Callable[[], TuneState]]]:
-    """Runs one stage on the adapter of its name; yields steps done, loss, and the means to take down the state."""
+    """Runs one stage on the adapter of its name; yields steps done, loss, and the means to take down the state.
+
+    Raises:
+        Diverged: the loss is no number any more.
+    """
     matrices = adapters[stage.name]
     if not matrices:  # no head in the group
         return
@@ -165,7 +170,11 @@ def _train(
         for group in optimizer.param_groups:
             group["lr"] = stage.rate * _rate_share(step, stage.steps)
         optimizer.step()
-        yield step + 1, loss.item(), functools.partial(take_state, stage.name, step + 1, adapters, optimizer)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise Diverged(f"a finite loss is expected, but step {step + 1} of the {stage.name} stage gave {value}; "
+                           "choose a smaller learning rate.")  # fmt: skip
+        yield step + 1, value, functools.partial(take_state, stage.name, step + 1, adapters, optimizer)
 
 
 def _adapter(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from motion_transfer.jobs.checkpoints import KEPT, Checkpoints
 from motion_transfer.types import TuneState
@@ -50,9 +51,9 @@ def test_a_full_disk_leaves_the_states_that_are_there(tmp_path: Path, monkeypatc
     checkpoints.save(state(1))
 
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")  # what a full disk gives
 
-    monkeypatch.setattr("motion_transfer.jobs.checkpoints.save_file", full)
+    monkeypatch.setattr("motion_transfer.lora.files.save_file", full)
     with pytest.raises(OSError, match="No space"):
         checkpoints.save(state(2))
     found, damaged = checkpoints.newest()

@@ -14,7 +14,7 @@ from motion_transfer.jobs import slices as slices_module
 from motion_transfer.jobs import teller
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, to_json
 from motion_transfer.jobs.slices import Slices
-from motion_transfer.jobs.store import DONE, FAILED, QUEUED, Job
+from motion_transfer.jobs.store import DONE, FAILED, MOST_DEATHS, QUEUED, Job
 from motion_transfer.jobs.worker import Worker
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec
@@ -130,10 +130,27 @@ def test_what_is_cut_off_waits_again_and_gives_up_in_the_end(
         return lambda _: cut_off
 
     job, slices = _order_render(workspace, owners[0]), Slices(workspace, str(tiny_base_folder), "fp32", lend)
-    for _ in range(slices_module.MOST_TRIES):
+    for state in (QUEUED,) * (MOST_DEATHS - 1) + (FAILED,):
         with pytest.raises(RuntimeError):
             slices.work(owners[0])
-        assert workspace.jobs.job(job.key).state == QUEUED
+        assert workspace.jobs.job(job.key).state == state
+    assert "smaller settings" in workspace.jobs.job(job.key).note and not slices.work(owners[0])
+
+
+def test_a_render_that_fits_into_no_slice_is_given_up(
+    workspace: Workspace, tiny_base_folder: Path, owners: tuple[str, str]
+) -> None:
+    def lend(**_: Any) -> Callable[..., Any]:
+        def too_short(*_: Any) -> bool:
+            taken = workspace.jobs.take((RENDER,), owners[0])
+            assert taken is not None
+            return bool(workspace.jobs.end(taken.key, QUEUED))
+
+        return lambda _: too_short
+
+    job, slices = _order_render(workspace, owners[0]), Slices(workspace, str(tiny_base_folder), "fp32", lend)
+    for _ in range(slices_module.MOST_TRIES):
+        assert slices.work(owners[0]) and workspace.jobs.job(job.key).state == QUEUED
     assert slices.work(owners[0])
     ended = workspace.jobs.job(job.key)
     assert ended.state == FAILED and "fewer steps" in ended.note and not slices.work(owners[0])

@@ -16,6 +16,7 @@ from motion_transfer.jobs.store import (
     CANCELLED,
     DONE,
     FAILED,
+    MOST_DEATHS,
     PAUSE,
     PAUSED,
     QUEUED,
@@ -136,6 +137,48 @@ def test_orphans_are_queued_again_or_end_as_was_wished(store: JobStore) -> None:
     store.cancel(cancelled.key)
     store.queue_orphans(KINDS)
     assert [store.job(job.key).state for job in (left, paused, cancelled)] == [QUEUED, PAUSED, CANCELLED]
+
+
+def test_a_job_that_workers_die_at_is_ended(store: JobStore) -> None:
+    """But not while it gets on, and it may be tried again."""
+    key, other = put(store).key, put(store).key
+    for deaths in range(1, MOST_DEATHS):
+        assert taken(store).key == key
+        assert [job.deaths for job in store.queue_orphans(KINDS)] == [deaths]
+    assert taken(store).key == key
+    store.tell(key, deaths=0)  # something of it is kept
+    for _ in range(MOST_DEATHS):
+        assert store.job(key).state == RUNNING or taken(store).key == key
+        store.queue_orphans(KINDS)
+    ended = store.job(key)
+    assert ended.state == FAILED and "for want of memory" in ended.note and ended.ended_s
+    assert taken(store).key == other
+    store.go_on(key)
+    assert store.job(key).deaths == 0 and store.job(key).note == ""
+
+
+def test_jobs_may_change_places_any_number_of_times_and_jump_nobody(store: JobStore) -> None:
+    keys = [put(store, str(i), owner).key for i, owner in enumerate(("me", "you", "me", "me"))]
+    first, yours, second, third = keys
+    for _ in range(100):
+        store.move(third, second, "me")
+        store.move(second, third, "me")
+    assert [job.key for job in store.jobs()] == keys
+    store.move(third, first, "me")
+    assert [job.key for job in store.jobs()] == [third, yours, first, second]
+    store.pause(third, "me")
+    store.go_on(third, "me")
+    assert [job.key for job in store.jobs()] == [yours, first, second, third]
+    with pytest.raises(NoSuchJob, match="not queued"):
+        store.move(first, yours, "me")
+
+
+def test_a_list_of_the_version_before_is_brought_up_to_date(store: JobStore) -> None:
+    job = put(store)
+    with store._writing() as db:
+        db.execute("ALTER TABLE jobs DROP COLUMN deaths")
+        db.execute("PRAGMA user_version = 1")
+    assert JobStore(store.folder).job(job.key) == job
 
 
 def test_no_job_is_given_out_twice(store: JobStore) -> None:

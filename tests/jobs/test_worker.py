@@ -19,7 +19,7 @@ import torch
 from motion_transfer.jobs import teller
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json, to_json
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, RUNNING, Job, JobStore
-from motion_transfer.jobs.worker import HEADS, PREVIEW, Worker
+from motion_transfer.jobs.worker import HEADS, KINDS, PREVIEW, Worker
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.recipes import read_recipe
@@ -68,6 +68,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tells and keeps after every step."""
     monkeypatch.setattr(teller, "SECONDS_BETWEEN_TELLS", 0.0)
     monkeypatch.setattr(teller, "SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setattr(teller, "SHARE_OF_STATES", float("inf"))
     yield
 
 
@@ -245,17 +246,20 @@ def _wait(store: JobStore, key: str, reached: Any, seconds: float = 120) -> Job:
 def test_a_killed_worker_is_followed_by_one_that_goes_on(
     store: JobStore, library: Library, worker: Worker, clip_path: Path, tiny_base_folder: Path
 ) -> None:
-    """kill -9 in the middle of tuning; the next worker ends in the bytes of an uninterrupted run."""
-    spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 400})
+    """kill -9 after something was kept; the next worker goes on from there to the bytes of an uninterrupted run."""
+    spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 800})
     order_tune(store, clip_path, spec)
     worker.work()
     job = order_tune(store, clip_path, spec)
     first = _start(library, tiny_base_folder)
-    _wait(store, job.key, lambda j: j.stage == "temporal" and 0 < j.step < 400)
+    files = store.files(job.key)
+    _wait(store, job.key, lambda j: j.stage == "temporal" and any(files.glob("state-*-?*.safetensors")))
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert store.job(job.key).state == RUNNING
     second = _start(library, tiny_base_folder)
+    _wait(store, job.key, lambda j: j.stage == "open")
+    assert _wait(store, job.key, lambda j: j.stage == "temporal" and j.step > 0).step > 10  # not from the first one on
     done = _wait(store, job.key, lambda j: j.state in (DONE, FAILED))
     assert done.state == DONE and done.tries == 2, done
     assert second.stdin is not None
@@ -263,6 +267,32 @@ def test_a_killed_worker_is_followed_by_one_that_goes_on(
     assert second.wait(timeout=30) == 0
     whole, resumed = (library.loras / name for name in ("wave.safetensors", "wave-2.safetensors"))
     assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_what_is_saved_is_not_made_again(
+    store: JobStore, library: Library, worker: Worker, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may die between saving and saying so."""
+    end = JobStore.end
+
+    def dies(*_: Any, **__: Any) -> Job:
+        raise SystemExit
+
+    def saved() -> list[str]:
+        return sorted(path.name for folder in (library.loras, library.renders) for path in folder.glob("*"))
+
+    render = store.submit("render", RENDER, "", "star", to_json(RenderOrder(spec=RENDER_SPEC)))
+    for job in (render, order_tune(store, clip_path)):
+        monkeypatch.setattr(JobStore, "end", dies)
+        with pytest.raises(SystemExit):
+            worker.work()
+        monkeypatch.setattr(JobStore, "end", end)
+        before = saved()
+        store.queue_orphans(KINDS)
+        worker.work()
+        done = store.job(job.key)
+        assert done.state == DONE and set(done.results) & {"motion", "render"}
+        assert before and saved() == before
 
 
 def test_results_go_to_their_owner(tmp_path: Path, tiny_base_folder: Path, leaving: threading.Event) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from motion_transfer.errors import BadSpec
+from motion_transfer.errors import BadSpec, Diverged
 from motion_transfer.lora.attach import LoraLayer, add_frozen, read_adapter, remove_adapters, solo
 from motion_transfer.lora.files import save_lora
 from motion_transfer.methods import fym_tune
@@ -111,6 +112,19 @@ def test_every_motion_loss_learns_otherwise(tiny_base: VideoBase) -> None:
     assert torch.equal(torch.cat([x.up_OR.flatten() for x in layers.values()]), learned["off", "velocity"])
     kinds = list(learned)
     assert not any(torch.equal(learned[a], learned[b]) for i, a in enumerate(kinds) for b in kinds[:i])
+
+
+def test_tuning_that_diverges_ends_at_that_step(tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    step_loss = fym_tune._step_loss
+
+    def lost(*args: Any) -> Tensor:
+        return step_loss(*args) * (float("nan") if args[-1] == 1 else 1.0)
+
+    monkeypatch.setattr(fym_tune, "_step_loss", lost)
+    work = tune_spatial(tiny_base, _frames(), _heads(), SPEC)
+    assert next(work).step == 1
+    with pytest.raises(Diverged, match="step 2 of the spatial stage gave nan; choose a smaller learning rate"):
+        next(work)
 
 
 def test_every_matrix_of_the_group_learns(tiny_base: VideoBase) -> None:
