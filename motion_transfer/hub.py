@@ -125,20 +125,21 @@ def publish(motion: Motion, repository: str, *, private: bool, token: str | bool
     return Published(address=str(made), hub=f"{repository}@{commit.oid}")
 
 
-def fetch(hub: str, sha256: str, folder: Path) -> Path:
+def fetch(hub: str, sha256: str, folder: Path, *, token: str | bool | None = None) -> Path:
     """Downloads a published LoRA into a folder.
 
     Args:
         hub: `owner/name@commit`.
         sha256: of the file that is wanted.
         folder: that it goes to.
+        token: of an account; None takes that of this machine if there is one, False none.
 
     Raises:
         BadLora: the repository has no such file, or it is too large.
         HubFailed: the Hub does not give it.
     """
     repository, _, commit = hub.partition("@")
-    api = HfApi()
+    api = HfApi(token=token)
     with asking(f"give the LoRA of {repository}"):
         files = api.list_repo_tree(checked_name(repository, "a repository"), revision=commit, recursive=True)
         found = [file for file in files if getattr(getattr(file, "lfs", None), "sha256", None) == sha256]

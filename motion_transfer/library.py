@@ -30,7 +30,7 @@ from motion_transfer.video.io import write_clip
 
 SHOWN_SIDE_PX = 384
 MAX_NAME_LETTERS = 80
-TITLE_SUFFIX = ".title"
+TITLE_SUFFIX, HUB_SUFFIX = ".title", ".hub"
 _MAIN_SUFFIXES = (".safetensors", ".mp4")
 SHIPPED_LORAS = ASSETS / "loras"
 BIN_SECONDS = 24 * 3600.0
@@ -45,7 +45,8 @@ _SHOWN_SECONDS = 3600.0
 class Motion:
     """One learned motion: `key` names its file, `name` is what its maker called it, `made` is the file's local time.
 
-    One that is `shipped` comes with the program, and stays as it is.
+    `hub` is where it was published or fetched from, `owner/name@commit`; one that is `shipped` comes with the program,
+    and stays as it is.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Motion:
     base: str
     rank: int | None
     made: str
+    hub: str = ""
     shipped: bool = False
 
     @property
@@ -118,14 +120,14 @@ def _recipe(path: Path) -> dict[str, Any] | None:
 
 def _siblings(path: Path) -> list[Path]:
     """The files of one motion or render: weights or video, and what lies beside them under the same name."""
-    every = (path.with_suffix(suffix) for suffix in (*_MAIN_SUFFIXES, ".json", TITLE_SUFFIX))
+    every = (path.with_suffix(suffix) for suffix in (*_MAIN_SUFFIXES, ".json", TITLE_SUFFIX, HUB_SUFFIX))
     return [sibling for sibling in every if sibling.is_file()]
 
 
-def _title(path: Path) -> str:
-    """What a motion or a render was renamed to; empty if it was not."""
+def _noted(path: Path, suffix: str) -> str:
+    """What was written down beside a motion or a render, such as its new name; empty if nothing was."""
     try:
-        return path.with_suffix(TITLE_SUFFIX).read_text(encoding="utf-8")
+        return path.with_suffix(suffix).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -141,7 +143,9 @@ def _render(path: Path) -> Render:
     except (OSError, ValueError, KeyError, TypeError):
         prompt = ""
     made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
-    return Render(key=path.stem, path=path, name=_title(path) or prompt or path.stem, prompt=prompt, made=made)
+    return Render(
+        key=path.stem, path=path, name=_noted(path, TITLE_SUFFIX) or prompt or path.stem, prompt=prompt, made=made
+    )
 
 
 def _rank(recipe: Mapping[str, Any]) -> int | None:
@@ -156,11 +160,12 @@ def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
     return Motion(
         key=path.stem,
         path=path,
-        name=_title(path) or _one_line(str(recipe.get("name") or path.stem)),
+        name=_noted(path, TITLE_SUFFIX) or _one_line(str(recipe.get("name") or path.stem)),
         caption=str(recipe.get("caption", "")),
         base=str(recipe.get("base", "")),
         rank=_rank(recipe),
         made=made,
+        hub=_noted(path, HUB_SUFFIX),
     )
 
 
@@ -285,6 +290,16 @@ class Library:
             raise BadSpec("a name is expected, but there is none; write one.")
         with replacing(item.path.with_suffix(TITLE_SUFFIX)) as partial:
             partial.write_text(name, encoding="utf-8")
+
+    def note_hub(self, motion: Motion, hub: str) -> None:
+        """Writes down where on the Hub a motion lies, so that links can say it; of a shipped one nobody needs it.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        if not motion.shipped:
+            with replacing(motion.path.with_suffix(HUB_SUFFIX)) as partial:
+                partial.write_text(hub, encoding="utf-8")
 
     def discard(self, item: Motion | Render) -> str:
         """Takes a motion or a render out of the library, into the bin; what has lain there for a day is removed.

@@ -85,7 +85,8 @@ def test_a_published_motion_comes_back(api: FolderHub, motion: Motion, tmp_path:
     assert api.calls[0] == {"token": True} and api.calls[1]["private"] is True
     assert sorted(path.name for path in (api.root / "owner" / "wave").iterdir()) == ["README.md", hub.WEIGHTS]
     (tmp_path / "got").mkdir()
-    back = hub.fetch(published.hub, file_hash(motion.path), tmp_path / "got")
+    back = hub.fetch(published.hub, file_hash(motion.path), tmp_path / "got", token=False)
+    assert api.calls[-1] == {"token": False}
     assert back.read_bytes() == motion.path.read_bytes()
     assert Library(tmp_path / "work").import_motion(back, "wave").caption == "a `red` square"
 

@@ -25,7 +25,9 @@ def _watch_input(leaving: threading.Event) -> None:
 
 def main() -> int:
     """Works until the server is gone; exit status 2 if another worker is at the same workspace."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches all of its processes, but is the server's
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C in a terminal reaches all of its processes, but is the server's
     parser = argparse.ArgumentParser(description="Works off the jobs of a workspace.")
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--base", default="nano")

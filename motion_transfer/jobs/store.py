@@ -27,6 +27,10 @@ QUEUED, RUNNING, PAUSED, DONE, FAILED, CANCELLED = "queued", "running", "paused"
 OPEN, ENDED = (QUEUED, RUNNING, PAUSED), (DONE, FAILED, CANCELLED)
 PAUSE, CANCEL = "pause", "cancel"
 
+DIED = (
+    "a job should get on, but the process at work on this one was ended {deaths} times before it could keep anything, "
+    "most likely for want of memory or time; choose smaller settings, or continue it to try again."
+)
 _SCHEMA = """
 CREATE TABLE jobs (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, owner TEXT NOT NULL, title TEXT NOT NULL, orders TEXT NOT NULL,
@@ -357,9 +361,7 @@ class JobStore:
             if job.kind in kinds:
                 state, note, deaths = {PAUSE: PAUSED, CANCEL: CANCELLED}.get(job.wish, QUEUED), job.note, job.deaths + 1
                 if state == QUEUED and deaths >= MOST_DEATHS:
-                    state, note = FAILED, (f"a job should get on, but the process at work on this one was ended {deaths} "
-                                           "times before it could keep anything, most likely for want of memory or "
-                                           "time; choose smaller settings, or continue it to try again.")  # fmt: skip
+                    state, note = FAILED, DIED.format(deaths=deaths)
                 ended = time.time() if state in ENDED else None
                 orphans.append(self._change(job.key, None, (RUNNING,), "queued", state=state, wish="", note=note,
                                             deaths=deaths, ended_s=ended))  # fmt: skip

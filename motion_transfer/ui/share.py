@@ -81,7 +81,7 @@ def preset_of_order(
     spec = spec_from(RenderSpec, {**order.knobs, "prompt": prompt, "seed": order.seed})
     library = place.workspace.library(place.owner)
     motions = [(library.motion(key), strength) for key, strength in mixed(order)]
-    loras = [PresetLora(name=motion.name, sha256=library.sha256(motion), strength=strength)
+    loras = [PresetLora(name=motion.name, sha256=library.sha256(motion), strength=strength, hub=motion.hub or None)
              for motion, strength in motions]  # fmt: skip
     name = " ".join((name or prompt).split())[:MAX_NAME_LETTERS]
     return Preset.of(name=name, base=studio.spec.name, render=spec, loras=loras, description=description.strip())
@@ -126,15 +126,20 @@ def received(place: Place, studio: Studio, preset: Preset) -> Received:
 def fetch_missing(place: Place, studio: Studio, text: str) -> Received:
     """Fetches the motions that a link names and that are missing here from the Hub; returns the link as it is then.
 
+    What visitors ask for is fetched without this machine's account, which may see more than they do.
+
     Raises:
         BadPreset: it can't be used here.
+        BadSpec: the visitor keeps too much already.
         BadLora: the Hub has another file, or none.
         HubFailed: the Hub does not give it.
     """
-    library = place.workspace.library(place.owner)
+    library, token = place.workspace.library(place.owner), False if place.workspace.isolated else None
     for lora in receive(place, studio, text).fetchable:
+        place.workspace.check_room(place.owner, 0)
         with tempfile.TemporaryDirectory() as folder:
-            library.import_motion(fetch(lora.hub or "", lora.sha256, Path(folder)), lora.name)
+            path = fetch(lora.hub or "", lora.sha256, Path(folder), token=token)
+            library.note_hub(library.import_motion(path, lora.name), lora.hub or "")
     return receive(place, studio, text)
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from motion_transfer.errors import BadSpec
+from motion_transfer.errors import BadSpec, HubFailed
 from motion_transfer.hub import Published, publish
 from motion_transfer.library import Library, Motion, Render
 from motion_transfer.ui import words
+from motion_transfer.ui.desk import Place
 from motion_transfer.ui.jobs import Choices
 from motion_transfer.ui.render import item_label
 
@@ -66,18 +67,23 @@ def item(library: Library, kind: str, key: str | None) -> Motion | Render:
 
 
 def publish_item(
-    library: Library, kind: str, key: str | None, repository: str, private: bool, token: str | None
+    place: Place, kind: str, key: str | None, repository: str, private: bool, token: str | None
 ) -> Published:
-    """Puts a motion on the Hub, under a visitor's token, or where there is none under the machine's own account.
+    """Puts a motion on the Hub under a visitor's token, or under the machine's own account where there are no visitors.
 
     Raises:
         BadSpec, BadLora, BadClip: see `item`; or a render is chosen, or the repository's name is none.
-        HubFailed: the Hub does not take it.
+        HubFailed: the visitor has no token, or the Hub does not take it.
     """
+    if place.workspace.isolated and not token:
+        raise HubFailed(words.LOG_IN)
+    library = place.workspace.library(place.owner)
     found = item(library, kind, key)
     if not isinstance(found, Motion):
         raise BadSpec(words.ONLY_MOTIONS)
-    return publish(found, repository.strip(), private=private, token=token or True)
+    published = publish(found, repository.strip(), private=private, token=token or True)
+    library.note_hub(found, published.hub)
+    return published
 
 
 def look_at_item(library: Library, kind: str, key: str | None) -> ItemView:

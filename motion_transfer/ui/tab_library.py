@@ -117,7 +117,7 @@ class _LibraryPage:
         self, token: str | None, kind: str, key: str | None, repository: str, private: bool, account: str | None = None
     ) -> str:
         """Publish was pressed: where the motion lies then."""
-        done, error = told(lambda: publish_item(self._library(token), kind, key, repository, private, account))
+        done, error = told(lambda: publish_item(self._place_of(token), kind, key, repository, private, account))
         if done is None:
             warn(error or "")
             return ""
@@ -127,11 +127,8 @@ class _LibraryPage:
         self, token: str | None, kind: str, key: str | None, repository: str, private: bool,
         account: gr.OAuthToken | None,
     ) -> str:  # fmt: skip
-        """The same where many visitors come: each publishes under their own account only."""
-        if account is None:
-            warn(words.LOG_IN)
-            return ""
-        return self.publish(token, kind, key, repository, private, account.token)
+        """The same where people log in on the page."""
+        return self.publish(token, kind, key, repository, private, account.token if account else None)
 
     def bind(self, parts: dict[str, Any], visitor: gr.BrowserState) -> None:
         """Connects every part."""

@@ -210,10 +210,12 @@ def test_a_job_outlives_its_page(browser: sync_api.Browser, address: str, clip_p
 def test_a_job_outlives_server_and_worker(
     browser: sync_api.Browser, tiny_base_folder: Path, clip_path: Path, tmp_path: Path
 ) -> None:
-    """kill -9 of both in the middle of tuning: the next start goes on, to the bytes of an undisturbed run."""
+    """kill -9 of both once something was kept: the next start goes on from there, to the bytes of an undisturbed run."""
     with _served(tiny_base_folder, tmp_path) as (address, server):
         page = _open(browser, address)
         _start(page, clip_path, 1500, "Wave")
+        while not any((tmp_path / "space" / "jobs").glob("*/state-*-?*.safetensors")):
+            page.wait_for_timeout(50)
         for child in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
         server.kill()
@@ -221,6 +223,8 @@ def test_a_job_outlives_server_and_worker(
         page.close()
     with _served(tiny_base_folder, tmp_path) as (address, _):
         page = _open(browser, address)
+        page.wait_for_selector("#learn-status:has-text('Temporal stage')", timeout=JOB_MS)
+        assert _step(page) > 10  # not from the first one on
         page.wait_for_selector("#learn-status:has-text('Saved as')", timeout=JOB_MS)
         _start(page, clip_path, 1500, "Wave")
         page.wait_for_selector("#learn-status:has-text('Saved as')", timeout=JOB_MS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from motion_transfer.recipes import UsedLora, recipe_of
 from motion_transfer.types import Lora, LowRank, RenderSpec
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.render import RANDOM_SEED, RenderOrder, in_places, order_rendering
-from motion_transfer.ui.share import fetch_missing, page_address, receive, restore, share
+from motion_transfer.ui.share import fetch_missing, page_address, preset_of_order, receive, restore, share
 from motion_transfer.video.io import write_clip
 from motion_transfer.workspace import Workspace
 
@@ -151,8 +152,9 @@ def test_a_missing_motion_is_fetched_only_when_told_to(
 ) -> None:
     file, fetched = place.workspace.library("").motion(motion).path, []
 
-    def fetch(hub: str, sha256: str, folder: Path) -> Path:
+    def fetch(hub: str, sha256: str, folder: Path, *, token: bool | None) -> Path:
         fetched.append(hub)
+        assert token is None
         return Path(shutil.copy(file, folder / "motion.safetensors"))
 
     monkeypatch.setattr("motion_transfer.ui.share.fetch", fetch)
@@ -162,4 +164,5 @@ def test_a_missing_motion_is_fetched_only_when_told_to(
     assert receive(other, studio, text).fetchable == (lora,) and fetched == []
     received = fetch_missing(other, studio, text)
     assert fetched == [lora.hub] and not received.fetchable and received.order.motions[0] == "wave"
+    assert preset_of_order(other, studio, replace(received.order, prompt="x")).loras == (lora,)  # and can be passed on
     assert receive(place, studio, text).fetchable == ()

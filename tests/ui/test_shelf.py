@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from motion_transfer.errors import BadClip, BadLora, BadSpec
+from motion_transfer.errors import BadClip, BadLora, BadSpec, HubFailed
 from motion_transfer.hub import Published
 from motion_transfer.library import Library, Motion
 from motion_transfer.pipeline import Studio
@@ -16,6 +16,7 @@ from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, look_at_item, publish_item
 from motion_transfer.ui.tab_library import _LibraryPage
+from motion_transfer.workspace import Workspace
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_titles_and_recipes_of_others_do_no_harm(library: Library, motion: Motio
 
 
 def test_only_motions_are_published(
-    library: Library, motion: Motion, renders: list[Path], monkeypatch: pytest.MonkeyPatch
+    library: Library, motion: Motion, renders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str | bool]] = []
 
@@ -90,8 +91,13 @@ def test_only_motions_are_published(
         return Published(address="https://hub.example/owner/wave", hub="owner/wave@0")
 
     monkeypatch.setattr("motion_transfer.ui.shelf.publish", publish)
-    assert publish_item(library, MOTIONS, motion.key, " owner/wave ", True, None).hub == "owner/wave@0"
-    publish_item(library, MOTIONS, motion.key, "owner/wave", True, "a visitor's")
+    place = Place(workspace=Workspace(library.loras.parent), owner="")
+    assert publish_item(place, MOTIONS, motion.key, " owner/wave ", True, None).hub == "owner/wave@0"
+    assert library.motion(motion.key).hub == "owner/wave@0"
+    publish_item(place, MOTIONS, motion.key, "owner/wave", True, "a visitor's")
     assert asked == [("owner/wave", True), ("owner/wave", "a visitor's")]
     with pytest.raises(BadSpec, match="render is chosen"):
-        publish_item(library, RENDERS, library.made_renders()[0].key, "owner/wave", False, None)
+        publish_item(place, RENDERS, library.made_renders()[0].key, "owner/wave", False, None)
+    visitor = Place(workspace=Workspace(tmp_path / "many", isolated=True), owner="0" * 32)
+    with pytest.raises(HubFailed, match="not logged in"):  # never with the machine's own account
+        publish_item(visitor, MOTIONS, motion.key, "owner/wave", False, None)
