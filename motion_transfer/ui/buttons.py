@@ -51,6 +51,14 @@ def usable(job: Job | None) -> list[gr.Button]:
     return [gr.Button(interactive=state in states) for states in allowed]
 
 
+def changed(asked: str | None, shown: str | None) -> Any:
+    """The key of the job that a look found, if it is another one than was asked for.
+
+    Else it is left alone, for another one may have been chosen or ordered while the look was under way.
+    """
+    return gr.skip() if shown == asked else shown
+
+
 def bind_buttons(buttons: JobButtons, place_of: PlaceOf, visitor: gr.BrowserState, key: gr.State) -> None:
     """Lets the buttons act on the job whose key the state holds; the timer shows what comes of it."""
     for button, verb in ((buttons.pause, "pause"), (buttons.go_on, "go_on"), (buttons.cancel, "cancel")):
@@ -60,6 +68,8 @@ def bind_buttons(buttons: JobButtons, place_of: PlaceOf, visitor: gr.BrowserStat
                 place = place_of(token)
                 if shown is None:
                     raise BadSpec(words.NO_JOB)
+                if verb == "go_on":
+                    place.workspace.check_room(place.owner)
                 return getattr(place.workspace.jobs, verb)(shown, place.owner)
 
             _, error = told(do)

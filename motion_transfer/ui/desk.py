@@ -49,11 +49,11 @@ def in_words(error: Exception) -> MotionTransferError:
     return Fault(words.FAULT.format(kind=type(error).__name__))
 
 
-def status(text: str, *, done: float | None = None) -> str:
-    """A line for the page, as HTML, with a progress bar if work is under way."""
+def status(text: str, *, figures: str = "", done: float | None = None) -> str:
+    """A line for the page, as HTML, with a progress bar if work is under way; screen readers leave out the figures."""
     bar = "" if done is None else f'<progress value="{done:.4f}" max="1" aria-label="{words.PROGRESS}"></progress>'
     shown = text if words.is_mark(text) else escape(text)
-    return f'<div class="job" role="status">{bar}<p>{shown}</p></div>'
+    return f'<div class="job">{bar}<p><span role="status">{shown}</span>{escape(figures)}</p></div>'
 
 
 def capital(text: str) -> str:
@@ -74,9 +74,10 @@ def problem(error: MotionTransferError | str) -> str:
 def _running(job: Job) -> str:
     """Stage, step, rate, time left, loss, time gone, memory: whatever is known."""
     stage = words.STAGES.get(job.stage, job.stage) or words.OPENING
-    parts = [words.STEP.format(stage=stage, step=job.step, total=job.total) if job.total else stage]
+    parts = [words.STEP.format(step=job.step, total=job.total)] if job.total else []
     if job.rate:
-        parts += [words.RATE.format(rate=job.rate), words.LEFT.format(left=clock(job.left_s or 0))]
+        pace = words.RATE.format(rate=job.rate) if job.rate >= 1 else words.PACE.format(seconds=1 / job.rate)
+        parts += [pace, words.LEFT.format(left=clock(job.left_s or 0))]
     if job.loss is not None:
         parts.append(words.STEP_LOSS.format(loss=job.loss))
     parts.append(words.GONE.format(gone=clock(job.worked_s)))
@@ -84,7 +85,8 @@ def _running(job: Job) -> str:
         parts.append(words.MEMORY.format(gb=job.peak_memory_mb / 1000))
     if job.wish:
         parts.append({PAUSE: words.PAUSING, CANCEL: words.CANCELLING}[job.wish])
-    return status(" · ".join(parts), done=job.step / job.total if job.total else 0.0)
+    figures = "".join(f" · {part}" for part in parts)
+    return status(stage, figures=figures, done=job.step / job.total if job.total else 0.0)
 
 
 def job_line(job: Job, ahead: int, done: str) -> str:

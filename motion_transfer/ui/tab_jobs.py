@@ -11,7 +11,15 @@ import gradio as gr
 from motion_transfer.errors import BadSpec
 from motion_transfer.jobs.store import Job
 from motion_transfer.ui import words
-from motion_transfer.ui.buttons import QUIET, SECONDS_BETWEEN_LOOKS, PlaceOf, bind_buttons, build_buttons, usable
+from motion_transfer.ui.buttons import (
+    QUIET,
+    SECONDS_BETWEEN_LOOKS,
+    PlaceOf,
+    bind_buttons,
+    build_buttons,
+    changed,
+    usable,
+)
 from motion_transfer.ui.controls import trouble
 from motion_transfer.ui.desk import Place, told
 from motion_transfer.ui.jobs import DOWN, UP, JobsView, look_at_jobs, movable, move_job, removable, remove_job
@@ -26,29 +34,24 @@ class JobsTab:
     again: gr.Button
 
 
-def _list_update(view: JobsView, listed: Any) -> Any:
-    """The list, if it reads differently from what is on the page."""
-    key = view.job.key if view.job else None
-    now = (tuple(view.choices), key)
-    return (gr.skip(), listed) if now == listed else (gr.Radio(choices=view.choices, value=key), now)
-
-
 class _JobsPage:
     """Binds the tab's parts to the functions behind them."""
 
     def __init__(self, place_of: PlaceOf) -> None:
         self._place_of = place_of
 
-    def look(self, token: str | None, key: str | None, listed: Any) -> tuple[Any, ...]:
-        """The timer ticked: list, what is listed, line, facts, key, and the buttons."""
+    def look(self, token: str | None, key: str | None, seen: JobsView | None) -> tuple[Any, ...]:
+        """The timer ticked: what is seen now, and where it changed, line, facts, list, key, and the buttons."""
         view, error = told(lambda: look_at_jobs(self._place_of(token), key))
-        if view is None:
-            assert error is not None
-            return *(gr.skip() for _ in range(2)), trouble(error), *(gr.skip() for _ in range(9))
+        if view is None or view == seen:
+            line = gr.skip() if error is None else trouble(error)
+            return gr.skip(), line, *(gr.skip() for _ in range(10))
+        chosen = view.job.key if view.job else None
+        relisted = seen is None or (view.choices, chosen) != (seen.choices, seen.job and seen.job.key)
+        jobs = gr.Radio(choices=view.choices, value=chosen) if relisted else gr.skip()
         moves = [gr.Button(interactive=movable(view.job))] * 2
         ends = [gr.Button(interactive=view.job is not None), gr.Button(interactive=removable(view.job))]
-        shown = view.job.key if view.job else None
-        return *_list_update(view, listed), view.status, view.facts, shown, *usable(view.job), *moves, *ends
+        return view, view.status, view.facts, jobs, changed(key, chosen), *usable(view.job), *moves, *ends
 
     def acting(self, action: Callable[[Place, str], Job | None]) -> Callable[..., None]:
         """A handler that does something with the chosen job, and tells why it can't."""
@@ -68,7 +71,7 @@ class _JobsPage:
 
 def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
     """Builds the tab's content where it is called."""
-    page, key, listed = _JobsPage(place_of), gr.State(None), gr.State(None)
+    page, key, seen = _JobsPage(place_of), gr.State(None), gr.State(None)
     with gr.Row():
         with gr.Column(min_width=320):
             jobs = gr.Radio(choices=[], label=words.JOBS, elem_id="jobs")
@@ -89,6 +92,6 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
         (remove, remove_job),
     ):
         button.click(page.acting(action), [visitor, key], None, queue=False, **QUIET)
-    shown = [jobs, listed, line, facts, key, *buttons.parts, up, down, again, remove]
-    gr.Timer(SECONDS_BETWEEN_LOOKS).tick(page.look, [visitor, key, listed], shown, queue=False, **QUIET)
+    shown = [seen, line, facts, jobs, key, *buttons.parts, up, down, again, remove]
+    gr.Timer(SECONDS_BETWEEN_LOOKS).tick(page.look, [visitor, key, seen], shown, queue=False, **QUIET)
     return JobsTab(key=key, again=again)

@@ -23,6 +23,7 @@ from motion_transfer.ui.buttons import (
     PlaceOf,
     bind_buttons,
     build_buttons,
+    changed,
     usable,
 )
 from motion_transfer.ui.controls import OrderControls, nothing_new, started
@@ -255,7 +256,16 @@ class _LearnPage:
         }
         files = [renewed[name] if name in renewed else gr.skip() for name in ("preview", "heads")]
         leads_on = gr.Button(visible=view.saved is not None)
-        return view.status, view.losses, *files, view.saved, leads_on, view.seen, view.job.key, *usable(view.job)
+        return (
+            view.status,
+            view.losses,
+            *files,
+            view.saved,
+            leads_on,
+            view.seen,
+            changed(key, view.job.key),
+            *usable(view.job),
+        )
 
     @property
     def filled(self) -> list[Component]:

@@ -21,6 +21,7 @@ from motion_transfer.ui.buttons import (
     PlaceOf,
     bind_buttons,
     build_buttons,
+    changed,
     usable,
 )
 from motion_transfer.ui.controls import OrderControls, nothing_new, started
@@ -289,7 +290,7 @@ class _RenderPage:
             videos = (view.reference and str(view.reference), view.result and str(view.result))
             results = (*videos, file, view.scores)
         latest = view.latest if "latest" in view.renewed else gr.skip()
-        return view.status, *results, latest, view.seen, view.job.key, *usable(view.job)
+        return view.status, *results, latest, view.seen, changed(key, view.job.key), *usable(view.job)
 
     def bind(self, parts: dict[str, Any], knobs: dict[str, Component], visitor: gr.BrowserState) -> None:
         """Connects every part."""

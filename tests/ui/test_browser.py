@@ -210,7 +210,7 @@ def test_a_job_outlives_its_page(browser: sync_api.Browser, address: str, clip_p
 def test_a_job_outlives_server_and_worker(
     browser: sync_api.Browser, tiny_base_folder: Path, clip_path: Path, tmp_path: Path
 ) -> None:
-    """kill -9 of both once something was kept: the next start goes on from there, to the bytes of an undisturbed run."""
+    """kill -9 of both once something was kept: the next start goes on from there, to an undisturbed run's bytes."""
     with _served(tiny_base_folder, tmp_path) as (address, server):
         page = _open(browser, address)
         _start(page, clip_path, 1500, "Wave")

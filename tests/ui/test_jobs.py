@@ -14,7 +14,7 @@ from motion_transfer.ui.desk import Place
 from motion_transfer.ui.jobs import DOWN, UP, look_at_jobs, movable, move_job, removable, remove_job
 from motion_transfer.ui.learn import order_learning, ordered_learning
 from motion_transfer.ui.render import order_rendering, ordered_rendering
-from motion_transfer.ui.tab_jobs import _list_update
+from motion_transfer.ui.tab_jobs import _JobsPage
 from tests.ui.test_handlers import learn_order, render_order
 
 
@@ -27,11 +27,22 @@ def test_the_list_tells_kind_and_state_and_keeps_the_choice(place: Place, worker
     assert view.job is not None and view.job.key == second and "&lt;two&gt;" in view.facts
     gone = look_at_jobs(place, "gone").job
     assert gone is not None and gone.key == first
-    update, listed = _list_update(view, None)
-    assert update.choices == view.choices and _list_update(view, listed)[0] == gr.skip()
     worker.work()
     done = look_at_jobs(place, first)
     assert done.job is not None and done.job.state == DONE and "seed 3" in done.status and removable(done.job)
+
+
+def test_a_look_renews_what_changed_and_leaves_another_choice_alone(place: Place, worker: Worker) -> None:
+    first, second = (order_rendering(place, render_order(prompt=prompt)).key for prompt in ("one", "two"))
+    look = _JobsPage(lambda _: place).look
+    seen, line, _, jobs, key, *_ = look(None, None, None)
+    assert key == first and [chosen for _, chosen in jobs.choices] == [first, second] and "role" in line
+    assert all(part == gr.skip() for part in look(None, first, seen))
+    other, _, _, jobs, key, *_ = look(None, second, seen)
+    assert key == gr.skip() and jobs.value == second  # it was chosen on the page, and may be another by now
+    worker.work()
+    now, line, _, jobs, key, *_ = look(None, second, other)
+    assert now != other and "begin" in line and len(jobs.choices) == 2 and key == gr.skip()
 
 
 def test_waiting_jobs_move_among_their_owners(place: Place) -> None:

@@ -145,8 +145,9 @@ STAGES = {
     "temporal": "Temporal stage: the motion",
     "render": "Rendering",
 }
-STEP = "{stage}, step {step} of {total}"
+STEP = "step {step} of {total}"
 RATE = "{rate:.1f} steps a second"
+PACE = "{seconds:.1f} seconds a step"
 LEFT = "{left} left in this stage"
 STEP_LOSS = "loss {loss:.3f}"
 OPENING = "Beginning"

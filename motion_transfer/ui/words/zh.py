@@ -138,8 +138,9 @@ STAGES = {
     "temporal": "时间阶段：动作",
     "render": "渲染",
 }
-STEP = "{stage}，第 {step} 步，共 {total} 步"
+STEP = "第 {step} 步，共 {total} 步"
 RATE = "每秒 {rate:.1f} 步"
+PACE = "每步 {seconds:.1f} 秒"
 LEFT = "本阶段还需 {left}"
 STEP_LOSS = "损失 {loss:.3f}"
 OPENING = "正在开始"
