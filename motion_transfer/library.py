@@ -78,6 +78,15 @@ class Render:
     made: str
 
 
+def size_mb(folder: Path) -> float:
+    """What the files of a folder and of those in it take on disk, as far as they stay while it is looked at."""
+    num_bytes = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            num_bytes += path.stat().st_size if path.is_file() else 0
+    return num_bytes / 1e6
+
+
 def safe_stem(text: str, fallback: str) -> str:
     """A short file name of plain letters, digits and hyphens; `fallback` where nothing is left of the text."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
@@ -215,9 +224,8 @@ class Library:
                                     f"({error.strerror}); choose another --workspace.") from error  # fmt: skip
 
     def size_mb(self) -> float:
-        """What all motions, renders and presets take on disk."""
-        files = (path for folder in (self.loras, self.renders, self.presets) for path in folder.glob("*"))
-        return sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+        """What all motions, renders and presets take on disk, those in the bin included."""
+        return sum(size_mb(folder) for folder in (self.loras, self.renders, self.presets, self.bin))
 
     def save_motion(self, lora: Lora, name: str, reference: Clip, *, comment: str | None = None) -> Motion:
         """Saves a learned motion, and the clip it was learned from beside it.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from motion_transfer.errors import BadSpec, MotionTransferError
-from motion_transfer.jobs.store import OPEN, JobStore
-from motion_transfer.library import Library
+from motion_transfer.jobs.store import ENDED, OPEN, JobStore
+from motion_transfer.library import Library, size_mb
 
 EVERYBODY = ""  # owns all there is where visitors are not told apart
 SHORTEST_TOKEN = 32
@@ -17,13 +19,20 @@ SHORTEST_TOKEN = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one owner may take up of a shared machine: jobs that wait or run, and MB of motions and renders."""
+    """What one owner may take up of a shared machine.
+
+    Attributes:
+        open_jobs: that wait or run.
+        kept_mb: of motions, renders and presets, and of the jobs' own files, which hold copies of the clips.
+        job_seconds: for which an ended job is kept.
+    """
 
     open_jobs: int
     kept_mb: float
+    job_seconds: float
 
 
-FOR_VISITORS = Limits(open_jobs=8, kept_mb=500.0)
+FOR_VISITORS = Limits(open_jobs=8, kept_mb=500.0, job_seconds=24 * 3600.0)
 
 
 class UnknownVisitor(MotionTransferError):
@@ -79,10 +88,26 @@ class Workspace:
         if waiting + num_jobs > limits.open_jobs:
             raise BadSpec(f"a visitor may have {limits.open_jobs} open jobs, but with this there would be "
                           f"{waiting + num_jobs}; wait, or remove some.")  # fmt: skip
-        kept_mb = self.library(owner).size_mb()
+        self._forget_old_jobs(owner, limits.job_seconds)
+        jobs_mb = sum(size_mb(self.jobs.folder / job.key) for job in self.jobs.jobs(owner, limit=-1))
+        kept_mb = self.library(owner).size_mb() + jobs_mb
         if kept_mb > limits.kept_mb:
             raise BadSpec(f"a visitor may keep {limits.kept_mb:.0f} MB, but {kept_mb:.0f} MB are kept; download and "
-                          "delete some motions or renders.")  # fmt: skip
+                          "delete some motions or renders, and remove some jobs.")  # fmt: skip
+
+    def _forget_old_jobs(self, owner: str, seconds: float) -> None:
+        for job in self.jobs.jobs(owner, states=ENDED, limit=-1):
+            if time.time() - (job.ended_s or 0.0) > seconds:
+                self.remove_job(job.key, owner)
+
+    def remove_job(self, key: str, owner: str) -> None:
+        """Forgets an ended job, with its copy of the clip and its checkpoints. Motions and renders stay.
+
+        Raises:
+            NoSuchJob: it has not ended.
+        """
+        self.jobs.remove(key, owner)
+        shutil.rmtree(self.jobs.folder / key, ignore_errors=True)
 
     def library(self, owner: str) -> Library:
         """An owner's motions and renders."""

@@ -80,6 +80,7 @@ def test_a_render_verifies_itself(
     assert main(["verify", str(out), *lora, *where]) == 0
     assert capsys.readouterr().out == "the same, to the last bit\n"
     recipe = json.loads(clip_comment(out) or "")
+    assert json.loads(out.with_suffix(".recipe.json").read_text()) == recipe
     recipe["render"]["seed"] += 1
     write_clip(read_clip(out), out, comment=json.dumps(recipe))
     assert main(["verify", str(out), *lora, *where]) == 1

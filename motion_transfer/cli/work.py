@@ -153,8 +153,10 @@ def tune_clip(
 
 
 def _write_render(studio: Studio, clip: Clip, spec: RenderSpec, used: list[UsedLora], out: Path) -> None:
-    """The video, with its recipe inside."""
-    write_clip(clip, out, comment=json.dumps(recipe_of(studio, spec, used, clip).as_values()))
+    """The video, with its recipe inside, and as a file beside it."""
+    recipe = recipe_of(studio, spec, used, clip).as_values()
+    write_clip(clip, out, comment=json.dumps(recipe))
+    write_json(out.with_suffix(".recipe.json"), recipe)
 
 
 def _finder(given: list[Path], workspace: Path | None) -> Callable[[str], Path | None]:

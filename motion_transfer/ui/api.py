@@ -112,7 +112,8 @@ class Endpoints:
             _check_texts(prompt=prompt, motion=motion)
             _check_numbers(strength=strength, seed=seed)
             knobs = _knobs(RenderSpec, settings, ("prompt", "seed", "strength"))
-            order = RenderOrder(**in_places([(motion, strength)]), prompt=prompt, seed=seed, knobs=knobs)
+            one_line = " ".join(prompt.split())  # on the page, every line is a render of its own
+            order = RenderOrder(**in_places([(motion, strength)]), prompt=one_line, seed=seed, knobs=knobs)
             return order_rendering(self._place_of(visitor), order).key
 
         return _answer(do)

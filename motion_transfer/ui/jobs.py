@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -89,14 +88,12 @@ def move_job(place: Place, key: str, by: int) -> None:
 
 
 def remove_job(place: Place, key: str) -> None:
-    """Forgets an ended job, with its copy of the clip and its checkpoints. Motions and renders stay.
+    """Forgets an ended job; see `Workspace.remove_job`.
 
     Raises:
         NoSuchJob: it has not ended.
     """
-    jobs = place.workspace.jobs
-    jobs.remove(key, place.owner)
-    shutil.rmtree(jobs.folder / key, ignore_errors=True)
+    place.workspace.remove_job(key, place.owner)
 
 
 def movable(job: Job | None) -> bool:

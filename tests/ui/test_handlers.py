@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -381,6 +382,15 @@ def test_a_visitor_has_so_much_room(tmp_path: Path, clip_path: Path, monkeypatch
         order_learning(visitor, learn_order(clip_path))
     other = Place(workspace=shared, owner=shared.owner("b" * 32))
     order_learning(other, learn_order(clip_path))
+    job = shared.jobs.cancel(order_learning(other, learn_order(clip_path)).key)  # its copy of the clip counts
+    (shared.jobs.files(job.key) / "large").write_bytes(bytes(2000))
+    monkeypatch.setattr("motion_transfer.workspace.FOR_VISITORS", replace(FOR_VISITORS, kept_mb=0.001))
+    with pytest.raises(BadSpec, match="remove some jobs"):
+        order_rendering(other, render_order())
+    monkeypatch.setattr("motion_transfer.workspace.FOR_VISITORS", replace(FOR_VISITORS, job_seconds=-1.0))
+    order_rendering(other, render_order())
+    assert not (shared.jobs.folder / job.key).exists()  # it ended too long ago
+    monkeypatch.setattr("motion_transfer.workspace.FOR_VISITORS", FOR_VISITORS)
     monkeypatch.setattr(Library, "size_mb", lambda _: FOR_VISITORS.kept_mb + 1)
     with pytest.raises(BadSpec, match="delete"):
         order_rendering(other, render_order())
