@@ -21,8 +21,10 @@ from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import FPS
 
 Case = BenchCase | FolderCase
-NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off", inference_weight=1.0)
-MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased", motion_weight=1.0, inference_weight=1.0)
+# Ranks and rates are those that the search of `docs/results/search.md` found best.
+NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off", inference_weight=1.0, rank=8, temporal_rate=1e-2)
+MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased", motion_weight=1.0, inference_weight=1.0, rank=16,
+                           spatial_rate=4e-3, temporal_rate=4e-3)  # fmt: skip
 SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (4e-3, 1e-2, 2.5e-2)
 SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.4), (2e-3, 1e-2, 5e-2)
 
