@@ -159,8 +159,8 @@ class TuneSpec(_Checked):
     temporal_steps: int = knob(
         300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on all or sparse frames."
     )
-    rank: int = knob(8, low=1, high=256, help="Rank of the LoRA.")
-    spatial_rate: float = knob(2e-3, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
+    rank: int = knob(16, low=1, high=256, help="Rank of the LoRA.")
+    spatial_rate: float = knob(1e-2, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
     temporal_rate: float = knob(1e-2, low=1e-7, high=0.1, help="Learning rate of the temporal stage.")
     spatial_decay: float = knob(0.1, low=0.0, high=10.0, help="Weight decay of the spatial stage.")
     temporal_decay: float = knob(0.5, low=0.0, high=10.0, help="Weight decay of the temporal stage.")
