@@ -11,6 +11,7 @@ from pathlib import Path
 
 SHORTEST_LIFE_S = 5.0  # a worker that dies sooner is started again only after a while
 WAIT_S = 5.0
+LEAVING_S = 60.0  # for the step under way, and for keeping its state
 LOG = "worker.log"
 
 
@@ -38,26 +39,27 @@ class Crew:
     def _keep(self) -> None:
         while not self._closing.is_set():
             begin_s = time.monotonic()
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=log, stderr=log,
-                                                 cwd=Path(__file__).resolve().parents[2])  # fmt: skip
+            try:
+                with self._log.open("ab") as log:
+                    self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=log, stderr=log,
+                                                     cwd=Path(__file__).resolve().parents[2])  # fmt: skip
+            except OSError as error:  # a full disk, or no memory for another process
+                logging.getLogger(__name__).error("the worker can't be started (%s); it is tried again", error)
+                self._closing.wait(WAIT_S)
+                continue
             status = self._process.wait()
             if not self._closing.is_set():
                 logging.getLogger(__name__).warning("the worker ended (status %s) and is started again", status)
                 if time.monotonic() - begin_s < SHORTEST_LIFE_S:
                     self._closing.wait(WAIT_S)
 
-    @property
-    def pid(self) -> int | None:
-        """Of the worker's process, while it lives."""
-        return self._process.pid if self._process and self._process.poll() is None else None
-
     def __exit__(self, *_: object) -> None:
         """Lets the worker finish its step and keep its state."""
         self._closing.set()
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            try:
-                self._process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+        deadline_s = time.monotonic() + LEAVING_S
+        while self._keeper.is_alive() and time.monotonic() < deadline_s:
+            if self._process is not None and self._process.stdin is not None:  # another one may just have been started
+                self._process.stdin.close()
+            self._keeper.join(timeout=0.1)
+        if self._keeper.is_alive() and self._process is not None:
+            self._process.kill()

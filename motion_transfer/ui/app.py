@@ -41,6 +41,19 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "clips"
 MAX_UPLOAD = "500mb"
 VISITOR_KEY = "motion-transfer-visitor"
 LEARN_TAB, RENDER_TAB, JOBS_TAB = "learn", "render", "jobs"
+# What gradio leaves without a name, for screen readers: a gallery's buttons, which hold videos alone, get those of the
+# files, and the link, which can be copied, gets its block's.
+NAME_CONTROLS = r"""() => {
+    const name = () => {
+        document.querySelectorAll(".gallery-item:not([aria-label]) video").forEach((video) =>
+            video.closest("button").setAttribute("aria-label",
+                video.src.split("/").pop().replace(/\.\w+$/, "").replaceAll("-", " ")));
+        const link = document.querySelector("#link textarea:not([aria-label])");
+        link?.setAttribute("aria-label", link.closest(".block").textContent.trim());
+    };
+    new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+    name();
+}"""
 TOUR_STORAGE = {"storage_key": "motion-transfer-tour", "secret": VISITOR_KEY}
 SECONDS_BETWEEN_SLICES = 2.0
 CACHE_SECONDS = (3600, 24 * 3600)  # how often to look for old uploads, and how old they may get
@@ -194,6 +207,7 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
             timer = gr.Timer(SECONDS_BETWEEN_SLICES)
             timer.tick(slice_of(slices, place_of), visitor, None, concurrency_limit=None, trigger_mode="once", **QUIET)
         app.load(lambda: gr.Radio(choices=movements()), None, learned.movement, queue=False, **QUIET)
+        app.load(None, js=NAME_CONTROLS)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
         known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)

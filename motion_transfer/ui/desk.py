@@ -15,6 +15,7 @@ from motion_transfer.ui import words
 from motion_transfer.workspace import Workspace
 
 T = TypeVar("T")
+CURVE_S = 5.0  # between two drawings of a running job's curve: it changes little, and costs much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,25 +134,29 @@ class Seen:
     key: str
     state: str
     telling: tuple[Any, ...]
+    curve: int
     files: tuple[int, ...]
 
     @classmethod
     def of(cls, job: Job, ahead: int, *files: Path) -> Seen:
         """Of a job as it stands, with the files that its worker renews, or folders that it adds to."""
         stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
-        return cls(key=job.key, state=job.state, telling=(job.wish, job.told_s, job.note, ahead), files=stamps)
+        telling, curve = (job.wish, job.told_s, job.note, ahead), int((job.told_s or 0.0) // CURVE_S)
+        return cls(key=job.key, state=job.state, telling=telling, curve=curve, files=stamps)
 
     def renewed(self, before: Seen | None, *names: str) -> frozenset[str]:
-        """Which parts of the page are to be renewed: the line and curve always, each file's part with its file.
+        """Which parts of the page are to be renewed: the line always, each file's part with its file.
 
         Args:
             before: the last look, if there was one.
             names: of the parts that show the files, in their order.
         """
         if before is None or before.key != self.key:
-            return frozenset(["job", "result", *names])
+            return frozenset(["job", "curve", "result", *names])
         parts = {name for name, new, old in zip(names, self.files, before.files, strict=True) if new != old}
-        return frozenset(parts | {"job"} | ({"result"} if self.state != before.state else set()))
+        if self.state != before.state:
+            parts |= {"curve", "result"}
+        return frozenset(parts | {"job"} | ({"curve"} if self.curve != before.curve else set()))
 
 
 def told(action: Callable[[], T]) -> tuple[T | None, MotionTransferError | None]:

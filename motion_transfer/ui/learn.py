@@ -301,7 +301,7 @@ def look_at_learning(place: Place, key: str | None, seen: Seen | None) -> LearnV
         seen=now,
         renewed=renewed,
         status=job_line(job, ahead, done),
-        losses=loss_table(place.workspace.jobs.losses(job.key)),
+        losses=loss_table(place.workspace.jobs.losses(job.key)) if "curve" in renewed else None,
         saved=job.results.get("motion"),
         **shown,
     )

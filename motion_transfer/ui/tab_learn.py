@@ -256,9 +256,10 @@ class _LearnPage:
         }
         files = [renewed[name] if name in renewed else gr.skip() for name in ("preview", "heads")]
         leads_on = gr.Button(visible=view.saved is not None)
+        losses = view.losses if "curve" in view.renewed else gr.skip()
         return (
             view.status,
-            view.losses,
+            losses,
             *files,
             view.saved,
             leads_on,

@@ -275,12 +275,17 @@ def test_every_control_has_a_name_and_fits_a_phone(page: sync_api.Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     for tab in ("Learn", "Mix", "Jobs", "Library", "Presets", "System"):
         _turn_to(page, tab)
+        page.evaluate(
+            "document.querySelectorAll('button.label-wrap:not(.open)').forEach(e => e.offsetParent && e.click())"
+        )
+        page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    nameless = page.evaluate(
-        "[...document.querySelectorAll('input:not([type=file]), textarea, button')].filter(e => e.offsetParent && "
-        "!(e.labels?.length || e.ariaLabel || e.title || e.innerText.trim())).map(e => e.outerHTML)"
-    )
-    assert nameless == []
+        nameless = page.evaluate(
+            "[...document.querySelectorAll('input:not([type=file]), textarea, select, button')].filter(e => "
+            "e.offsetParent && !(e.labels?.length || e.ariaLabel || e.title || e.innerText.trim()))"
+            ".map(e => e.outerHTML)"
+        )
+        assert nameless == [], tab
 
 
 def test_a_shared_link_opens_elsewhere(browser: sync_api.Browser, address: str) -> None:
