@@ -42,14 +42,14 @@ MAX_UPLOAD = "500mb"
 VISITOR_KEY = "motion-transfer-visitor"
 LEARN_TAB, RENDER_TAB, JOBS_TAB = "learn", "render", "jobs"
 # What gradio leaves without a name, for screen readers: a gallery's buttons, which hold videos alone, get those of the
-# files, and the link, which can be copied, gets its block's.
+# files; the link, which can be copied, and pictures that can be clicked get their block's.
 NAME_CONTROLS = r"""() => {
     const name = () => {
         document.querySelectorAll(".gallery-item:not([aria-label]) video").forEach((video) =>
             video.closest("button").setAttribute("aria-label",
                 video.src.split("/").pop().replace(/\.\w+$/, "").replaceAll("-", " ")));
-        const link = document.querySelector("#link textarea:not([aria-label])");
-        link?.setAttribute("aria-label", link.closest(".block").textContent.trim());
+        document.querySelectorAll("#link textarea:not([aria-label]), button:has(> .image-frame):not([aria-label])")
+            .forEach((part) => part.setAttribute("aria-label", part.closest(".block").textContent.trim()));
     };
     new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
     name();

@@ -35,7 +35,7 @@ def typical() -> Preset:
         description="The square's dance, given to a star.",
         base="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
         render=RenderSpec(prompt=prompt, negative_prompt="blurry, low quality", seed=123456, steps=30),
-        tune=TuneSpec(caption="a red square on a blue background", rank=16, temporal_steps=500, head_rule="paper"),
+        tune=TuneSpec(caption="a red square on a blue background", rank=32, temporal_steps=500, head_rule="paper"),
         loras=loras,
         credits="made by someone",
     )

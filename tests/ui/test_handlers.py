@@ -205,7 +205,7 @@ def test_learning_shows_its_course_and_saves_the_motion(
     assert view.job.state == DONE and "Wave" in view.status
     assert view.preview is not None and probe(view.preview).height >= 384 and view.heads is not None
     assert view.losses is not None and len(view.losses.dropna()) == 5
-    assert view.renewed == {"job", "result", "preview", "heads"}
+    assert view.renewed == {"job", "curve", "result", "preview", "heads"}
     (saved,) = library.motions()
     assert saved.key == view.saved and saved.reference is not None and scene_of(saved.reference) == scene
 
