@@ -44,10 +44,19 @@ from motion_transfer.ui.render import (
 from motion_transfer.ui.share import Shared, page_address, receive, restore, share
 from motion_transfer.ui.toasts import tell, warn
 
+# Clips differ in length: all begin again together when the longest has ended.
 PLAY_ALL = """() => {
-  for (const video of document.querySelectorAll("#reference video, #result video, #latest video")) {
+  const videos = [...document.querySelectorAll("#reference video, #result video, #latest video")];
+  const restart = () => videos.forEach((video) => {
+    video.loop = false;
     video.currentTime = 0;
     video.play();
+  });
+  videos.forEach((video) => { video.onended = null; });
+  const longest = videos.sort((a, b) => (b.duration || 0) - (a.duration || 0))[0];
+  if (longest) {
+    longest.onended = restart;
+    restart();
   }
 }"""
 SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen")
