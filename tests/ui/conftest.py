@@ -17,6 +17,7 @@ from motion_transfer.video.io import write_clip
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
 from motion_transfer.workspace import Workspace
+from tests.ui.orders import learn, learn_order
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +53,10 @@ def clip_path(tmp_path_factory: pytest.TempPathFactory, scene: Scene) -> Path:
     clip = Clip(frames_THWC=draw([scene], 64)[0].numpy(), fps=FPS)
     write_clip(clip, path, comment=json.dumps(tag))
     return path
+
+
+@pytest.fixture
+def learned(place: Place, worker: Worker, clip_path: Path) -> str:
+    key = learn(place, worker, learn_order(clip_path)).saved
+    assert key is not None
+    return key

@@ -25,7 +25,7 @@ from motion_transfer.ui.app import build_app, launch_options
 from motion_transfer.ui.desk import Place
 from motion_transfer.video.io import read_clip
 from motion_transfer.workspace import SHORTEST_TOKEN, Workspace
-from tests.ui.test_handlers import SHORT
+from tests.ui.orders import SHORT
 
 WAIT_S = 240.0
 

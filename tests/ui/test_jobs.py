@@ -15,7 +15,7 @@ from motion_transfer.ui.jobs import DOWN, UP, look_at_jobs, movable, move_job, r
 from motion_transfer.ui.learn import order_learning, ordered_learning
 from motion_transfer.ui.render import order_rendering, ordered_rendering
 from motion_transfer.ui.tab_jobs import _JobsPage
-from tests.ui.test_handlers import learn_order, render_order
+from tests.ui.orders import learn_order, render_order
 
 
 def test_the_list_tells_kind_and_state_and_keeps_the_choice(place: Place, worker: Worker) -> None:

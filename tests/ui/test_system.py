@@ -10,7 +10,7 @@ from motion_transfer.pipeline import Studio
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.learn import order_learning
 from motion_transfer.ui.tab_system import system_facts
-from tests.ui.test_handlers import learn_order
+from tests.ui.orders import learn_order
 
 
 def test_the_machine_is_plausible(tmp_path: Path) -> None:

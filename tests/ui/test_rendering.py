@@ -1,0 +1,139 @@
+"""Ordering renders and looking at them: mixes, seeds and prompts, and every way to go wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from motion_transfer.errors import BadSpec, MotionTransferError
+from motion_transfer.jobs.worker import Worker
+from motion_transfer.library import Library
+from motion_transfer.pipeline import Studio
+from motion_transfer.recipes import read_recipe
+from motion_transfer.ui import words
+from motion_transfer.ui.desk import Fault, Place, told
+from motion_transfer.ui.render import (
+    MOST_MOTIONS,
+    kept_motion,
+    look_at_rendering,
+    motion_card,
+    motion_choices,
+    order_rendering,
+    ordered_rendering,
+    used_seed,
+)
+from motion_transfer.ui.tab_render import _RenderPage
+from motion_transfer.video.io import probe
+from tests.ui.orders import render, render_order
+
+
+def test_a_render_is_saved_shown_and_measured(place: Place, library: Library, worker: Worker, learned: str) -> None:
+    view = render(place, worker, render_order(motions=[(learned, 0.5)]))
+    assert view.reference is not None and view.job.orders["motions"] == [[learned, 0.5]]
+    (saved,) = library.renders.glob("*.mp4")
+    assert view.file is not None and view.file.name == saved.name and view.file.read_bytes() == saved.read_bytes()
+    assert probe(view.file).height == 32 and view.result is not None and probe(view.result).height == 384
+    assert "seed 3" in view.status and "| Motion" in view.scores
+
+
+def test_several_videos_have_seeds_in_a_row(place: Place, library: Library, worker: Worker) -> None:
+    first = order_rendering(place, render_order(seed=5, videos=3))
+    jobs = place.workspace.jobs.jobs()
+    assert sorted(job.orders["spec"]["seed"] for job in jobs) == [5, 6, 7]
+    assert place.workspace.jobs.job(first.key).orders["spec"]["seed"] == 5
+    seen, counts = None, []
+    for _ in jobs:
+        worker.work()
+        view = look_at_rendering(place, first.key, seen)
+        assert view is not None and "latest" in view.renewed
+        counts.append(view.latest.count("<video"))
+        seen = view.seen
+    assert counts == [1, 2, 3] and look_at_rendering(place, first.key, seen) is None
+    for videos in (0, 9, 1.5, None):
+        with pytest.raises(BadSpec, match="videos"):
+            order_rendering(place, render_order(videos=videos))
+
+
+def test_several_prompts_make_several_videos(place: Place) -> None:
+    order_rendering(place, render_order(prompt="a red star\n\n a <b>blue</b> star ", seed=5, videos=2))
+    asked = [job.orders["spec"] for job in place.workspace.jobs.jobs()]
+    assert sorted((spec["prompt"], spec["seed"]) for spec in asked) == [
+        ("a <b>blue</b> star", 5), ("a <b>blue</b> star", 6), ("a red star", 5), ("a red star", 6)]  # fmt: skip
+    with pytest.raises(BadSpec, match="5 x 2"):
+        order_rendering(place, render_order(prompt="x\n" * 5, videos=2))
+
+
+def test_motions_are_mixed(place: Place, library: Library, worker: Worker, learned: str) -> None:
+    view = render(place, worker, render_order(motions=[(learned, 0.5), ("", 1.0), (learned, -1.5)]))
+    assert view.job.orders["motions"] == [[learned, 0.5], [learned, -1.5]]
+    recipe = read_recipe(next(library.renders.glob("*.mp4")))
+    assert [lora.strength for lora in recipe.loras] == [0.5, -1.5]
+    back = ordered_rendering(place, view.job.key)
+    assert back is not None and back.motions == (learned, learned, "", "") and back.strengths == (0.5, -1.5, 1.0, 1.0)
+
+
+def test_the_bare_base_renders_without_scores(place: Place, worker: Worker) -> None:
+    view = render(place, worker, render_order(seed=-1))
+    assert view.scores == words.NO_SCORES and view.reference is None and view.result is not None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt": " "},
+        {"seed": None},
+        {"seed": -2},
+        {"motions": [("missing", 1.0)]},
+        {"motions": [(None, 1.0)]},
+        {"motions": [("x", 9.0)]},
+        {"motions": [("x", None)]},
+    ],
+)
+def test_a_wrong_order_is_one_sentence(place: Place, changes: dict[str, Any]) -> None:
+    job, error = told(lambda: order_rendering(place, render_order(**changes)))
+    assert job is None and isinstance(error, MotionTransferError) and not isinstance(error, Fault)
+
+
+def test_a_motion_that_is_deleted_meanwhile_fails_the_render(
+    place: Place, library: Library, worker: Worker, learned: str
+) -> None:
+    job = order_rendering(place, render_order(motions=[(learned, 1.0)]))
+    library.motion(learned).path.unlink()
+    worker.work()
+    view = look_at_rendering(place, job.key, None)
+    assert view is not None and 'role="alert"' in view.status and view.reference is None
+
+
+def test_motions_to_choose_from(library: Library, learned: str) -> None:
+    key = learned
+    assert [k for _, k in motion_choices(library, "tiny")] == [key, ""]
+    assert kept_motion(library, "tiny", "gone") == kept_motion(library, "tiny", None) == key
+    assert kept_motion(library, "tiny", "") == ""
+    card = motion_card(library, key)
+    assert "a red circle" in card and "rank 2" in card and "data:image/png" in card
+    assert motion_card(library, "") == ""
+
+
+def test_a_motion_that_was_just_learned_is_chosen_once(studio: Studio, place: Place, learned: str) -> None:
+    page, free = _RenderPage(studio, lambda _: place), [""] * (MOST_MOTIONS - 1)
+    update, *others, offered = page.refresh(None, learned, None, "", *free)
+    assert update["value"] == offered == learned and not any("value" in other for other in others)
+    again, *_ = page.refresh(None, learned, offered, "", *free)  # the bare base was chosen since
+    assert "value" not in again and again["choices"] == update["choices"]
+    gone, _, second, *_ = page.refresh(None, None, None, "gone", "", "gone too", "")
+    assert gone["value"] is second["value"] is None  # another motion would be another order
+
+
+def test_an_imported_motion_takes_the_first_free_place(
+    studio: Studio, place: Place, library: Library, learned: str
+) -> None:
+    page, file = _RenderPage(studio, lambda _: place), str(library.motion(learned).path)
+    for keys, wanted in ((("", "", "", ""), 0), (("x", "", "", ""), 1), (("x", "y", "z", "w"), 0)):
+        lists = page.take_in(None, file, *keys)
+        assert lists[wanted].value == learned and lists[MOST_MOTIONS + wanted].visible
+
+
+def test_a_random_seed_is_drawn() -> None:
+    assert used_seed(5.0) == 5
+    assert len({used_seed(-1) for _ in range(5)}) > 1
