@@ -1,38 +1,43 @@
-"""What learning a motion will take, told before it begins from the jobs before it on this machine."""
+"""What a job will take, told before it begins from the jobs before it on this machine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from motion_transfer.jobs.orders import TUNE
+from motion_transfer.jobs.orders import RENDER, TUNE
 from motion_transfer.jobs.store import DONE, Job
 from motion_transfer.lora.heads import MODULES, ROW_MODULES
 from motion_transfer.methods.fym_tune import default_sparse_latents
 from motion_transfer.model.catalog import BaseSpec
-from motion_transfer.types import TuneSpec
+from motion_transfer.types import RenderSpec, TuneSpec
 
 LATEST = 5  # jobs that count: a machine's pace changes
 FRAMES_PER_LATENT, TOKEN_PX = 4, 16  # of Wan's codec, and of its codec and patches
+SECONDS, STEPS, RAN_ON, FILE_MB = "seconds", "steps", "ran_on", "file_mb"  # what a job's results say of it
 _FLOAT_BYTES = 4
 _CHECKPOINTS, _STATES, _STAGES = 2, 3, 2  # two are kept, each of matrices and two moments, of both stages
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Seconds and peak memory are None where no job of this base was done yet; `num_jobs` says how many told them.
+    """None where no job of this base and precision told it yet; `num_jobs` says how many did.
 
-    `kept_mb` is what the LoRA takes on disk, `disk_mb` what is needed while it is learned.
+    `kept_mb` is what the result takes on disk, `disk_mb` what is needed while the job is under way.
     """
 
     seconds: float | None
     memory_mb: float | None
-    kept_mb: float
-    disk_mb: float
+    kept_mb: float | None
+    disk_mb: float | None
     num_jobs: int
+
+    def as_values(self) -> dict[str, Any]:
+        """As an order keeps it, to be compared with what the job took."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def ran_on(base: str, precision: str) -> str:
@@ -40,20 +45,49 @@ def ran_on(base: str, precision: str) -> str:
     return f"{base}/{precision}"
 
 
-def _work(spec: Mapping[str, Any], num_latents: int, frame_tokens: int) -> dict[str, float]:
-    """How much each stage has to do, in frames seen."""
-    sparse = spec["sparse_latents"] or default_sparse_latents(num_latents, frame_tokens)
-    return {
-        "spatial": spec["spatial_steps"] * spec["spatial_batch"],
-        "temporal": spec["temporal_steps"] * spec["temporal_batch"] * sparse,
-    }
+def _latest(past: Sequence[Job], kind: str, on: str) -> list[Job]:
+    """The jobs that can tell: the last ones of a kind that were done on this base."""
+    told = [job for job in past if job.kind == kind and job.state == DONE and job.results.get(RAN_ON) == on
+            and SECONDS in job.results and STEPS in job.results]  # fmt: skip
+    return sorted(told, key=lambda job: job.ended_s or 0.0)[-LATEST:]
 
 
-def _seconds(job: Job, wanted: Mapping[str, float], shape: tuple[int, int]) -> float:
-    """What the wanted work would have taken at the pace of a job."""
-    took, did = job.results["seconds"], _work(job.orders["spec"], *shape)
-    fixed = took["encode"] + took["heads"]
-    return fixed + sum(took[stage] / did[stage] * wanted[stage] for stage in wanted if did[stage])
+def _seconds(
+    latest: Sequence[Job], wanted: Mapping[str, float], step_work: Callable[[Job], Mapping[str, float]]
+) -> float | None:
+    """Wanted work at the median pace of each stage, and what else a job takes; None where a pace is not known.
+
+    A job that went on from a checkpoint counts with the steps after it.
+
+    Args:
+        latest: jobs.
+        wanted: work by stage.
+        step_work: what one step of a job's stages does of it.
+    """
+    if not latest:
+        return None
+    paces: dict[str, list[float]] = {stage: [] for stage in wanted}
+    others = []
+    for job in latest:
+        took, steps, each = job.results[SECONDS], job.results[STEPS], step_work(job)
+        others.append(sum(seconds for stage, seconds in took.items() if stage not in wanted))
+        for stage, found in paces.items():
+            if steps.get(stage) and each[stage]:
+                found.append(took[stage] / (steps[stage] * each[stage]))
+    if any(work and not paces[stage] for stage, work in wanted.items()):
+        return None
+    return median(others) + sum(median(paces[stage]) * work for stage, work in wanted.items() if work)
+
+
+def _memory(latest: Sequence[Job]) -> float | None:
+    return max((job.peak_memory_mb for job in latest if job.peak_memory_mb), default=None)
+
+
+def _frames_a_step(spec: Mapping[str, Any], base: BaseSpec) -> dict[str, float]:
+    """How many frames one step of each tuning stage sees."""
+    latents, tokens = (base.num_frames - 1) // FRAMES_PER_LATENT + 1, base.height * base.width // TOKEN_PX**2
+    sparse = spec["sparse_latents"] or default_sparse_latents(latents, tokens)
+    return {"spatial": spec["spatial_batch"], "temporal": spec["temporal_batch"] * sparse}
 
 
 def _lora_mb(base: BaseSpec, spec: TuneSpec) -> float:
@@ -66,8 +100,8 @@ def _lora_mb(base: BaseSpec, spec: TuneSpec) -> float:
 def estimate_tuning(past: Sequence[Job], base: BaseSpec, precision: str, spec: TuneSpec) -> Estimate:
     """What learning with these settings will take.
 
-    Time goes by the work of each stage, at the median pace of the latest jobs that were not interrupted; memory is
-    the most that any of them needed.
+    Time goes by the frames that each stage sees, memory is the most that any of the latest jobs needed, and disk
+    follows from the shapes.
 
     Args:
         past: jobs, of whatever kind and state.
@@ -75,20 +109,33 @@ def estimate_tuning(past: Sequence[Job], base: BaseSpec, precision: str, spec: T
         precision: of its weights.
         spec: settings.
     """
-    on = ran_on(base.name, precision)
-    told = [job for job in past if job.kind == TUNE and job.state == DONE and job.tries == 1
-            and job.results.get("ran_on") == on]  # fmt: skip
-    latest = sorted(told, key=lambda job: job.ended_s or 0.0)[-LATEST:]
-    latents = (base.num_frames - 1) // FRAMES_PER_LATENT + 1, base.height * base.width // TOKEN_PX**2
-    wanted = _work(vars(spec), *latents)
-    seconds = [_seconds(job, wanted, latents) for job in latest]
-    memory = [job.peak_memory_mb for job in latest if job.peak_memory_mb]
+    latest = _latest(past, TUNE, ran_on(base.name, precision))
+    a_step = _frames_a_step(vars(spec), base)
+    wanted = {"spatial": spec.spatial_steps * a_step["spatial"], "temporal": spec.temporal_steps * a_step["temporal"]}
     each_stage = _lora_mb(base, spec)
     kept = each_stage * (2 if spec.keep == "both" else 1)
     return Estimate(
-        seconds=median(seconds) if seconds else None,
-        memory_mb=max(memory) if memory else None,
+        seconds=_seconds(latest, wanted, lambda job: _frames_a_step(job.orders["spec"], base)),
+        memory_mb=_memory(latest),
         kept_mb=kept,
         disk_mb=kept + each_stage * _CHECKPOINTS * _STATES * _STAGES,
         num_jobs=len(latest),
     )
+
+
+def _passes(spec: Mapping[str, Any]) -> float:
+    """How often a rendering step runs the network: guidance runs it with a prompt and without."""
+    return 2.0 if max(spec["guidance"], spec["early_guidance"]) > 1 else 1.0
+
+
+def estimate_rendering(
+    past: Sequence[Job], base: BaseSpec, precision: str, spec: RenderSpec, num_videos: int = 1
+) -> Estimate:
+    """What some renders with these settings will take, one after the other; see `estimate_tuning`."""
+    latest = _latest(past, RENDER, ran_on(base.name, precision))
+    wanted = {"render": spec.steps * _passes(vars(spec))}
+    one = _seconds(latest, wanted, lambda job: {"render": _passes(job.orders["spec"])})
+    sizes = [job.results[FILE_MB] for job in latest]
+    kept = num_videos * median(sizes) if sizes else None
+    return Estimate(seconds=None if one is None else num_videos * one, memory_mb=_memory(latest), kept_mb=kept,
+                    disk_mb=kept, num_jobs=len(latest))  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from motion_transfer.errors import BadSpec
@@ -21,7 +21,7 @@ class TuneOrder:
 
     `name` is what its maker calls the motion; `clip` is a file in the job's folder, and `source` what it was called
     before; `start_s` and `end_s` say which span of it, `crop` which part of the picture, and `movement` whose motion;
-    an empty `preview_prompt` previews the caption; `expected_s` is how long its maker was told that it takes.
+    an empty `preview_prompt` previews the caption; `expected` is what its maker was told that it takes.
     """
 
     name: str
@@ -33,15 +33,19 @@ class TuneOrder:
     preview_prompt: str = ""
     crop: Crop = WHOLE
     movement: str = ALL
-    expected_s: float | None = None
+    expected: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOrder:
-    """Render a prompt with some motions of the library, by key, each with its strength; none is the bare base."""
+    """Render a prompt with some motions of the library, by key, each with its strength; none is the bare base.
+
+    `expected` is what its maker was told that it takes.
+    """
 
     spec: RenderSpec
     motions: tuple[tuple[str, float], ...] = ()
+    expected: Mapping[str, Any] = field(default_factory=dict)
 
 
 SPEC_OF = {TuneOrder: TuneSpec, RenderOrder: RenderSpec}

@@ -7,29 +7,54 @@ after slice. Between slices everything lies on disk, as it does when a worker is
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from motion_transfer.jobs.orders import RENDER
+from motion_transfer.jobs.estimates import estimate_rendering, estimate_tuning
+from motion_transfer.jobs.orders import RENDER, RenderOrder, TuneOrder, from_json
 from motion_transfer.jobs.store import FAILED, QUEUED, Job
 from motion_transfer.jobs.worker import KINDS, Worker
+from motion_transfer.model.catalog import find_base
 from motion_transfer.pipeline import Studio
 from motion_transfer.workspace import Workspace
 
 SLICE_S = 50.0
 RENDER_SLICE_S = 110.0  # a render has no checkpoints: it has to fit
+SHORTEST_SLICE_S = 20.0
+RESERVE = 1.3  # times the estimate: a slice that is a little short costs a whole new one
 MOST_TRIES = 3
+MOST_LETTERS = 300  # of what the lender says
+NOT_LENT = "a GPU should be lent for this, but is not now ({reason}); continue the job later."
 LEAVING_S = 8.0  # kept back for the last step and the checkpoint
 
 Lend = Callable[..., Callable[..., Any]]  # `spaces.GPU`
 
 
 def slice_seconds(root: str, base: str, precision: str, owner: str) -> float:
-    """How long the owner's next slice is to be."""
-    job = waiting(Workspace(Path(root), isolated=True), owner)
-    return RENDER_SLICE_S if job is not None and job.kind == RENDER else SLICE_S
+    """How long the owner's next slice is to be: as long as the job will take, for asking for more costs a longer wait.
+
+    A render that did not fit gets the longest; so does a job of which nothing is known.
+    """
+    workspace = Workspace(Path(root), isolated=True)
+    job = waiting(workspace, owner)
+    if job is None:
+        return SHORTEST_SLICE_S
+    longest = RENDER_SLICE_S if job.kind == RENDER else SLICE_S
+    expected = None if job.tries and job.kind == RENDER else _expected(workspace.jobs.jobs(), job, base, precision)
+    if expected is None:
+        return longest
+    return min(longest, max(SHORTEST_SLICE_S, expected * RESERVE + LEAVING_S))
+
+
+def _expected(past: Sequence[Job], job: Job, base: str, precision: str) -> float | None:
+    """Seconds that a queued job will take, by those before it; None where they can't tell."""
+    found = find_base(base)
+    if job.kind == RENDER:
+        return estimate_rendering(past, found, precision, from_json(RenderOrder, job.orders).spec).seconds
+    return estimate_tuning(past, found, precision, from_json(TuneOrder, job.orders).spec).seconds
 
 
 def work_a_slice(root: str, base: str, precision: str, owner: str) -> bool:
@@ -75,15 +100,26 @@ class Slices:
         self._lock = threading.Lock()
 
     def work(self, owner: str) -> bool:
-        """A slice for the owner's first queued job; False if there is none, or if one of theirs is under way."""
+        """A slice for the owner's first queued job; False if there is none, or if one of theirs is under way.
+
+        Where no GPU is lent, as when a quota is used up, the owner's jobs are laid aside and say why.
+        """
         with self._lock:
             if owner in self._busy or waiting(self._workspace, owner) is None:
                 return False
             self._busy.add(owner)
+        jobs = self._workspace.jobs
         try:
             return self._gave_up(owner) or bool(self._work(*self._asked, owner))
+        except Exception as error:
+            logging.getLogger(__name__).warning("no slice for a job", exc_info=error)
+            if jobs.queue_orphans(KINDS, owner):  # it was lent, and taken back early
+                return True
+            for job in jobs.jobs(owner, states=(QUEUED,)):
+                jobs.pause(job.key, owner, NOT_LENT.format(reason=str(error)[:MOST_LETTERS] or type(error).__name__))
+            return False
         finally:
-            self._workspace.jobs.queue_orphans(KINDS, owner)  # of a slice that was cut off
+            jobs.queue_orphans(KINDS, owner)  # of a slice that was cut off
             with self._lock:
                 self._busy.discard(owner)
 

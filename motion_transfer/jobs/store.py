@@ -257,9 +257,14 @@ class JobStore:
             db.execute(f"UPDATE jobs SET {settings} WHERE key = ?", (*values.values(), key))
         return self.job(key)
 
-    def pause(self, key: str, owner: str | None = None) -> Job:
-        """Lays a job aside: a queued one at once, a running one after its current step, keeping what it has."""
-        return self._change(key, owner, (QUEUED, RUNNING), "paused", of_running={"wish": PAUSE}, state=PAUSED)
+    def pause(self, key: str, owner: str | None = None, note: str = "") -> Job:
+        """Lays a job aside: a queued one at once, a running one after its current step, keeping what it has.
+
+        With a note if it was not its owner's wish.
+        """
+        return self._change(
+            key, owner, (QUEUED, RUNNING), "paused", of_running={"wish": PAUSE}, state=PAUSED, note=note
+        )
 
     def cancel(self, key: str, owner: str | None = None) -> Job:
         """Ends a job: a waiting one at once, a running one after its current step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from typing import TypeVar
@@ -42,6 +43,7 @@ class Teller:
         self._told_s = time.monotonic()
         self._keep_at_s = self._told_s + SECONDS_BETWEEN_STATES
         self._stage, self._stage_s, self._first = "", 0.0, 0
+        self.steps: Counter[str] = Counter()  # done here, by stage
 
     def stage(self, name: str) -> None:
         """Tells that a stage without steps has begun, such as reading the clip."""
@@ -99,6 +101,7 @@ class Teller:
     def _step(self, progress: Progress) -> None:
         if progress.stage != self._stage:
             self._stage, self._stage_s, self._first = progress.stage, time.monotonic(), progress.step
+        self.steps[progress.stage] += 1
         if progress.loss is not None:
             self._losses.append((progress.stage, progress.step, progress.loss))
         if time.monotonic() - self._told_s >= SECONDS_BETWEEN_TELLS:

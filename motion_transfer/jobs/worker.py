@@ -7,13 +7,14 @@ import json
 import logging
 import math
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from motion_transfer.errors import BadClip, Cancelled, MotionTransferError, StorageFailed
 from motion_transfer.jobs.checkpoints import Checkpoints
-from motion_transfer.jobs.estimates import ran_on
+from motion_transfer.jobs.estimates import FILE_MB, RAN_ON, SECONDS, STEPS, ran_on
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, Job
 from motion_transfer.jobs.teller import Interrupted, Paused, Teller
@@ -27,6 +28,7 @@ from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, clip_comment, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
 from motion_transfer.video.strip import ALL, WHOLE
+from motion_transfer.work import Stopwatch
 from motion_transfer.workspace import Workspace
 
 KINDS = (TUNE, RENDER)
@@ -111,10 +113,9 @@ class Worker:
     def _tune(self, job: Job) -> dict[str, Any]:
         if "motion" in job.results:  # saved, but the worker died before it could say so
             return dict(job.results)
-        order = from_json(TuneOrder, job.orders)
+        order, watch = from_json(TuneOrder, job.orders), Stopwatch()
         files, teller = self._store.files(job.key), Teller(self._store, job, self._leaving)
-        teller.stage("open")
-        studio = self._studio
+        studio = self._opened(teller, watch)
         digest = hashlib.sha256(json.dumps(dict(job.orders), sort_keys=True).encode())
         checkpoints = Checkpoints(files, f"{studio.base.hash}/{studio.base.precision}/{digest.hexdigest()}")
         resume, damaged = checkpoints.newest()
@@ -145,7 +146,8 @@ class Worker:
         saved = self._workspace.library(job.owner).save_motion(
             lora, order.name, clip, comment=_whole_comment(path, order)
         )
-        results = {"motion": saved.key, "seconds": tuned.seconds, "ran_on": ran_on(studio.spec.name, studio.precision)}
+        results = {"motion": saved.key, FILE_MB: saved.path.stat().st_size / 1e6,
+                   **self._told(teller, watch.seconds | dict(tuned.seconds))}  # fmt: skip
         self._store.tell(job.key, results=json.dumps(results))
         checkpoints.clear()
         return results
@@ -153,8 +155,8 @@ class Worker:
     def _render(self, job: Job) -> dict[str, Any]:
         if "render" in job.results:  # saved, but the worker died before it could say so
             return dict(job.results)
-        order, teller = from_json(RenderOrder, job.orders), Teller(self._store, job, self._leaving)
-        teller.stage("open")
+        order, teller, watch = from_json(RenderOrder, job.orders), Teller(self._store, job, self._leaving), Stopwatch()
+        self._opened(teller, watch)
         library = self._workspace.library(job.owner)
         motions = [(library.motion(key), strength) for key, strength in order.motions]
         lora = stack([(library.load(motion), strength) for motion, strength in motions]) if motions else None
@@ -162,14 +164,30 @@ class Worker:
             UsedLora(name=motion.name, sha256=library.sha256(motion), strength=strength) for motion, strength in motions
         ]
         work = self._studio.render_work(lora, order.spec)
-        clip = teller.run(work, lambda _: None, lambda _: None)
+        with watch.timing("render"):
+            clip = teller.run(work, lambda _: None, lambda _: None)
         saved = library.save_render(clip, order.spec, recipe_of(self._studio, order.spec, used, clip).as_values())
-        results: dict[str, Any] = {"render": saved.name, "seed": order.spec.seed}
+        results = {"render": saved.name, "seed": order.spec.seed, FILE_MB: saved.stat().st_size / 1e6,
+                   **self._told(teller, watch.seconds)}  # fmt: skip
         self._store.tell(job.key, results=json.dumps(results))
         if motions:
             self._store.tell(job.key, stage="judge")
-            results["report"] = self._report(motions[0][0], clip, order.spec.prompt)
+            with watch.timing("judge"):
+                results["report"] = self._report(motions[0][0], clip, order.spec.prompt)
+            results |= self._told(teller, watch.seconds)
         return results
+
+    def _opened(self, teller: Teller, watch: Stopwatch) -> Studio:
+        """The studio with its base in memory."""
+        teller.stage("open")
+        with watch.timing("open"):
+            _ = self._studio.base
+        return self._studio
+
+    def _told(self, teller: Teller, seconds: Mapping[str, float]) -> dict[str, Any]:
+        """What a job's results say for estimates of others."""
+        on = ran_on(self._studio.spec.name, self._studio.precision)
+        return {SECONDS: dict(seconds), STEPS: dict(teller.steps), RAN_ON: on}
 
     def _report(self, motion: Motion, clip: Clip, prompt: str) -> list[dict[str, Any]]:
         """What was measured against the clip that the first motion was learned from; nothing if that can't be read."""

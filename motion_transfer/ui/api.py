@@ -20,8 +20,8 @@ from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import PlaceOf
 from motion_transfer.ui.desk import sentence, told
-from motion_transfer.ui.learn import LearnOrder, expect, order_learning
-from motion_transfer.ui.render import RenderOrder, in_places, order_rendering
+from motion_transfer.ui.learn import LearnOrder, expect_learning, order_learning
+from motion_transfer.ui.render import RenderOrder, expect_rendering, in_places, order_rendering
 from motion_transfer.video.strip import ALL
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class Endpoints:
             knobs, place = _knobs(TuneSpec, settings, ("caption",)), self._place_of(visitor)
             order = LearnOrder(path=clip, start_s=0.0, end_s=None, caption=caption, name=name, preview_prompt="",
                                movement=movement, knobs=knobs)  # fmt: skip
-            return order_learning(place, order, expect(place, self._studio, knobs)).key
+            return order_learning(place, order, expect_learning(place, self._studio, knobs)).key
 
         return _answer(do)
 
@@ -114,7 +114,8 @@ class Endpoints:
             knobs = _knobs(RenderSpec, settings, ("prompt", "seed", "strength"))
             one_line = " ".join(prompt.split())  # on the page, every line is a render of its own
             order = RenderOrder(**in_places([(motion, strength)]), prompt=one_line, seed=seed, knobs=knobs)
-            return order_rendering(self._place_of(visitor), order).key
+            place = self._place_of(visitor)
+            return order_rendering(place, order, expect_rendering(place, self._studio, order, one=True)).key
 
         return _answer(do)
 

@@ -26,7 +26,7 @@ from motion_transfer.ui.desk import Place, problem, told
 from motion_transfer.ui.knobs import explained
 from motion_transfer.ui.learn import example_clips, movements
 from motion_transfer.ui.presets import look_at_preset
-from motion_transfer.ui.share import fetch_missing, receive
+from motion_transfer.ui.share import Received, fetch_missing, receive
 from motion_transfer.ui.tab_jobs import build_jobs_tab
 from motion_transfer.ui.tab_learn import build_learn_tab
 from motion_transfer.ui.tab_library import build_library_tab
@@ -63,7 +63,7 @@ CSS = """
 .job p { margin: 0.25rem 0 0; overflow-wrap: anywhere; }
 .problem { border-left: 4px solid #d55e00; padding-left: 0.75rem; }
 #random, #rename { align-self: end; }
-#heads, #span, #strip, #box, #preview, #reference, #result, #item, #beside { padding-top: 1.9rem; }
+#heads, #span, #strip, #box, #preview, #reference, #result, #item, #beside, #job-video { padding-top: 1.9rem; }
 #strip img { cursor: col-resize; }
 .card { display: flex; gap: 0.75rem; align-items: center; }
 .card img { width: 4rem; height: 4rem; object-fit: cover; border-radius: 4px; image-rendering: pixelated; }
@@ -190,16 +190,16 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         opened = _build_opened()
         tour, tour_hidden = build_tour(studio, place_of, examples), gr.BrowserState(False, **TOUR_STORAGE)
         with gr.Tabs() as tabs:
-            with gr.Tab(words.LEARN_TAB, id=LEARN_TAB):
+            with gr.Tab(words.LEARN_TAB, id=LEARN_TAB) as learn_tab:
                 learned = build_learn_tab(studio, place_of, uploads, examples, visitor)
             with gr.Tab(words.RENDER_TAB, id=RENDER_TAB) as render_tab:
                 renders = build_render_tab(studio, place_of, visitor)
-            with gr.Tab(words.JOBS_TAB, id=JOBS_TAB):
+            with gr.Tab(words.JOBS_TAB, id=JOBS_TAB) as jobs_tab:
                 jobs = build_jobs_tab(place_of, visitor)
             with gr.Tab(words.LIBRARY_TAB, id="library") as library_tab:
                 library = build_library_tab(studio, place_of, visitor)
             with gr.Tab(words.PRESETS_TAB, id="presets") as presets_tab:
-                presets = build_presets_tab(studio, place_of, renders.controls, visitor)
+                presets = build_presets_tab(studio, place_of, renders.controls, learned.settings, visitor)
             with gr.Tab(words.SYSTEM_TAB, id="system") as system_tab:
                 system = build_system_tab(studio, place_of, visitor)
         build_api(studio, place_of)
@@ -221,6 +221,7 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         offer = [visitor, learned.saved, offered, *renders.motions]
         known.then(lambda token: renders.choose(token, None), visitor, renders.places, **QUIET)
         render_tab.select(renders.refresh, offer, [*renders.motions, offered], **QUIET)
+        render_tab.select(renders.estimate, *renders.estimated, **QUIET)
 
         def show(then: Dependency, tab_of: Callable[[str | None], str] = lambda _: RENDER_TAB) -> None:
             """Turns to the Render tab, where what was filled in stays: the motion learned last counts as offered."""
@@ -234,7 +235,21 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         opened.fetch.click(
             fetched_link(studio, place_of), [visitor, opened.text], [opened.facts, opened.fetch], **QUIET
         )
-        show(opened.use.click(renders.fill_from_link, [visitor, opened.text], renders.filled, **QUIET))
+        settings = list(learned.settings.values())
+
+        def set_up(find: Callable[[Place, str | None], Received]) -> Callable[..., dict[Component, Any]]:
+            """Sets the Learn tab up as a preset says; why it can't be used was told already."""
+
+            def set_up(token: str | None, key: str | None) -> dict[Component, Any]:
+                found, _ = told(lambda: find(place_of(token), key))
+                return learned.set_up(found.tune if found else None)
+
+            return set_up
+
+        link = [visitor, opened.text]
+        used = opened.use.click(renders.fill_from_link, link, renders.filled, **QUIET)
+        show(used)
+        used.then(set_up(lambda place, text: receive(place, studio, text or "")), link, settings, **QUIET)
         for button in (opened.use, opened.leave):
             button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)
         presets_tab.select(presets.refresh, [visitor, presets.chosen], presets.chosen, **QUIET)
@@ -242,7 +257,13 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         def use_preset(token: str | None, key: str | None) -> dict[Component, Any]:
             return renders.fill_from_order(token, lambda: look_at_preset(place_of(token), studio, key).order)
 
-        show(presets.use.click(use_preset, [visitor, presets.chosen], renders.filled, **QUIET))
+        preset = [visitor, presets.chosen]
+        used = presets.use.click(use_preset, preset, renders.filled, **QUIET)
+        show(used)
+        used.then(set_up(lambda place, key: look_at_preset(place, studio, key)), preset, settings, **QUIET)
+        jobs_tab.select(lambda: gr.Timer(active=True), None, jobs.timer, queue=False, **QUIET)
+        others = [tab.select for tab in (learn_tab, render_tab, library_tab, presets_tab, system_tab)]
+        gr.on(others, lambda: gr.Timer(active=False), None, jobs.timer, queue=False, **QUIET)
         system_tab.select(system.refresh, visitor, system.facts, **QUIET)
         wanted = library.listed
         library_tab.select(library.refresh, [visitor, *wanted[:3]], [wanted[0], *wanted[2:]], **QUIET)

@@ -30,10 +30,10 @@ def clock(seconds: float) -> str:
     """Seconds as `42 s`, `3 min 05 s` or `2 h 07 min`."""
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
-    return (
-        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    )
+        return words.CLOCK_S.format(s=whole)
+    if whole < 3600:
+        return words.CLOCK_MIN.format(min=whole // 60, s=whole % 60)
+    return words.CLOCK_H.format(h=whole // 3600, min=whole % 3600 // 60)
 
 
 class Fault(MotionTransferError):
@@ -105,7 +105,8 @@ def job_line(job: Job, ahead: int, done: str) -> str:
     if job.state == QUEUED:
         return status(words.WAITING.format(ahead=ahead) if ahead else words.NEXT, done=0.0)
     if job.state == PAUSED:
-        return status(words.PAUSED.format(stage=words.STAGES.get(job.stage, job.stage), step=job.step))
+        paused = words.PAUSED.format(stage=words.STAGES.get(job.stage, job.stage), step=job.step)
+        return status(f"{paused} {capital(job.note)}".strip())
     if job.state == CANCELLED:
         return status(words.CANCELLED)
     assert job.state == DONE

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from motion_transfer.errors import BadSpec
+from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.ui import words
 
 S = TypeVar("S")
@@ -33,6 +34,12 @@ def explained(*spec_classes: type) -> dict[str, tuple[str, str]]:
     """Labels and explanations of all settings by name, as they are declared, in English."""
     fields = (field for spec_class in spec_classes for field in _fields(spec_class).values())
     return {field.name: (label_of(field), field.metadata["help"]) for field in fields}
+
+
+def setting_label(name: str) -> str:
+    """A setting's name as the reader's language has it."""
+    field = (_fields(TuneSpec) | _fields(RenderSpec))[name]
+    return words.knob(name, label_of(field), field.metadata["help"])[0]
 
 
 def slider_step(low: float, high: float, default: float) -> float:

@@ -21,7 +21,8 @@ from motion_transfer.library import SHOWN_SIDE_PX, Library
 from motion_transfer.pipeline import Studio, caption_of
 from motion_transfer.types import Clip, TuneSpec
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Place, Seen, ahead_of, clock, job_line, shown_job
+from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
+from motion_transfer.ui.forecast import took_line
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import loss_table
 from motion_transfer.video.cuts import find_cuts
@@ -57,12 +58,16 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class PartView:
-    """What of a clip will be learned: the span as a video, its place in the clip, the crop, and a word about cuts."""
+    """What of a clip will be learned: the span as a video, its place in the clip, the crop, and a word about cuts.
+
+    `rule` tells which frames the base will see.
+    """
 
     span: Path
     strip: Path
     box: Path
     cuts: str
+    rule: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +157,10 @@ def show_part(
         BadClip: the span holds no clip, or camera and things can't be told apart in it.
         BadSpec: there is no such movement.
     """
-    start_s = start_s or 0.0
+    start_s, spec = start_s or 0.0, studio.spec
     clip = read_clip(path, start_s=start_s, end_s=end_s, max_px=SHOWN_SIDE_PX)
     height, width = clip.frames_THWC.shape[1:3]
-    box = crop.box(width, height, studio.spec.width / studio.spec.height)
+    box = crop.box(width, height, spec.width / spec.height)
     cuts_s = [start_s + frame / clip.fps for frame in find_cuts(clip)]
     shown = clip if crop == WHOLE else cropped(clip, box)
     if movement != ALL:
@@ -166,6 +171,9 @@ def show_part(
         strip=library.show_picture(_strip(path, start_s, start_s + clip.seconds if end_s is None else end_s, cuts_s)),
         box=library.show_picture(box_picture(clip.frames_THWC[clip.num_frames // 2], box)),
         cuts=words.CUTS.format(times=times) if cuts_s else "",
+        rule=words.FRAME_RULE.format(
+            frames=spec.num_frames, fps=spec.num_frames / clip.seconds, width=spec.width, height=spec.height
+        ),
     )
 
 
@@ -197,7 +205,7 @@ def unknown_note(studio: Studio, text: str) -> str:
     return words.UNKNOWN.format(words=", ".join(f"**{word}**" for word in unknown)) if unknown else ""
 
 
-def expect(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> Estimate | None:
+def expect_learning(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> Estimate | None:
     """What learning with some settings will take; None where they are out of range, which Start will say."""
     try:
         spec = spec_from(TuneSpec, knobs)
@@ -206,23 +214,9 @@ def expect(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> Estimate |
     return estimate_tuning(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec)
 
 
-def estimate_line(found: Estimate | None) -> str:
-    """An estimate as a line below Start; empty where there is none."""
-    if found is None:
-        return ""
-    if found.seconds is None:
-        return words.NO_ESTIMATE.format(disk=found.disk_mb, kept=found.kept_mb)
-    memory = "" if found.memory_mb is None else words.ESTIMATE_MEMORY.format(gb=found.memory_mb / 1000)
-    return words.ESTIMATE.format(time=clock(found.seconds), memory=memory, disk=found.disk_mb, kept=found.kept_mb,
-                                 jobs=found.num_jobs)  # fmt: skip
-
-
 def saved_line(job: Job) -> str:
-    """What to say of a motion that was learned: how long it took, and how long it was expected to."""
-    seconds = sum(job.results.get("seconds", {}).values())
-    line = words.SAVED.format(name=job.title, seconds=seconds)
-    expected = job.orders.get("expected_s")
-    return line if expected is None else f"{line} {words.EXPECTED.format(time=clock(expected))}"
+    """What to say of a motion that was learned: what it took, and what was expected."""
+    return f"{words.SAVED.format(name=job.title)} {took_line(job)}"
 
 
 def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = None) -> Job:
@@ -247,7 +241,7 @@ def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = 
     asked = TuneOrder(
         name=name, clip=clip, source=path.name, spec=spec, start_s=order.start_s or 0.0, end_s=order.end_s,
         preview_prompt=order.preview_prompt.strip(), crop=order.crop, movement=order.movement,
-        expected_s=expected.seconds if expected else None,
+        expected=expected.as_values() if expected else {},
     )  # fmt: skip
     try:
         shutil.copyfile(path, jobs.files(key) / clip)

@@ -8,6 +8,7 @@ from motion_transfer.errors import BadSpec
 from motion_transfer.library import Library, new_file, safe_stem
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, load_preset, save_preset
+from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.jobs import Choices
@@ -72,14 +73,16 @@ def _keep(place: Place, preset: Preset) -> str:
     return path.stem
 
 
-def keep_order(place: Place, studio: Studio, order: RenderOrder, name: str, description: str) -> str:
-    """Saves what the Render tab is set to as a preset of the visitor; returns its key.
+def keep_order(
+    place: Place, studio: Studio, order: RenderOrder, name: str, description: str, tune: TuneSpec | None = None
+) -> str:
+    """Saves what the Mix tab is set to, and the settings of learning if they are given; returns the preset's key.
 
     Raises:
         BadSpec, BadLora, BadPreset: see `preset_of_order`.
         StorageFailed: the disk does not take it.
     """
-    return _keep(place, preset_of_order(place, studio, order, name=name, description=description))
+    return _keep(place, preset_of_order(place, studio, order, name=name, description=description, tune=tune))
 
 
 def import_preset(place: Place, path: Path) -> str:

@@ -15,11 +15,14 @@ from urllib.parse import quote
 
 from motion_transfer.errors import BadClip, BadLora, BadSpec
 from motion_transfer.jobs import orders
+from motion_transfer.jobs.estimates import Estimate, estimate_rendering
 from motion_transfer.jobs.store import DONE, Job
 from motion_transfer.library import Library, Motion, Render
+from motion_transfer.pipeline import Studio
 from motion_transfer.types import Measure, RenderSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
+from motion_transfer.ui.forecast import took_line
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import score_table
 from motion_transfer.video.inline import data_address
@@ -171,8 +174,28 @@ def _num_videos(order: RenderOrder, num_prompts: int) -> int:
     return int(videos)
 
 
-def order_rendering(place: Place, order: RenderOrder) -> Job:
+def expect_rendering(place: Place, studio: Studio, order: RenderOrder, *, one: bool = False) -> Estimate | None:
+    """What an order, or the first render of it, will take; None where it can't be done, which Render will say."""
+    try:
+        spec, lines = spec_from(RenderSpec, order.knobs), max(1, len(order.prompt.split("\n")))
+        num_videos = 1 if one else lines * _num_videos(order, lines)
+    except BadSpec:
+        return None
+    return estimate_rendering(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, num_videos)
+
+
+def rendered_line(job: Job) -> str:
+    """What to say of a render that is done: its seed, what it took, and what was expected."""
+    return f"{words.RENDERED.format(seed=job.results.get('seed'))} {took_line(job)}"
+
+
+def order_rendering(place: Place, order: RenderOrder, expected: Estimate | None = None) -> Job:
     """Queues renders: one for each prompt and each of as many seeds; returns the first one's job.
+
+    Args:
+        place: whose they are.
+        order: what is asked for.
+        expected: of each of them, kept to be compared.
 
     Raises:
         BadSpec: there is no prompt, a motion is yet to be chosen, a setting is out of range, or a visitor has no room
@@ -185,9 +208,10 @@ def order_rendering(place: Place, order: RenderOrder) -> Job:
     motions = tuple((library.motion(key).key, strength) for key, strength in motions)
     spec = spec_from(RenderSpec, {**order.knobs, "seed": seed})
     jobs, queued = place.workspace.jobs, list[Job]()
+    told_before = expected.as_values() if expected else {}
     for prompt, number in product(prompts, range(videos)):
         one = replace(spec, prompt=prompt, seed=(seed + number) % (SEED_HIGH + 1))
-        asked = orders.to_json(orders.RenderOrder(spec=one, motions=motions))
+        asked = orders.to_json(orders.RenderOrder(spec=one, motions=motions, expected=told_before))
         queued.append(jobs.submit(jobs.new_key(), orders.RENDER, place.owner, prompt, asked))
     return queued[0]
 
@@ -239,7 +263,7 @@ def look_at_rendering(place: Place, key: str | None, seen: Seen | None) -> Rende
     if now == seen:
         return None
     renewed = now.renewed(seen, "latest")
-    done = words.RENDERED.format(seconds=job.worked_s, seed=job.results.get("seed"))
+    done = rendered_line(job)
     shown = _results(library, job) if "result" in renewed else {}
     if "latest" in renewed:
         shown["latest"] = _latest(library)
@@ -251,7 +275,7 @@ def _latest(library: Library) -> str:
     cells = []
     for one in library.made_renders()[:MOST_VIDEOS]:
         address, name = f"gradio_api/file={quote(str(library.show_file(one.path)))}", escape(one.name)
-        video = f'<video src="{address}" autoplay loop muted playsinline aria-label="{name}"></video>'
+        video = f'<video src="{address}" autoplay loop muted controls playsinline aria-label="{name}"></video>'
         cells.append(f"<figure>{video}<figcaption>{name}</figcaption></figure>")
     return f'<div class="grid">{"".join(cells)}</div>'
 

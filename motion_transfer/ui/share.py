@@ -18,10 +18,10 @@ from motion_transfer.library import MAX_NAME_LETTERS, Motion
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_text, preset_link
 from motion_transfer.recipes import UsedLora, read_recipe
-from motion_transfer.types import RenderSpec
+from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
-from motion_transfer.ui.knobs import spec_from
+from motion_transfer.ui.knobs import setting_label, spec_from
 from motion_transfer.ui.render import MOST_MOTIONS, RANDOM_SEED, RenderOrder, mixed, order_of, prompts_of
 
 SPACE_PAGES = "https://huggingface.co/spaces"
@@ -39,12 +39,14 @@ class Shared:
 class Received:
     """What an opened link asks for: as HTML to read, and as an order for the Mix tab.
 
-    `fetchable` are motions that are not in the library, but on the Hub.
+    `fetchable` are motions that are not in the library, but on the Hub; `tune` is what the Learn tab is to be set to,
+    if the preset says it.
     """
 
     facts: str
     order: RenderOrder
     fetchable: tuple[PresetLora, ...] = ()
+    tune: TuneSpec | None = None
 
 
 def page_address(headers: Mapping[str, str]) -> str:
@@ -64,9 +66,10 @@ def page_address(headers: Mapping[str, str]) -> str:
 
 
 def preset_of_order(
-    place: Place, studio: Studio, order: RenderOrder, *, name: str = "", description: str = ""
-) -> Preset:
-    """What the Render tab is set to, as a preset.
+    place: Place, studio: Studio, order: RenderOrder, *, name: str = "", description: str = "",
+    tune: TuneSpec | None = None,
+) -> Preset:  # fmt: skip
+    """What the Mix tab is set to, and how motions are to be learned, if that is said, as a preset.
 
     Raises:
         BadSpec: there is no prompt, no motion is chosen, the seed is left to chance, or a setting is out of range.
@@ -84,7 +87,8 @@ def preset_of_order(
     loras = [PresetLora(name=motion.name, sha256=library.sha256(motion), strength=strength, hub=motion.hub or None)
              for motion, strength in motions]  # fmt: skip
     name = " ".join((name or prompt).split())[:MAX_NAME_LETTERS]
-    return Preset.of(name=name, base=studio.spec.name, render=spec, loras=loras, description=description.strip())
+    return Preset.of(name=name, base=studio.spec.name, render=spec, loras=loras, tune=tune,
+                     description=description.strip())  # fmt: skip
 
 
 def share(place: Place, studio: Studio, order: RenderOrder, address: str) -> Shared:
@@ -120,7 +124,8 @@ def received(place: Place, studio: Studio, preset: Preset) -> Received:
         raise BadPreset(words.OTHER_BASE.format(asked=preset.base, here=studio.spec.name))
     order, found = _order(place, preset.render_spec(), preset.loras)
     missing = [lora for lora, motion in zip(preset.loras, found, strict=True) if motion is None and lora.hub]
-    return Received(facts=_facts(preset, order, found), order=order, fetchable=tuple(missing))
+    facts = _facts(preset, order, found)
+    return Received(facts=facts, order=order, fetchable=tuple(missing), tune=preset.tune_spec())
 
 
 def fetch_missing(place: Place, studio: Studio, text: str) -> Received:
@@ -177,6 +182,13 @@ def _motion_fact(lora: PresetLora, found: Motion | None, strength: float) -> str
     return words.MOTION_MISSING.format(name=lora.name, strength=strength, sha256=lora.sha256[:12], get=get)
 
 
+def _learning_fact(tune: TuneSpec) -> str:
+    """How a motion is to be learned, where that is not as usual."""
+    plain = asdict(TuneSpec())
+    changed = [f"{setting_label(name)}: {value}" for name, value in asdict(tune).items() if value != plain[name]]
+    return ", ".join(changed) or words.AS_USUAL
+
+
 def _facts(preset: Preset, order: RenderOrder, found: list[Motion | None]) -> str:
     """A table of what would be set; its words come from a link, which may be anybody's."""
     rows = [(words.PROMPT_ASKED, order.prompt or "–"), (words.SEED, str(order.seed))]
@@ -185,8 +197,9 @@ def _facts(preset: Preset, order: RenderOrder, found: list[Motion | None]) -> st
     if not preset.loras:
         rows.append((words.MOTION, words.NO_MOTION))
     plain = asdict(RenderSpec())
-    rows += [(name.replace("_", " ").capitalize(), str(value)) for name, value in order.knobs.items()
-             if value != plain[name]]  # fmt: skip
+    rows += [(setting_label(name), str(value)) for name, value in order.knobs.items() if value != plain[name]]
+    if (tune := preset.tune_spec()) is not None:
+        rows.append((words.LEARNING, _learning_fact(tune)))
     rows += [(words.DESCRIPTION, preset.description)] if preset.description else []
     rows += [(words.CREDITS, preset.credits)] if preset.credits else []
     lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from motion_transfer.errors import BadSpec
+from motion_transfer.jobs.orders import TUNE
 from motion_transfer.jobs.store import Job
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import (
@@ -21,17 +22,32 @@ from motion_transfer.ui.buttons import (
     usable,
 )
 from motion_transfer.ui.controls import trouble
-from motion_transfer.ui.desk import Place, told
-from motion_transfer.ui.jobs import DOWN, UP, JobsView, look_at_jobs, movable, move_job, removable, remove_job
+from motion_transfer.ui.desk import Place, Seen, told
+from motion_transfer.ui.jobs import (
+    DOWN,
+    UP,
+    JobsView,
+    look_at_jobs,
+    movable,
+    move_job,
+    picture_job,
+    removable,
+    remove_job,
+)
+from motion_transfer.ui.plots import LOSS, STAGE, STAGE_COLORS, STEP
 from motion_transfer.ui.toasts import warn
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobsTab:
-    """What other parts of the page need: the chosen job, and the button that orders it again."""
+    """What other parts of the page need: the chosen job, the button that orders it again, and when to look.
+
+    The timer is to be at work while the tab is open.
+    """
 
     key: gr.State
     again: gr.Button
+    timer: gr.Timer
 
 
 class _JobsPage:
@@ -52,6 +68,23 @@ class _JobsPage:
         moves = [gr.Button(interactive=movable(view.job))] * 2
         ends = [gr.Button(interactive=view.job is not None), gr.Button(interactive=removable(view.job))]
         return view, view.status, view.facts, jobs, changed(key, chosen), *usable(view.job), *moves, *ends
+
+    def picture(self, token: str | None, key: str | None, seen: Seen | None) -> tuple[Any, Any, Any]:
+        """Curve and video of the chosen job, where they changed, and what is seen now."""
+
+        def do() -> tuple[Any, Any, Any]:
+            place = self._place_of(token)
+            job = look_at_jobs(place, key).job
+            found = picture_job(place, job, seen) if job else None
+            if job is None or found is None:
+                return gr.skip(), gr.skip(), gr.skip()
+            learns = job.kind == TUNE
+            losses = gr.LinePlot(found.losses, visible=learns) if "curve" in found.renewed else gr.skip()
+            label = words.PREVIEW if learns else words.RESULT
+            video = gr.Video(found.video and str(found.video), label=label) if "video" in found.renewed else gr.skip()
+            return losses, video, found.seen
+
+        return told(do)[0] or (gr.skip(), gr.skip(), gr.skip())
 
     def acting(self, action: Callable[[Place, str], Job | None]) -> Callable[..., None]:
         """A handler that does something with the chosen job, and tells why it can't."""
@@ -83,7 +116,11 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
                 down = gr.Button(words.DOWN, interactive=False, min_width=90)
                 again = gr.Button(words.AGAIN, interactive=False, min_width=90, elem_id="job-again")
                 remove = gr.Button(words.REMOVE, interactive=False, min_width=90)
-            facts = gr.HTML("")
+            losses = gr.LinePlot(x=STEP, y=LOSS, color=STAGE, color_map=STAGE_COLORS, label=words.LOSS, height=260,
+                                 buttons=[], visible=False)  # fmt: skip
+            video = gr.Video(label=words.RESULT, interactive=False, autoplay=True, loop=True, buttons=[], height=260,
+                             elem_id="job-video")  # fmt: skip
+            facts = gr.HTML("", elem_id="job-facts")
     jobs.input(lambda chosen: chosen, jobs, key, queue=False, **QUIET)
     bind_buttons(buttons, place_of, visitor, key)
     for button, action in (
@@ -93,5 +130,7 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
     ):
         button.click(page.acting(action), [visitor, key], None, queue=False, **QUIET)
     shown = [seen, line, facts, jobs, key, *buttons.parts, up, down, again, remove]
-    gr.Timer(SECONDS_BETWEEN_LOOKS).tick(page.look, [visitor, key, seen], shown, queue=False, **QUIET)
-    return JobsTab(key=key, again=again)
+    timer, pictured = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False), gr.State(None)
+    timer.tick(page.look, [visitor, key, seen], shown, queue=False, **QUIET)
+    timer.tick(page.picture, [visitor, key, pictured], [losses, video, pictured], queue=False, **QUIET)
+    return JobsTab(key=key, again=again, timer=timer)

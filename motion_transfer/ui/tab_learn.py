@@ -28,13 +28,13 @@ from motion_transfer.ui.buttons import (
 )
 from motion_transfer.ui.controls import OrderControls, nothing_new, started
 from motion_transfer.ui.desk import Seen, in_words, sentence, status, told
+from motion_transfer.ui.forecast import estimate_line
 from motion_transfer.ui.knobs import controls, other_names
 from motion_transfer.ui.learn import (
     LearnOrder,
     PartView,
     choose_clip,
-    estimate_line,
-    expect,
+    expect_learning,
     look_at_learning,
     order_learning,
     ordered_learning,
@@ -49,8 +49,7 @@ from motion_transfer.video.strip import ALL, MOVEMENTS, Crop
 COMMON_KNOBS = ("spatial_steps", "temporal_steps")
 SHOWN = ("status", "losses", "preview", "heads", "saved", "go_render", "seen")
 PART = ("start_s", "end_s", "zoom", "crop_x", "crop_y", "movement")
-SLIDERS = ("zoom", "crop_x", "crop_y")
-PART_SHOWN = ("span", "strip", "box", "cuts")
+PART_SHOWN = ("span", "strip", "box", "cuts", "rule")
 MOST_ZOOM = 8
 FILE_TYPES = [".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"]
 
@@ -68,6 +67,8 @@ class LearnTab:
     go_render: gr.Button
     fill: Callable[..., Any]
     filled: list[Component]
+    settings: dict[str, Component]
+    set_up: Callable[[TuneSpec | None], dict[Component, Any]]
     estimate: Callable[..., Any]
     estimated: tuple[set[Component], Component]
 
@@ -92,6 +93,7 @@ def _clip_parts(examples: list[Path]) -> dict[str, Any]:
         label=words.STRIP, interactive=False, format="png", buttons=[], height=110, elem_id="strip"
     )
     parts["cuts"] = gr.Markdown(elem_classes="marked", elem_id="cuts")
+    parts["rule"] = gr.Markdown(elem_id="rule")
     with gr.Accordion(words.CROP, open=False):
         with gr.Row():
             parts["zoom"] = gr.Slider(1, MOST_ZOOM, value=1, step=0.05, label=words.ZOOM, min_width=120)
@@ -105,9 +107,11 @@ def _clip_parts(examples: list[Path]) -> dict[str, Any]:
     return parts
 
 
-def _shown(part: PartView | None) -> tuple[str | None, str | None, str | None, str]:
-    """The span, the strip, the crop and the word about cuts."""
-    return (None, None, None, "") if part is None else (str(part.span), str(part.strip), str(part.box), part.cuts)
+def _shown(part: PartView | None) -> tuple[str | None, str | None, str | None, str, str]:
+    """The span, the strip, the crop, the word about cuts and the one about frames."""
+    if part is None:
+        return None, None, None, "", ""
+    return str(part.span), str(part.strip), str(part.box), part.cuts, part.rule
 
 
 def _caption_parts(studio: Studio) -> dict[str, Any]:
@@ -164,6 +168,7 @@ class _LearnPage:
         self._studio, self._place_of, self._uploads, self._examples = studio, place_of, uploads, examples
         self._visitor: gr.BrowserState
         self._shown: list[Component]
+        self.settings: dict[str, Component]
         self._controls: OrderControls[LearnOrder]
 
     def choose(self, path: str | None, caption: str, filled: str) -> tuple[Any, ...]:
@@ -225,14 +230,14 @@ class _LearnPage:
 
         def submit() -> Job:
             place = self._place_of(values[self._visitor])
-            return order_learning(place, order, expect(place, self._studio, order.knobs))
+            return order_learning(place, order, expect_learning(place, self._studio, order.knobs))
 
         return started(submit)
 
     def estimate(self, values: dict[Component, Any]) -> str:
         """A setting was changed: what learning will take."""
         knobs, token = self._controls.order(values).knobs, values[self._visitor]
-        found, _ = told(lambda: estimate_line(expect(self._place_of(token), self._studio, knobs)))
+        found, _ = told(lambda: estimate_line(expect_learning(self._place_of(token), self._studio, knobs)))
         return found or ""
 
     def fill(self, token: str | None, key: str | None) -> dict[Component, Any]:
@@ -243,6 +248,12 @@ class _LearnPage:
         path, (start_s, end_s) = order.path, (order.start_s, order.end_s)
         shown = self.part(path, start_s, end_s, order.zoom, order.crop_x, order.crop_y, order.movement)
         return {**values, **dict(zip(self._shown, shown, strict=True))}
+
+    def set_up(self, spec: TuneSpec | None) -> dict[Component, Any]:
+        """Settings of learning in their controls; nothing if there are none. What clip is learned stays open."""
+        if spec is None:
+            return {next(iter(self.settings.values())): gr.skip()}
+        return {part: getattr(spec, name) for name, part in self.settings.items()}
 
     def look(self, token: str | None, key: str | None, seen: Seen | None) -> tuple[Any, ...]:
         """The timer ticked: what has changed of the job."""
@@ -284,8 +295,7 @@ class _LearnPage:
         chosen = [parts["path"], *(parts[name] for name in PART)]
         self._shown = [parts[name] for name in PART_SHOWN]
         for name in PART:
-            moved = parts[name].release if name in SLIDERS else parts[name].input
-            moved(self.part, chosen, self._shown, trigger_mode="always_last", **QUIET)
+            parts[name].input(self.part, chosen, self._shown, trigger_mode="always_last", **QUIET)
         clicked = parts["strip"].select(self.clicked, chosen[:3], chosen[1:3], **QUIET)
         clicked.then(self.part, chosen, self._shown, **QUIET)
         for text, note in (("caption", "unknown"), ("preview_prompt", "preview_unknown")):
@@ -294,7 +304,7 @@ class _LearnPage:
     def bind_job(self, parts: dict[str, Any], knobs: dict[str, Component], visitor: gr.BrowserState) -> None:
         """Start, the buttons below the job, and looking at it again and again."""
         self._visitor = visitor
-        self._controls = OrderControls(LearnOrder, parts, knobs)
+        self._controls, self.settings = OrderControls(LearnOrder, parts, knobs), knobs
         inputs = {*self._controls.components, visitor}
         parts["start"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
         for knob in knobs.values():
@@ -325,5 +335,5 @@ def build_learn_tab(
     return LearnTab(
         movement=parts["movement"],
         saved=parts["saved"], shown=[parts["key"], parts["status"]], go_render=parts["go_render"], fill=page.fill,
-        filled=page.filled, estimate=page.estimate, estimated=estimated,
+        filled=page.filled, settings=knobs, set_up=page.set_up, estimate=page.estimate, estimated=estimated,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -80,6 +81,20 @@ class _LibraryPage:
         view = told(lambda: look_at_item(self._library(token), RENDERS, key))[0] if key else None
         return str(view.video) if view else None
 
+    def take_in(self, token: str | None, path: str) -> tuple[Any, Any, Any, Any]:
+        """A LoRA file was uploaded: the motions, with it chosen."""
+
+        def do() -> str:
+            place = self._place_of(token)
+            place.workspace.check_room(place.owner, 0)
+            return place.workspace.library(place.owner).import_motion(Path(path), Path(path).name).key
+
+        key, error = told(do)
+        if key is None:
+            warn(error or "")
+            return (gr.skip(),) * 4
+        return MOTIONS, "", *self.find(token, MOTIONS, "", key)
+
     def rename(self, token: str | None, kind: str, key: str | None, name: str) -> None:
         """Rename was pressed."""
 
@@ -145,6 +160,9 @@ class _LibraryPage:
         back = parts["undo"].click(self.undo, [visitor, parts["ticket"]], parts["undo"], **QUIET)
         order = [*one, parts["repository"], parts["private"]]
         parts["publish"].click(self.publish_as if ON_SPACE else self.publish, order, parts["published"], **QUIET)
+        everything = [parts["kind"], parts["search"], *listed]
+        taken = parts["import"].upload(self.take_in, [visitor, parts["import"]], everything, **QUIET)
+        taken.then(self.look, one, shown, **QUIET)
         for event in (renamed, deleted, back):
             event.then(self.find, wanted, listed, **QUIET)
 
@@ -156,6 +174,7 @@ def _parts() -> dict[str, Any]:
         with gr.Column(min_width=320):
             parts["kind"] = gr.Radio(choices=[MOTIONS, RENDERS], value=MOTIONS, label=words.SHELF, elem_id="shelf")
             parts["search"] = gr.Textbox(label=words.SEARCH, placeholder=words.SEARCH_HINT)
+            parts["import"] = gr.UploadButton(words.IMPORT, file_types=[".safetensors"], size="sm", elem_id="import")
             parts["chosen"] = gr.Radio(choices=[], label=words.FOUND, info=words.EMPTY, elem_id="items")
         with gr.Column(min_width=320):
             with gr.Row():

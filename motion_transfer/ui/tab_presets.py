@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from gradio.components import Component
 
 from motion_transfer.errors import MotionTransferError
 from motion_transfer.pipeline import Studio
+from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.controls import OrderControls
 from motion_transfer.ui.desk import Place, problem, told
+from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.presets import (
     delete_preset,
     import_preset,
@@ -40,8 +42,11 @@ class PresetsTab:
 class _PresetsPage:
     """Binds the tab's parts to the functions behind them."""
 
-    def __init__(self, studio: Studio, place_of: PlaceOf, controls: OrderControls[RenderOrder]) -> None:
-        self._studio, self._place_of, self._controls = studio, place_of, controls
+    def __init__(
+        self, studio: Studio, place_of: PlaceOf, controls: OrderControls[RenderOrder], learning: Mapping[str, Component]
+    ) -> None:
+        self._studio, self._place_of, self._controls, self._learning = studio, place_of, controls, learning
+        self._with_learning: gr.Checkbox
         self._visitor: gr.BrowserState
         self._name: gr.Textbox
         self._description: gr.Textbox
@@ -80,8 +85,10 @@ class _PresetsPage:
         token, name, description = (values[part] for part in (self._visitor, self._name, self._description))
 
         def do() -> str:
-            order = self._controls.order(values)
-            return keep_order(self._place_of(token), self._studio, order, name, description)
+            order, tune = self._controls.order(values), None
+            if values[self._with_learning]:
+                tune = spec_from(TuneSpec, {knob: values[part] for knob, part in self._learning.items()})
+            return keep_order(self._place_of(token), self._studio, order, name, description, tune)
 
         return self._kept(*told(do), token)
 
@@ -103,15 +110,26 @@ class _PresetsPage:
         parts["chosen"].change(self.look, one, [parts["facts"], parts["file"], parts["use"]], **QUIET)
         parts["import"].upload(self.take_in, [visitor, parts["import"]], parts["chosen"], **QUIET)
         parts["delete"].click(self.delete, one, parts["chosen"], **QUIET)
-        inputs = {*self._controls.components, visitor, parts["name"], parts["description"]}
+        self._with_learning = parts["learning"]
+        inputs = {*self._controls.components, *self._learning.values(), visitor, parts["name"], parts["description"],
+                  parts["learning"]}  # fmt: skip
         parts["save"].click(self.save, inputs, parts["chosen"], **QUIET)
 
 
 def build_presets_tab(
-    studio: Studio, place_of: PlaceOf, controls: OrderControls[RenderOrder], visitor: gr.BrowserState
-) -> PresetsTab:
-    """Builds the tab's content where it is called; `controls` are those of the Render tab."""
-    page, parts = _PresetsPage(studio, place_of, controls), dict[str, Any]()
+    studio: Studio, place_of: PlaceOf, controls: OrderControls[RenderOrder], learning: Mapping[str, Component],
+    visitor: gr.BrowserState,
+) -> PresetsTab:  # fmt: skip
+    """Builds the tab's content where it is called.
+
+    Args:
+        studio: with the base.
+        place_of: tells whose the page is.
+        controls: of the Mix tab.
+        learning: the settings' controls on the Learn tab, by name.
+        visitor: the page's.
+    """
+    page, parts = _PresetsPage(studio, place_of, controls, learning), dict[str, Any]()
     with gr.Row():
         with gr.Column(min_width=320):
             parts["chosen"] = gr.Radio(choices=[], label=words.PRESETS, info=words.NO_PRESETS, elem_id="presets")
@@ -125,6 +143,7 @@ def build_presets_tab(
             gr.Markdown(f"### {words.SAVE_PRESET_TITLE}")
             parts["name"] = gr.Textbox(label=words.PRESET_NAME, max_length=80)
             parts["description"] = gr.Textbox(label=words.DESCRIPTION, max_length=500)
+            parts["learning"] = gr.Checkbox(label=words.WITH_LEARNING, elem_id="with-learning")
             parts["save"] = gr.Button(words.SAVE_PRESET, elem_id="save-preset")
     page.bind(parts, visitor)
     return PresetsTab(chosen=parts["chosen"], use=parts["use"], refresh=page.refresh)

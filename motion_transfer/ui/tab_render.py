@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from motion_transfer.jobs.store import Job
 from motion_transfer.library import Library, Motion
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import RenderSpec
@@ -26,7 +27,8 @@ from motion_transfer.ui.buttons import (
 )
 from motion_transfer.ui.controls import OrderControls, nothing_new, started
 from motion_transfer.ui.desk import Seen, problem, status, told
-from motion_transfer.ui.knobs import control, controls, other_names
+from motion_transfer.ui.forecast import estimate_line
+from motion_transfer.ui.knobs import control, controls, other_names, setting_label
 from motion_transfer.ui.learn import unknown_note
 from motion_transfer.ui.render import (
     MOST_MOTIONS,
@@ -34,6 +36,7 @@ from motion_transfer.ui.render import (
     RANDOM_SEED,
     RenderOrder,
     asked_motion,
+    expect_rendering,
     kept_motion,
     look_at_rendering,
     motion_card,
@@ -79,6 +82,8 @@ class RenderTab:
     fill_from_order: Callable[..., Any]
     filled: list[Component]
     controls: OrderControls[RenderOrder]
+    estimate: Callable[..., str]
+    estimated: tuple[set[Component], Component]
 
 
 def _motion_parts() -> dict[str, Any]:
@@ -86,10 +91,11 @@ def _motion_parts() -> dict[str, Any]:
     parts: dict[str, Any] = {"motions": [], "strengths": [], "cards": [], "places": []}
     for number in range(MOST_MOTIONS):
         mark, label = (f"-{number + 1}", f"{words.MOTION} {number + 1}") if number else ("", words.MOTION)
+        named = {"label": f"{setting_label('strength')} {number + 1}"} if number else {}
         with gr.Column(visible=not number, elem_id=f"place{mark}") as place:
             with gr.Row():
                 motion = gr.Dropdown(choices=[("", "")], value="", label=label, min_width=200, elem_id=f"motion{mark}")
-                strength = control(RenderSpec, "strength", min_width=200, elem_id=f"strength{mark}")
+                strength = control(RenderSpec, "strength", min_width=200, elem_id=f"strength{mark}", **named)
             card = gr.HTML("")
         for name, part in (("motions", motion), ("strengths", strength), ("cards", card), ("places", place)):
             parts[name].append(part)
@@ -129,6 +135,7 @@ def _result_parts() -> dict[str, Any]:
     look: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, "min_width": 150, "height": 300}
     parts: dict[str, Any] = {"status": gr.HTML(status(words.IDLE_RENDER), elem_id="render-status")}
     parts["render"] = gr.Button(words.RENDER, variant="primary", elem_id="render")
+    parts["estimate"] = gr.Markdown(elem_id="render-estimate")
     parts["buttons"] = build_buttons("render")
     with gr.Row():
         parts["reference"] = gr.Video(label=words.REFERENCE, buttons=[], elem_id="reference", **look)
@@ -162,6 +169,7 @@ class _RenderPage:
         self._visitor: gr.BrowserState
         self._motions: list[gr.Dropdown]
         self._places: list[Any]
+        self.estimated: tuple[set[Component], Component]
         self.controls: OrderControls[RenderOrder]
 
     def _library(self, token: str | None) -> Library:
@@ -277,7 +285,17 @@ class _RenderPage:
     def start(self, values: dict[Component, Any]) -> tuple[Any, str]:
         """Render was pressed: the key of the new job, and the status line."""
         order = self.controls.order(values)
-        return started(lambda: order_rendering(self._place_of(values[self._visitor]), order))
+
+        def submit() -> Job:
+            place = self._place_of(values[self._visitor])
+            return order_rendering(place, order, expect_rendering(place, self._studio, order, one=True))
+
+        return started(submit)
+
+    def estimate(self, values: dict[Component, Any]) -> str:
+        """A setting was changed: what rendering will take."""
+        order, token = self.controls.order(values), values[self._visitor]
+        return told(lambda: estimate_line(expect_rendering(self._place_of(token), self._studio, order)))[0] or ""
 
     def fill(self, token: str | None, key: str | None) -> dict[Component, Any]:
         """What a job was asked, back in the controls; nothing if it was not to render."""
@@ -315,6 +333,9 @@ class _RenderPage:
         parts["random"].click(lambda: RANDOM_SEED, None, parts["seed"], queue=False, **QUIET)
         inputs = {*self.controls.components, visitor}
         parts["render"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
+        moved = [part.change for part in (*knobs.values(), parts["videos"])]
+        self.estimated = inputs, parts["estimate"]
+        gr.on([*moved, parts["prompt"].blur], self.estimate, *self.estimated, trigger_mode="always_last", **QUIET)
         parts["restore"].upload(self.fill_from_render, [visitor, parts["restore"]], self.filled, **QUIET)
         parts["make_link"].click(self.share, inputs, [parts["link"], parts["code"]], **QUIET)
         buttons: JobButtons = parts["buttons"]
@@ -339,4 +360,5 @@ def build_render_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState
         motions=parts["motions"], result=parts["result"], places=[*parts["motions"], *parts["places"]],
         refresh=page.refresh, choose=page.choose, fill=page.fill, fill_from_link=page.fill_from_link,
         fill_from_order=page.fill_from_order, filled=page.filled, controls=page.controls,
+        estimate=page.estimate, estimated=page.estimated,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from motion_transfer.ui import words
 from motion_transfer.ui.buttons import PlaceOf
 from motion_transfer.ui.controls import started
 from motion_transfer.ui.desk import Place, told
-from motion_transfer.ui.learn import LearnOrder, expect, order_learning
+from motion_transfer.ui.learn import LearnOrder, expect_learning, order_learning
 
 CHOOSE, WAIT, PROMPT, DONE_WITH = range(4)
 
@@ -72,7 +72,7 @@ def build_tour(studio: Studio, place_of: PlaceOf, examples: list[Path]) -> Tour:
             place, path = place_of(token), examples[0]
             order = LearnOrder(path=str(path), start_s=0.0, end_s=None, caption=caption_of(path), name="",
                                preview_prompt="", knobs={})  # fmt: skip
-            return order_learning(place, order, expect(place, studio, {}))
+            return order_learning(place, order, expect_learning(place, studio, {}))
 
         return started(submit)
 

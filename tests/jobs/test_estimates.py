@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from motion_transfer.jobs.estimates import estimate_tuning, ran_on
+from motion_transfer.jobs.estimates import estimate_rendering, estimate_tuning, ran_on
 from motion_transfer.jobs.store import CANCELLED, DONE, Job
 from motion_transfer.lora.files import save_lora
 from motion_transfer.model.catalog import find_base
-from motion_transfer.types import Lora, LowRank, TuneSpec
+from motion_transfer.types import Lora, LowRank, RenderSpec, TuneSpec
 
 BASE = find_base("nano")
 SPEC = TuneSpec(spatial_steps=50, temporal_steps=200)
 SECONDS = {"encode": 1.0, "heads": 2.0, "spatial": 5.0, "temporal": 60.0}
+STEPS = {"spatial": 50, "temporal": 200}
 
 
 def _job(**changes: Any) -> Job:
@@ -25,7 +26,7 @@ def _job(**changes: Any) -> Job:
         "key": "k", "kind": "tune", "owner": "", "title": "", "orders": {"spec": asdict(SPEC)}, "state": DONE,
         "wish": "", "place": 1.0, "made_s": 0.0, "begun_s": 0.0, "told_s": 0.0, "ended_s": 1.0, "worked_s": 70.0,
         "stage": "", "step": 0, "total": 0, "rate": None, "loss": None, "peak_memory_mb": 800.0, "tries": 1,
-        "note": "", "results": {"seconds": SECONDS, "ran_on": ran_on("nano", "nf4")},
+        "note": "", "results": {"seconds": SECONDS, "steps": STEPS, "ran_on": ran_on("nano", "nf4")},
     }  # fmt: skip
     return Job(**values | changes)
 
@@ -48,10 +49,29 @@ def test_other_settings_take_in_proportion() -> None:
 
 def test_the_median_of_the_latest_counts() -> None:
     slow = {**SECONDS, "temporal": 600.0}
-    results = {"seconds": slow, "ran_on": ran_on("nano", "nf4")}
+    results = {"seconds": slow, "steps": STEPS, "ran_on": ran_on("nano", "nf4")}
     assert _estimate([_job(), _job(results=results), _job()]).seconds == pytest.approx(68.0)
     new = [_job(results=results, ended_s=10.0 + i) for i in range(5)]
     assert _estimate([_job()] * 9 + new).seconds == pytest.approx(608.0)
+
+
+def test_a_job_that_was_interrupted_tells_the_pace_of_what_it_did_last() -> None:
+    late = {"encode": 1.0, "heads": 2.0, "spatial": 0.1, "temporal": 30.0}
+    results = {"seconds": late, "steps": {"temporal": 100}, "ran_on": ran_on("nano", "nf4")}
+    assert _estimate([_job(results=results, tries=2)]).seconds is None  # nothing is known of the first stage
+    assert _estimate([_job(results=results, tries=2), _job()]).seconds == pytest.approx(68.0)
+
+
+def test_renders_take_as_long_as_those_before() -> None:
+    spec = RenderSpec(steps=10)
+    results = {"seconds": {"open": 3.0, "render": 20.0, "judge": 2.0}, "steps": {"render": 10}, "file_mb": 0.5,
+               "ran_on": ran_on("nano", "nf4")}  # fmt: skip
+    past = [_job(), _job(kind="render", orders={"spec": asdict(spec)}, results=results)]
+    found = estimate_rendering(past, BASE, "nf4", replace(spec, steps=20), 3)
+    assert found.seconds == pytest.approx(3 * (5 + 40)) and found.kept_mb == 1.5 and found.num_jobs == 1
+    unguided = replace(spec, guidance=1.0, early_guidance=1.0)
+    assert estimate_rendering(past, BASE, "nf4", unguided).seconds == pytest.approx(5 + 10)
+    assert estimate_rendering([], BASE, "nf4", spec).as_values() == {"num_jobs": 0}
 
 
 def test_a_lora_is_as_large_as_what_it_holds() -> None:
@@ -62,8 +82,8 @@ def test_a_lora_is_as_large_as_what_it_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"state": CANCELLED}, {"kind": "render"}, {"tries": 2},
-                {"results": {"seconds": SECONDS, "ran_on": ran_on("nano", "bf16")}}, {"results": {"seconds": SECONDS}}]
+    "changes", [{"state": CANCELLED}, {"kind": "render"}, {"results": {"seconds": SECONDS}},
+                {"results": {"seconds": SECONDS, "steps": STEPS, "ran_on": ran_on("nano", "bf16")}}]
 )  # fmt: skip
 def test_what_cannot_tell_does_not_count(changes: dict[str, Any]) -> None:
     found = _estimate([_job(**changes)])

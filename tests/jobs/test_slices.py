@@ -14,7 +14,7 @@ from motion_transfer.jobs import slices as slices_module
 from motion_transfer.jobs import teller
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, to_json
 from motion_transfer.jobs.slices import Slices
-from motion_transfer.jobs.store import DONE, FAILED, MOST_DEATHS, QUEUED, Job
+from motion_transfer.jobs.store import DONE, FAILED, MOST_DEATHS, PAUSED, QUEUED, Job
 from motion_transfer.jobs.worker import Worker
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec
@@ -131,10 +131,43 @@ def test_what_is_cut_off_waits_again_and_gives_up_in_the_end(
 
     job, slices = _order_render(workspace, owners[0]), Slices(workspace, str(tiny_base_folder), "fp32", lend)
     for state in (QUEUED,) * (MOST_DEATHS - 1) + (FAILED,):
-        with pytest.raises(RuntimeError):
-            slices.work(owners[0])
+        assert slices.work(owners[0])
         assert workspace.jobs.job(job.key).state == state
     assert "smaller settings" in workspace.jobs.job(job.key).note and not slices.work(owners[0])
+
+
+def test_where_no_gpu_is_lent_the_jobs_are_laid_aside_and_say_why(
+    workspace: Workspace, tiny_base_folder: Path, owners: tuple[str, str]
+) -> None:
+    def lend(**_: Any) -> Callable[..., Any]:
+        def refused(*_: Any) -> Any:
+            raise RuntimeError("You have exceeded your GPU quota")
+
+        return lambda _: refused
+
+    jobs, slices = (
+        [_order_render(workspace, owners[0]) for _ in range(2)],
+        Slices(workspace, str(tiny_base_folder), "fp32", lend),
+    )
+    assert not slices.work(owners[0])
+    for job in jobs:
+        paused = workspace.jobs.job(job.key)
+        assert paused.state == PAUSED and "GPU quota" in paused.note
+    assert not slices.work(owners[0])  # nothing is asked for again until somebody says so
+    assert workspace.jobs.go_on(jobs[0].key).note == ""
+
+
+def test_a_slice_is_as_long_as_such_jobs_took(
+    workspace: Workspace, slices: Slices, lender: Lender, owners: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices_module, "SHORTEST_SLICE_S", 0.0)
+    for _ in range(2):
+        _order_render(workspace, owners[0])
+        assert slices.work(owners[0])
+    longest, second = lender.seconds
+    took = sum(workspace.jobs.jobs(owners[0])[-1].results["seconds"].values())
+    assert longest == slices_module.RENDER_SLICE_S
+    assert second == pytest.approx(slices_module.LEAVING_S + slices_module.RESERVE * took)
 
 
 def test_a_render_that_fits_into_no_slice_is_given_up(

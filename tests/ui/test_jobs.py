@@ -11,7 +11,17 @@ from motion_transfer.jobs.store import DONE, QUEUED, NoSuchJob
 from motion_transfer.jobs.worker import Worker
 from motion_transfer.library import Library
 from motion_transfer.ui.desk import Place
-from motion_transfer.ui.jobs import DOWN, UP, look_at_jobs, movable, move_job, removable, remove_job
+from motion_transfer.ui.jobs import (
+    DOWN,
+    UP,
+    job_facts,
+    look_at_jobs,
+    movable,
+    move_job,
+    picture_job,
+    removable,
+    remove_job,
+)
 from motion_transfer.ui.learn import order_learning, ordered_learning
 from motion_transfer.ui.render import order_rendering, ordered_rendering
 from motion_transfer.ui.tab_jobs import _JobsPage
@@ -43,6 +53,28 @@ def test_a_look_renews_what_changed_and_leaves_another_choice_alone(place: Place
     worker.work()
     now, line, _, jobs, key, *_ = look(None, second, other)
     assert now != other and "begin" in line and len(jobs.choices) == 2 and key == gr.skip()
+
+
+def test_a_job_shows_its_curve_and_its_newest_video(place: Place, worker: Worker, clip_path: Path) -> None:
+    learning = order_learning(place, learn_order(clip_path, start_s=0.5, end_s=2.0, zoom=2.0))
+    rendering = order_rendering(place, render_order(prompt="one"))
+    waiting = picture_job(place, learning, None)
+    assert waiting is not None and waiting.losses is None and waiting.video is None
+    worker.work()
+    jobs = place.workspace.jobs
+    done = picture_job(place, jobs.job(learning.key), waiting.seen)
+    assert done is not None and done.losses is not None and done.video is not None and done.video.is_file()
+    assert picture_job(place, jobs.job(learning.key), done.seen) is None
+    worker.work()
+    render = picture_job(place, jobs.job(rendering.key), None)
+    assert render is not None and render.losses is None and render.video is not None
+    library = place.workspace.library(place.owner)
+    facts = job_facts(library, jobs.job(learning.key))
+    assert "0 s to 2 s" in facts and "zoom 2" in facts and "All motion" in facts and "Temporal steps" in facts
+    assert "{" not in facts and "bare base" in job_facts(library, jobs.job(rendering.key))
+    page = _JobsPage(lambda _: place)
+    losses, video, seen = page.picture(None, learning.key, None)
+    assert losses.visible and video.value is not None and page.picture(None, learning.key, seen) == (gr.skip(),) * 3
 
 
 def test_waiting_jobs_move_among_their_owners(place: Place) -> None:

@@ -19,11 +19,11 @@ from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.types import Clip
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, told
+from motion_transfer.ui.forecast import estimate_line
 from motion_transfer.ui.learn import (
     choose_clip,
-    estimate_line,
     example_clips,
-    expect,
+    expect_learning,
     look_at_learning,
     order_learning,
     ordered_learning,
@@ -32,9 +32,7 @@ from motion_transfer.ui.learn import (
     span_from_click,
     unknown_note,
 )
-from motion_transfer.ui.render import (
-    look_at_rendering,
-)
+from motion_transfer.ui.render import look_at_rendering
 from motion_transfer.ui.tab_learn import _LearnPage
 from motion_transfer.video.io import clip_comment, probe, read_clip, write_clip
 from motion_transfer.video.strip import CAMERA, THINGS, Crop
@@ -75,16 +73,17 @@ def test_a_crop_is_shown_and_reaches_the_order(place: Place, studio: Studio, lib
 def test_the_second_job_is_expected_to_take_as_long_as_the_first(
     place: Place, worker: Worker, studio: Studio, clip_path: Path
 ) -> None:
-    expected = expect(place, studio, SHORT)
+    expected = expect_learning(place, studio, SHORT)
     assert expected is not None and expected.seconds is None and "first job" in estimate_line(expected)
     took = sum(learn(place, worker, learn_order(clip_path)).job.results["seconds"].values())
-    expected = expect(place, studio, SHORT)
+    expected = expect_learning(place, studio, SHORT)
     assert expected is not None and expected.seconds == pytest.approx(took, rel=0.01)
     assert "1 job(s)" in estimate_line(expected)
     job = order_learning(place, learn_order(clip_path), expected)
     worker.work()
-    assert "were expected" in saved_line(place.workspace.jobs.job(job.key))
-    assert expect(place, studio, SHORT | {"rank": -1}) is None and estimate_line(None) == ""
+    line = saved_line(place.workspace.jobs.job(job.key))
+    assert line.count(" s,") == 2 and line.count("MB kept") == 2 and "Expected" in line
+    assert expect_learning(place, studio, SHORT | {"rank": -1}) is None and estimate_line(None) == ""
 
 
 def test_a_cut_is_told(studio: Studio, library: Library, tmp_path: Path) -> None:

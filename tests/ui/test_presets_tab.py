@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from motion_transfer.errors import BadSpec
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, load_preset, save_preset
-from motion_transfer.types import RenderSpec
+from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.presets import delete_preset, import_preset, keep_order, look_at_preset, preset_choices
 from motion_transfer.ui.render import RenderOrder, in_places
+from motion_transfer.ui.tab_learn import _LearnPage
 
 
 @pytest.fixture
@@ -39,6 +42,17 @@ def test_what_was_set_comes_back(place: Place, studio: Studio, shipped: Path) ->
     assert (found.order.prompt, found.order.seed, found.order.knobs["steps"]) == ("a green star", 7, 4)
     assert "Just so" in found.facts
     assert look_at_preset(place, studio, "shipped/first", shipped).order.knobs["steps"] == 9
+
+
+def test_how_to_learn_comes_back_too(place: Place, studio: Studio, shipped: Path) -> None:
+    tune = TuneSpec(rank=4, temporal_steps=77)
+    found = look_at_preset(place, studio, keep_order(place, studio, _order(), "Mine", "", tune), shipped)
+    assert found.tune == tune and "Rank: 4" in found.facts and "77" in found.facts and "Caption" not in found.facts
+    assert look_at_preset(place, studio, "shipped/first", shipped).tune is None
+    parts = {"rank": object(), "temporal_steps": object()}
+    page = SimpleNamespace(settings=parts)
+    assert _LearnPage.set_up(page, found.tune) == {parts["rank"]: 4, parts["temporal_steps"]: 77}  # type: ignore[arg-type]
+    assert _LearnPage.set_up(page, None) == {parts["rank"]: gr.skip()}  # type: ignore[arg-type]
 
 
 def test_equal_names_do_not_overwrite(place: Place, studio: Studio, shipped: Path) -> None:

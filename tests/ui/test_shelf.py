@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import gradio as gr
 import pytest
 import torch
 
@@ -101,3 +102,16 @@ def test_only_motions_are_published(
     visitor = Place(workspace=Workspace(tmp_path / "many", isolated=True), owner="0" * 32)
     with pytest.raises(HubFailed, match="not logged in"):  # never with the machine's own account
         publish_item(visitor, MOTIONS, motion.key, "owner/wave", False, None)
+
+
+def test_an_imported_motion_is_chosen(
+    place: Place, studio: Studio, motion: Motion, tmp_path: Path, library: Library
+) -> None:
+    (tmp_path / "other.safetensors").write_bytes(motion.path.read_bytes())
+    library.discard(motion)
+    kind, search, chosen, _ = _LibraryPage(studio, lambda _: place).take_in(None, str(tmp_path / "other.safetensors"))
+    assert (kind, search) == (MOTIONS, "") and chosen.value == library.motions()[0].key
+    (tmp_path / "broken.safetensors").write_bytes(b"no LoRA")
+    page = _LibraryPage(studio, lambda _: place)
+    assert page.take_in(None, str(tmp_path / "broken.safetensors")) == (gr.skip(),) * 4
+    assert len(library.motions()) == 1
