@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
-from motion_transfer.evaluate.checker import find_object
+from motion_transfer.evaluate.checker import find_main_object, find_object
 from motion_transfer.evaluate.colors import background_color, to_grid
-from motion_transfer.evaluate.prompt import PromptContent
+from motion_transfer.evaluate.prompt import PromptContent, named_words, read_prompt
+from motion_transfer.evaluate.retarget import Look
 
 SAMPLED_FRAMES = 12
 _THUMBNAIL_PX = 16
 _BINS = (8, 6, 6)  # of lightness and the two color axes
 
 
-def _differs(asked: str | None, reference: str | None) -> bool:
-    return asked is not None and reference is not None and asked != reference
+@dataclass(frozen=True, kw_only=True)
+class Unwanted:
+    """What of a reference's look a render should not show, because its prompt names others of the kind.
+
+    `colors` and `shapes` are of objects, `background` is a color; each empty where nothing is unwanted.
+    """
+
+    colors: frozenset[str] = frozenset()
+    shapes: frozenset[str] = frozenset()
+    background: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.colors or self.shapes or self.background)
 
 
-def leakage(
-    frames_THWC: np.ndarray,
-    *,
-    reference_color: str | None,
-    reference_shape: str | None,
-    reference_background: str | None,
-    prompt: PromptContent,
-) -> float | None:
+def unwanted(reference: Sequence[Look], background: str | None, prompt: str) -> Unwanted:
+    """What a prompt does not ask for of a reference's look.
+
+    Args:
+        reference: shape or figure, and color, of the reference's objects; either may be empty.
+        background: its background's color; None if not known.
+        prompt: in the world's words.
+    """
+    asked, named = read_prompt(prompt), named_words(prompt)
+    colors, shapes = ({look[i] for look in reference if look[i]} for i in (1, 0))
+    return Unwanted(
+        colors=frozenset(colors - named if asked.color else ()),
+        shapes=frozenset(shapes - named if asked.shape else ()),
+        background=background if background and asked.background_color not in (None, background) else "",
+    )
+
+
+def leakage(frames_THWC: np.ndarray, unwanted: Unwanted, prompt: PromptContent) -> float | None:
     """Share of frames in which the procedural world's checker finds the reference's look though others were asked.
 
-    A frame leaks if it shows the reference's object (its color and its shape together) while the prompt names
-    another color or shape, or the reference's background color while the prompt names another. The shape is
-    voted over the whole clip; a leak of the shape alone or the color alone shows in the checker's verdict.
+    A frame leaks if it shows an object of one of the reference's colors, or the object that stands for the asked one
+    in one of the reference's shapes, or the reference's background color. Shapes are voted over the whole clip, and
+    now and then misread: a true render of other content, or the bare base, tells how often.
 
     Args:
         frames_THWC: the generated clip, uint8.
-        reference_color: the color of the reference's object, with `reference_shape`; None if not known.
-        reference_shape: its shape or figure.
-        reference_background: the reference's background color; None if not known.
+        unwanted: what counts.
         prompt: what the generated clip was asked to show.
 
     Returns:
@@ -45,17 +68,17 @@ def leakage(
     Raises:
         BadSpec: for a color or shape the world doesn't know.
     """
-    other_object = _differs(prompt.color, reference_color) or _differs(prompt.shape, reference_shape)
-    other_background = _differs(prompt.background_color, reference_background)
-    leaks_T = np.zeros(len(frames_THWC), dtype=bool)
-    if other_object and reference_color and reference_shape:
-        sighting = find_object(frames_THWC, reference_color, reference_shape)
-        leaks_T |= sighting.present_T & (sighting.shape == reference_shape)
-    elif not other_background:
+    if not unwanted:
         return None
-    if other_background:
+    leaks_T = np.zeros(len(frames_THWC), dtype=bool)
+    for color in sorted(unwanted.colors):
+        leaks_T |= find_object(frames_THWC, color).present_T
+    if unwanted.shapes:
+        seen = find_main_object(frames_THWC, color=prompt.color, shape=prompt.shape)
+        leaks_T |= seen.present_T & (seen.shape in unwanted.shapes)
+    if unwanted.background:
         pixels_THWC = to_grid(frames_THWC)
-        leaks_T |= [background_color(pixels_THWC[t : t + 1]) == reference_background for t in range(len(pixels_THWC))]
+        leaks_T |= [background_color(pixels_THWC[t : t + 1]) == unwanted.background for t in range(len(pixels_THWC))]
     return float(leaks_T.mean())
 
 

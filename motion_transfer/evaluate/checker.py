@@ -178,6 +178,33 @@ def find_object(frames_THWC: np.ndarray, color: str, shape: str | None = None) -
     return _sight(_read(frames_THWC), color, shape)
 
 
+def find_main_object(frames_THWC: np.ndarray, *, color: str | None, shape: str | None) -> Sighting:
+    """The object that stands for an asked one: that of the asked color if it is there, else the largest.
+
+    Raises:
+        BadSpec: for a color or shape the world doesn't know.
+    """
+    for word, known, what in ((color, NAMES, "color"), (shape, KINDS, "shape")):
+        if word is not None:
+            _require(word, known, what)
+    labels_THW = _read(frames_THWC)
+    if color is not None and _is_main(labels_THW, color):
+        return _sight(labels_THW, color, shape)
+    return _sight(labels_THW, NAMES[int(_areas(labels_THW).argmax())], shape)
+
+
+def _areas(labels_THW: np.ndarray) -> np.ndarray:
+    """Pixels of each color, the background's left out."""
+    return np.bincount(labels_THW.ravel(), minlength=len(NAMES) + 1)[: len(NAMES)]
+
+
+def _is_main(labels_THW: np.ndarray, color: str) -> bool:
+    """Whether objects of that color are seen, and fill nearly as much as those of any other."""
+    areas, at = _areas(labels_THW), NAMES.index(color)
+    large = bool(areas[at] >= RIVAL * areas.max())
+    return large and any(_blobs(labels_HW == at) for labels_HW in labels_THW)
+
+
 def count_objects(frames_THWC: np.ndarray, color: str | None = None) -> int:
     """How many objects are seen at once, of one color or of all: the commonest count over the frames with any."""
     names = NAMES if color is None else (color,)
@@ -199,9 +226,8 @@ def check_clip(frames_THWC: np.ndarray, *, color: str, shape: str) -> Verdict:
     _require(color, NAMES, "color")
     _require(shape, KINDS, "shape")
     labels_THW = _read(frames_THWC)
-    areas = np.bincount(labels_THW.ravel(), minlength=len(NAMES) + 1)[: len(NAMES)]
-    asked = _sight(labels_THW, color, shape)
-    color_right = bool(asked.present_T.any() and areas[NAMES.index(color)] >= RIVAL * areas.max())
+    areas, asked = _areas(labels_THW), _sight(labels_THW, color, shape)
+    color_right = _is_main(labels_THW, color)
     main = NAMES[int(areas.argmax())] if areas.any() else None
     read_color = color if color_right else main
     seen = asked if color_right or main is None else _sight(labels_THW, main, shape)

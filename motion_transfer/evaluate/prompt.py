@@ -25,6 +25,15 @@ class PromptContent:
     unknown_words: tuple[str, ...] = ()
 
 
+def _words(prompt: str) -> list[str]:
+    return re.findall(r"[^\W_]+|,", prompt.lower().replace("grey", "gray"))
+
+
+def named_words(prompt: str) -> set[str]:
+    """The words of a prompt, shapes and figures in the singular."""
+    return {_KIND_OF.get(word, word) for word in _words(prompt)}
+
+
 def read_prompt(prompt: str) -> PromptContent:
     """The content of a prompt such as "a red car on a white dotted background".
 
@@ -34,7 +43,7 @@ def read_prompt(prompt: str) -> PromptContent:
     found: dict[str, str] = {}
     color: str | None = None
     pattern: str | None = None
-    words = re.findall(r"[^\W_]+|,", prompt.lower().replace("grey", "gray"))
+    words = _words(prompt)
     for word in words:
         if word in COLORS:
             color = color or word

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from motion_transfer.errors import MissingWeights
-from motion_transfer.evaluate.appearance import leakage, reference_similarity
+from motion_transfer.evaluate.appearance import leakage, reference_similarity, unwanted
 from motion_transfer.evaluate.camera_motion import residual_flow_error
 from motion_transfer.evaluate.checker import Verdict, check_clip
 from motion_transfer.evaluate.embedders import general_embedder, world_embedder
@@ -44,23 +44,15 @@ def _content_measures(verdict: Verdict | None, unread: str) -> list[Measure]:
     ]
 
 
-def _reference_content(reference: Clip, scene: Scene | None) -> PromptContent:
-    """What the reference shows: the true scene's first object, or what its caption says."""
-    if scene is None:
-        return read_prompt(reference.caption)
-    thing, background = scene.things[0], scene.background
-    return PromptContent(
-        color=thing.color, shape=thing.kind, background_color=background.color, pattern=background.pattern
-    )
-
-
-def _leak(reference: Clip, generated: Clip, asked: PromptContent, scene: Scene | None) -> Measure:
-    shown = _reference_content(reference, scene)
-    why = _unreadable(shown, "reference's caption") or _unreadable(asked, "prompt")
-    value = None if why else leakage(
-        generated.frames_THWC, reference_color=shown.color, reference_shape=shown.shape,
-        reference_background=shown.background_color, prompt=asked,
-    )  # fmt: skip
+def _leak(reference: Clip, generated: Clip, prompt: str, scene: Scene | None) -> Measure:
+    """Against the true scene, or what the reference's caption says of its first object."""
+    asked, said = read_prompt(prompt), read_prompt(reference.caption)
+    looks, background = [(said.shape or "", said.color or "")], said.background_color
+    why = "" if scene else _unreadable(said, "reference's caption")
+    why = why or _unreadable(asked, "prompt")
+    if scene is not None:
+        looks, background = [(thing.kind, thing.color) for thing in scene.things], scene.background.color
+    value = None if why else leakage(generated.frames_THWC, unwanted(looks, background, prompt), asked)
     why = why or "the prompt asks for nothing that differs from the reference"
     return _measure("leakage", value, why, unit="share of frames", higher=False)
 
@@ -135,7 +127,7 @@ def judge(
             _measure("flicker", flicker(generated), "the render is a single frame", unit="levels", higher=False),
             *_match_measures(generated, prompt, asked),
             *_content_measures(verdict, unread),
-            _leak(reference, generated, asked, scene),
+            _leak(reference, generated, prompt, scene),
             _measure("reference_similarity", look, "", higher=False),
         )
     )

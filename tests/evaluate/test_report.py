@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from motion_transfer.evaluate.appearance import leakage, reference_similarity
+from motion_transfer.evaluate.appearance import Unwanted, leakage, reference_similarity, unwanted
 from motion_transfer.evaluate.motionbench import quick_cases
 from motion_transfer.evaluate.prompt import PromptContent, read_prompt
 from motion_transfer.evaluate.report import judge
+from motion_transfer.evaluate.retarget import retargeted
 from motion_transfer.evaluate.truth import NAMES, truth_measures
 from tests.evaluate.worlds import as_clip, frames_of, scene_of
 
@@ -86,16 +89,28 @@ def test_the_reference_can_be_known_from_its_caption():
     assert judge(captioned, captioned, prompt=_prompt_of(RENDERED)).value("leakage") == 1
 
 
-def test_leakage_counts_frames_of_object_and_background():
-    look = {"reference_color": REFERENCE.things[0].color, "reference_shape": REFERENCE.things[0].kind}
-    asked = read_prompt(_prompt_of(RENDERED))
+def test_leakage_counts_frames_of_what_is_not_asked_for():
+    thing, background = REFERENCE.things[0], REFERENCE.background.color
+    look, asked = [(thing.kind, thing.color)], _prompt_of(RENDERED)
     mixed_THWC = np.concatenate([frames_of(REFERENCE)[:10], frames_of(RENDERED)[:30]])
-    background = REFERENCE.background.color
-    same = read_prompt(_prompt_of(REFERENCE))
-    assert leakage(mixed_THWC, **look, reference_background=None, prompt=same) is None
-    only_background = PromptContent(background_color=asked.background_color)
-    share = leakage(mixed_THWC, **look, reference_background=background, prompt=only_background)
-    assert share == pytest.approx(10 / 40)
+    every, content = unwanted(look, background, asked), read_prompt(asked)
+    assert every == Unwanted(colors={thing.color}, shapes={thing.kind}, background=background)
+    for one in (replace(every, colors=frozenset()), replace(every, shapes=frozenset()), replace(every, background="")):
+        assert leakage(mixed_THWC, one, content) == pytest.approx(10 / 40, abs=0.03)
+    assert leakage(frames_of(RENDERED), every, content) == 0
+    assert not unwanted(look, background, _prompt_of(REFERENCE)) and not unwanted(look, background, "")
+    assert leakage(mixed_THWC, Unwanted(), content) is None
+
+
+def test_the_reference_s_shape_in_the_asked_color_is_a_leak():
+    copy = retargeted(REFERENCE, ((REFERENCE.things[0].kind, RENDERED.things[0].color),), RENDERED.background)
+    report = judge(REFERENCE_CLIP, as_clip(frames_of(copy)), prompt=_prompt_of(RENDERED), scene=REFERENCE)
+    assert (report.value("color_right"), report.value("shape_right")) == (1, 0) and report.value("leakage") == 1
+
+
+def test_what_another_object_of_the_prompt_is_asked_to_be_is_no_leak():
+    kinds = unwanted([("star", "red"), ("car", "blue")], "white", "two green cars and a red heart on a white scene")
+    assert kinds == Unwanted(colors={"blue"}, shapes={"star"})
 
 
 def test_similarity_of_opposites_is_low():
