@@ -153,10 +153,10 @@ def _recipe(base: VideoBase, clip: Clip, fitted: Clip, heads: HeadMap, spec: Tun
     }
 
 
-def _moved(base: VideoBase, spec: RenderSpec) -> Work[Clip]:
+def _moved(base: VideoBase, spec: RenderSpec, *, turns: bool = True) -> Work[Clip]:
     """Renders with the adapters that the base carries, which act down to the noise level of the settings.
 
-    Where things are is decided while noise is high; the base alone draws them best.
+    Where things are is decided while noise is high; the base alone draws them best. `turns` says that there are any.
     """
 
     def switch(z: Tensor, sigma: float, step: int) -> Tensor:
@@ -164,7 +164,7 @@ def _moved(base: VideoBase, spec: RenderSpec) -> Work[Clip]:
         return z
 
     try:
-        return (yield from denoise(base, spec, switch))
+        return (yield from denoise(base, spec, switch, turns=turns))
     finally:
         act(base.transformer, True)
 
@@ -183,5 +183,5 @@ def render_work(base: VideoBase, lora: Lora | None, spec: RenderSpec) -> Work[Cl
             f"{base.spec.name} {base.hash[:8]}; tune the clip again on this base."
         )
     with attached(base.transformer, scaled(lora, spec.strength) if lora else None):
-        clip = yield from _moved(base, spec)
+        clip = yield from _moved(base, spec, turns=lora is not None)
     return replace(clip, fps=float(lora.info.get("clip_fps", clip.fps))) if lora else clip

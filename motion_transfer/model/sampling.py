@@ -48,13 +48,19 @@ def _guided(base: VideoBase, z: Tensor, sigma: float, texts: TextStates, guidanc
     return wanted + (guidance - 1) * smoothed_in_time(wanted - unwanted, smoothing)
 
 
-def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None) -> Work[Clip]:
+def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None, *, turns: bool = False) -> Work[Clip]:
     """Renders a clip with whatever adapters the base carries; yields a `Progress` per step.
+
+    The solver (UniPC, arXiv 2302.04867) continues what it saw at the last steps, and corrects the latents that it is
+    given by the last ones. So latents that were changed are taken as they are, and where guidance changes or adapters
+    stop acting, it begins anew.
 
     Args:
         base: the base.
         spec: settings.
-        lead: changes the noisy latents before each step, given their noise level and the step's number.
+        lead: changes the noisy latents before each step, given their noise level and the step's number; gives the
+            same tensor back where it changes nothing.
+        turns: adapters stop acting below `spec.motion_until`.
     """
     scheduler = UniPCMultistepScheduler.from_config(base.scheduler.config, flow_shift=spec.flow_shift)
     scheduler.set_timesteps(spec.steps)
@@ -62,13 +68,16 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None) -> Work
     early = [sigma >= spec.motion_until for sigma in sigmas]
     guidances = [spec.early_guidance if is_early else spec.guidance for is_early in early]
     smoothings = [spec.guidance_smoothing if is_early else 0 for is_early in early]
+    courses = list(zip(guidances, smoothings, [turns and is_early for is_early in early], strict=True))
     texts = base.text.encode([spec.prompt, spec.negative_prompt])
     if max(guidances) <= 1.0:
         texts = TextStates(states_BMD=texts.states_BMD[:1], bias_BM=texts.bias_BM[:1])
     z = starting_noise(base, spec.seed).to(base.device)
     for i, timestep in enumerate(scheduler.timesteps):
-        if lead is not None:
-            z = lead(z, sigmas[i], i)
+        if i and courses[i] != courses[i - 1]:
+            scheduler.lower_order_nums, scheduler.last_sample = 0, None
+        if lead is not None and (led := lead(z, sigmas[i], i)) is not z:
+            z, scheduler.last_sample = led, None
         velocity = _guided(base, z, sigmas[i], texts, guidances[i], smoothings[i])
         z = scheduler.step(velocity, timestep, z, return_dict=False)[0]
         yield Progress(stage="render", step=i + 1, total=spec.steps)

@@ -1,16 +1,20 @@
-"""Guidance smoothed in time: what it does to a difference, and when it acts."""
+"""From noise to a clip: guidance smoothed in time, latents that are led, and a course that changes."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import UniPCMultistepScheduler
+from torch import Tensor
 
 from motion_transfer.model.base import VideoBase
-from motion_transfer.model.sampling import denoise, smoothed_in_time
-from motion_transfer.types import RenderSpec
+from motion_transfer.model.flow import TIMESTEPS
+from motion_transfer.model.sampling import denoise, smoothed_in_time, starting_noise
+from motion_transfer.types import Clip, RenderSpec
 from motion_transfer.work import drive
 
 
@@ -46,3 +50,46 @@ def test_it_acts_only_where_guidance_acts_and_while_noise_is_high(tiny_base: Vid
     assert np.array_equal(*unguided)
     level = [_frames(tiny_base, early_guidance=1.0, guidance=5.0, guidance_smoothing=n) for n in (0, 4)]
     assert abs(level[0] - level[1]).max() <= 1
+
+
+def _steps(base: VideoBase, z: Tensor, first: int, last: int, guidance: float, num_steps: int = 9) -> Tensor:
+    """Some of the steps by the stock solver, which knows nothing of those before."""
+    scheduler = UniPCMultistepScheduler.from_config(base.scheduler.config, flow_shift=3.0)
+    scheduler.set_timesteps(num_steps)
+    scheduler.set_begin_index(first)
+    texts = base.text.encode(["a red circle", ""])
+    for timestep in scheduler.timesteps[first:last]:
+        sigma = torch.full((2,), float(timestep) / TIMESTEPS)
+        with torch.no_grad():
+            wanted, unwanted = base.velocity(z.expand(2, -1, -1, -1, -1), sigma, texts).chunk(2)
+        velocity = unwanted + guidance * (wanted - unwanted)
+        z = scheduler.step(velocity, timestep, z, return_dict=False)[0]
+    return z
+
+
+def _agrees(base: VideoBase, clip: Clip, z: Tensor) -> bool:
+    return bool(abs(clip.frames_THWC.astype(int) - base.codec.decode(z[0]).astype(int)).max() <= 1)
+
+
+def test_the_solver_begins_anew_where_the_course_changes(tiny_base: VideoBase) -> None:
+    spec = RenderSpec(prompt="a red circle", steps=9, early_guidance=9.0, guidance=2.0, guidance_smoothing=0)
+    scheduler = UniPCMultistepScheduler.from_config(tiny_base.scheduler.config, flow_shift=3.0)
+    scheduler.set_timesteps(9)
+    early = sum(float(timestep) / TIMESTEPS >= spec.motion_until for timestep in scheduler.timesteps)
+    assert 1 < early < 8
+    noise = starting_noise(tiny_base, 0)
+    z = _steps(tiny_base, _steps(tiny_base, noise, 0, early, 9.0), early, 9, 2.0)
+    assert _agrees(tiny_base, drive(denoise(tiny_base, spec)), z)
+    level = replace(spec, guidance=9.0)
+    whole = _steps(tiny_base, noise, 0, 9, 9.0)
+    assert _agrees(tiny_base, drive(denoise(tiny_base, level)), whole)
+    anew = _steps(tiny_base, _steps(tiny_base, noise, 0, early, 9.0), early, 9, 9.0)
+    assert _agrees(tiny_base, drive(denoise(tiny_base, level, turns=True)), anew)
+
+
+def test_latents_that_are_led_stand(tiny_base: VideoBase) -> None:
+    """What the last step is given counts alone, whatever the solver saw before."""
+    spec = RenderSpec(prompt="a red circle", steps=6, early_guidance=3.0, guidance=3.0, guidance_smoothing=0)
+    there = torch.randn(starting_noise(tiny_base, 0).shape, generator=torch.Generator().manual_seed(9))
+    led = drive(denoise(tiny_base, spec, lambda z, sigma, step: there if step == 5 else z))
+    assert _agrees(tiny_base, led, _steps(tiny_base, there, 5, 6, 3.0, 6))
