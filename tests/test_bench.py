@@ -115,7 +115,7 @@ def test_another_clip_of_the_same_name_is_measured_anew(
 def test_the_ceiling_is_a_true_render(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     bench = _bench(studio, quick_cases()[-1:], tmp_path, "ceiling,truth-led,bare")
-    drive(replace(bench, render=RenderSpec(steps=3)).work())
+    drive(replace(bench, render=RenderSpec(steps=30, motion_until=0.0)).work())
     rows = bench.table().rows
     ceiling, led, bare = (
         [row for row in rows.values() if row["method"] == m] for m in ("ceiling", "truth-led", "bare")
