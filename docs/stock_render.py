@@ -20,10 +20,14 @@ EARLY_GUIDANCE, GUIDANCE = 10.0, 5.0  # down to there, and below; stock guides a
 
 
 def stop_motion(pipeline: WanPipeline, step: int, timestep: torch.Tensor, tensors: dict[str, Any]) -> dict[str, Any]:
-    """Ends the LoRA before the first step below that noise level, where the base alone draws the look best."""
+    """Ends the LoRA before the first step below that noise level, where the base alone draws the look best.
+
+    The solver begins anew there, or it would go on as if the LoRA acted.
+    """
     coming = pipeline.scheduler.timesteps[step + 1 :]
-    if len(coming) and coming[0] / 1000 < MOTION_UNTIL:
+    if len(coming) and coming[0] / 1000 < MOTION_UNTIL <= timestep / 1000:
         pipeline.disable_lora()
+        pipeline.scheduler.lower_order_nums, pipeline.scheduler.last_sample = 0, None
     return tensors
 
 
