@@ -335,7 +335,13 @@ class _RenderPage:
         parts["render"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
         moved = [part.change for part in (*knobs.values(), parts["videos"])]
         self.estimated = inputs, parts["estimate"]
-        gr.on([*moved, parts["prompt"].blur], self.estimate, *self.estimated, trigger_mode="always_last", **QUIET)
+        gr.on(
+            [*moved, parts["prompt"].blur, parts["result"].change],
+            self.estimate,
+            *self.estimated,
+            trigger_mode="always_last",
+            **QUIET,
+        )
         parts["restore"].upload(self.fill_from_render, [visitor, parts["restore"]], self.filled, **QUIET)
         parts["make_link"].click(self.share, inputs, [parts["link"], parts["code"]], **QUIET)
         buttons: JobButtons = parts["buttons"]
