@@ -237,7 +237,7 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         )
         settings = list(learned.settings.values())
 
-        def set_up(find: Callable[[Place, str | None], Received]) -> Callable[..., dict[Component, Any]]:
+        def setting_up(find: Callable[[Place, str | None], Received]) -> Callable[..., dict[Component, Any]]:
             """Sets the Learn tab up as a preset says; why it can't be used was told already."""
 
             def set_up(token: str | None, key: str | None) -> dict[Component, Any]:
@@ -249,7 +249,7 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         link = [visitor, opened.text]
         used = opened.use.click(renders.fill_from_link, link, renders.filled, **QUIET)
         show(used)
-        used.then(set_up(lambda place, text: receive(place, studio, text or "")), link, settings, **QUIET)
+        used.then(setting_up(lambda place, text: receive(place, studio, text or "")), link, settings, **QUIET)
         for button in (opened.use, opened.leave):
             button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)
         presets_tab.select(presets.refresh, [visitor, presets.chosen], presets.chosen, **QUIET)
@@ -260,7 +260,7 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         preset = [visitor, presets.chosen]
         used = presets.use.click(use_preset, preset, renders.filled, **QUIET)
         show(used)
-        used.then(set_up(lambda place, key: look_at_preset(place, studio, key)), preset, settings, **QUIET)
+        used.then(setting_up(lambda place, key: look_at_preset(place, studio, key)), preset, settings, **QUIET)
         jobs_tab.select(lambda: gr.Timer(active=True), None, jobs.timer, queue=False, **QUIET)
         others = [tab.select for tab in (learn_tab, render_tab, library_tab, presets_tab, system_tab)]
         gr.on(others, lambda: gr.Timer(active=False), None, jobs.timer, queue=False, **QUIET)

@@ -177,8 +177,9 @@ def _num_videos(order: RenderOrder, num_prompts: int) -> int:
 def expect_rendering(place: Place, studio: Studio, order: RenderOrder, *, one: bool = False) -> Estimate | None:
     """What an order, or the first render of it, will take; None where it can't be done, which Render will say."""
     try:
-        spec, lines = spec_from(RenderSpec, order.knobs), max(1, len(order.prompt.split("\n")))
-        num_videos = 1 if one else lines * _num_videos(order, lines)
+        spec = spec_from(RenderSpec, order.knobs)
+        num_prompts = max(1, sum(bool(line.strip()) for line in order.prompt.splitlines()))
+        num_videos = 1 if one else num_prompts * _num_videos(order, num_prompts)
     except BadSpec:
         return None
     return estimate_rendering(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, num_videos)
