@@ -19,7 +19,7 @@ from motion_transfer.model.attention import WeightedTextProcessor, small_attenti
 from motion_transfer.model.catalog import BaseSpec, find_base, weights_hash
 from motion_transfer.model.codec import Codec
 from motion_transfer.model.flow import TIMESTEPS
-from motion_transfer.model.quantize import quantize
+from motion_transfer.model.quantize import product_dtype, quantize
 from motion_transfer.model.rope import temporal_positions
 from motion_transfer.model.text import TextEncoder, TextStates, Vocabulary
 from motion_transfer.types import PRECISIONS
@@ -139,8 +139,9 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
 
     Args:
         name: "nano", or a folder that stock diffusers opens as `WanPipeline`.
-        precision: "nf4" and "int8" store the blocks' weights so and compute in float32 on the CPU, in bfloat16 on
-            a GPU; "bf16" and "fp32" store and compute alike.
+        precision: "nf4" and "int8" store the blocks' weights so; "bf16" and "fp32" store and compute alike. Beside
+            quantized weights a GPU computes in bfloat16, a CPU in float32, but for nf4's matrix products where it has
+            bfloat16 instructions.
         device: default the first GPU, else the CPU.
 
     Raises:
@@ -168,7 +169,7 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
         raise _incomplete(spec, error) from error
     transformer.eval().requires_grad_(False)
     if precision in ("nf4", "int8"):
-        quantize(transformer, precision, where, dtype)
+        quantize(transformer, precision, where, product_dtype(where, dtype))
     return VideoBase(
         spec=spec,
         transformer=transformer.to(where),

@@ -19,6 +19,7 @@ from motion_transfer.errors import BadLora, BadSpec, MissingWeights
 from motion_transfer.lora.attach import LoraLayer, add_group_adapter, attached, remove_adapters
 from motion_transfer.lora.heads import group_masks
 from motion_transfer.model import attention, quantize
+from motion_transfer.model import base as base_module
 from motion_transfer.model.base import VideoBase, open_base
 from motion_transfer.model.catalog import weights_hash
 from motion_transfer.types import Lora, LowRank
@@ -101,23 +102,39 @@ def test_precisions_stay_near_float32(
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("unpacked", [False, True])
+@pytest.mark.parametrize(("products", "output", "gradient"), [("float32", 1e-5, 1e-4), ("bfloat16", 0.02, 0.05)])
 def test_4_bit_gradients_are_those_of_its_weights(
-    tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch, training: bool, unpacked: bool
-) -> None:
+    tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch, training: bool, unpacked: bool, products: str,
+    output: float, gradient: float,
+) -> None:  # fmt: skip
     """Also after renders without gradients, in either mode, and whether or not there is room to keep them unpacked.
 
     bitsandbytes repacks weights for new CPUs at the first call in eval mode, and that kernel has no gradient.
     """
     monkeypatch.setattr(quantize, "UNPACKED_BYTES", quantize.UNPACKED_BYTES if unpacked else 0)
+    monkeypatch.setattr(base_module, "product_dtype", lambda *_: getattr(torch, products))
     base = open_base(str(tiny_base_folder), precision="nf4", device="cpu")
     kept = [m.unpacked_OI is not None for m in base.transformer.modules() if isinstance(m, bnb.nn.Linear4bit)]
     assert kept == [unpacked] * (len(QUANTIZED) * BLOCKS)
     exact = _dequantized(base, tiny_base_folder)
     base.transformer.train(training)
     with torch.no_grad():
-        assert _error(_velocity(base), _velocity(exact)) < 1e-5
+        assert _error(_velocity(base), _velocity(exact)) < output
     for ours, theirs in zip(_gradients(base), _gradients(exact), strict=True):
-        assert _error(ours, theirs) < 1e-4
+        assert _error(ours, theirs) < gradient
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "products"),
+    [({"avx512_bf16": True}, torch.bfloat16), ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+     ({"avx2": True}, torch.float32), ({}, torch.float32)],
+)  # fmt: skip
+def test_products_are_bfloat16_where_the_processor_knows_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], products: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert quantize.product_dtype(torch.device("cpu"), torch.float32) == products
+    assert quantize.product_dtype(torch.device("cuda"), torch.bfloat16) == torch.bfloat16
 
 
 def test_long_clips_train_without_whole_attention_maps(tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
