@@ -56,7 +56,7 @@ def _lent_gpu() -> Callable[..., Any] | None:
 
 def _serve(options: argparse.Namespace, port: int) -> None:
     """Builds the page, starts the worker and serves the page until interrupted."""
-    from motion_transfer.jobs.crew import Crew
+    from motion_transfer.jobs.crew import Crew, devices
     from motion_transfer.jobs.slices import Slices
     from motion_transfer.library import Library
     from motion_transfer.pipeline import Studio, default_workspace
@@ -68,7 +68,7 @@ def _serve(options: argparse.Namespace, port: int) -> None:
     from motion_transfer.ui.app import build_app, launch_options
 
     studio, slices = Studio(base=options.base, precision=options.precision), None
-    crew: AbstractContextManager = Crew(workspace.root, options.base, options.precision)
+    crew: AbstractContextManager = Crew(workspace.root, options.base, options.precision, devices())
     if lend := _lent_gpu():
         slices, crew = Slices(workspace, options.base, options.precision, lend), nullcontext()
     page = build_app(studio, workspace, slices)

@@ -126,6 +126,11 @@ class Studio:
         return find_base(self._base_name)
 
     @property
+    def device(self) -> str:
+        """The device that was asked for; empty where that was left open."""
+        return self._device or ""
+
+    @property
     def precision(self) -> str:
         """Of the base's weights."""
         return self._precision

@@ -1,4 +1,4 @@
-"""A worker process: `python -m motion_transfer.jobs --workspace FOLDER --base nano`.
+"""A worker process: `python -m motion_transfer.jobs --workspace FOLDER --base nano --device cuda:0`.
 
 It ends when its standard input closes, that is when the server that started it is gone, however that went.
 """
@@ -32,14 +32,16 @@ def main() -> int:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--base", default="nano")
     parser.add_argument("--precision", default="nf4")
+    parser.add_argument("--device", default="")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     leaving = threading.Event()
     threading.Thread(target=_watch_input, args=(leaving,), daemon=True).start()
-    workspace, studio = Workspace(options.workspace), Studio(base=options.base, precision=options.precision)
+    workspace, device = Workspace(options.workspace), options.device
+    studio = Studio(base=options.base, precision=options.precision, device=device or None)
     try:
-        with workspace.jobs.alone():
-            workspace.jobs.queue_orphans(KINDS)
+        with workspace.jobs.alone(device):
+            workspace.jobs.queue_orphans(KINDS, device=device)
             Worker(workspace, studio, leaving).work_until_leaving()
     except MotionTransferError as error:
         print(f"error: {error}", file=sys.stderr)

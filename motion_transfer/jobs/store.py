@@ -19,7 +19,7 @@ from typing import Any
 
 from motion_transfer.errors import MotionTransferError, StorageFailed
 
-VERSION = 2
+VERSION = 3
 MOST_DEATHS = 3  # of workers at one job, without anything kept in between
 WAIT_S = 30.0  # for another process's write to end
 WAIT_ALONE_S = 10.0  # for the worker before to keep its state and leave
@@ -38,13 +38,16 @@ CREATE TABLE jobs (
     made_s REAL NOT NULL, begun_s REAL, told_s REAL, ended_s REAL, worked_s REAL NOT NULL DEFAULT 0,
     stage TEXT NOT NULL DEFAULT '', step INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
     rate REAL, loss REAL, peak_memory_mb REAL, tries INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
-    note TEXT NOT NULL DEFAULT '', results TEXT NOT NULL DEFAULT '{}'
+    device TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '', results TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX jobs_by_state ON jobs (state, place);
 CREATE TABLE losses (key TEXT NOT NULL, stage TEXT NOT NULL, step INTEGER NOT NULL, loss REAL NOT NULL,
     PRIMARY KEY (key, stage, step)) WITHOUT ROWID;
 """
-_MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0"}  # from a version to the next
+_MIGRATIONS = {  # from a version to the next
+    1: "ALTER TABLE jobs ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0",
+    2: "ALTER TABLE jobs ADD COLUMN device TEXT NOT NULL DEFAULT ''",
+}
 
 
 class NoSuchJob(MotionTransferError):
@@ -57,7 +60,7 @@ class Job:
 
     `orders` and `results` are JSON-ready; `wish` is what its owner wants of a running job; `note` is a sentence for
     people: why it failed, or what was done about a fault. `rate` is in steps a second; `deaths` counts the workers that
-    were ended from outside while at it, since something of it was last kept.
+    were ended from outside while at it, since something of it was last kept; `device` is that of the last worker at it.
     """
 
     key: str
@@ -81,6 +84,7 @@ class Job:
     peak_memory_mb: float | None
     tries: int
     deaths: int = 0
+    device: str = ""
     note: str
     results: Mapping[str, Any]
 
@@ -173,20 +177,21 @@ class JobStore:
             return db.execute(question, tuple(values)).fetchall()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While open, no other worker can enter; given up when the process ends, however it does.
+    def alone(self, device: str = "", *, wait_s: float = WAIT_ALONE_S) -> Iterator[None]:
+        """While open, no other worker of this device can enter; given up when the process ends, however it does.
 
         Raises:
-            StorageFailed: another worker is at these jobs.
+            StorageFailed: another worker of this device is at these jobs.
         """
-        lock = sqlite3.connect(self.folder / "worker.sqlite", timeout=WAIT_ALONE_S, isolation_level=None)
+        name = f"worker-{device.replace(':', '-')}.sqlite" if device else "worker.sqlite"
+        lock = sqlite3.connect(self.folder / name, timeout=wait_s, isolation_level=None)
         with closing(lock):
             try:
                 lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError as error:
                 raise StorageFailed(
-                    f"one worker at a time works in {self.folder}, but another one is there; close the other window "
-                    "of this program, or choose another --workspace."
+                    f"one worker of a device at a time works in {self.folder}, but another one is there; close the "
+                    "other window of this program, or choose another --workspace."
                 ) from error
             yield
 
@@ -310,10 +315,10 @@ class JobStore:
 
     # What a worker does.
 
-    def take(self, kinds: Iterable[str], owner: str | None = None) -> Job | None:
-        """Starts the first queued job of some kinds; None if there is none. No two workers get the same one.
+    def take(self, kinds: Iterable[str], owner: str | None = None, device: str = "") -> Job | None:
+        """Starts the first queued job of some kinds on a device; None if there is none.
 
-        With `owner`, only of theirs.
+        No two workers get the same one. With `owner`, only of theirs.
         """
         kinds = tuple(kinds)
         marks, whose = ", ".join("?" * len(kinds)), "" if owner is None else "AND owner = ?"
@@ -327,8 +332,8 @@ class JobStore:
             now = time.time()
             db.execute(
                 "UPDATE jobs SET state = ?, wish = '', tries = tries + 1, begun_s = COALESCE(begun_s, ?), told_s = ?, "
-                "ended_s = NULL, rate = NULL WHERE key = ?",
-                (RUNNING, now, now, row["key"]),
+                "ended_s = NULL, rate = NULL, device = ? WHERE key = ?",
+                (RUNNING, now, now, device, row["key"]),
             )
         return self.job(row["key"])
 
@@ -355,15 +360,23 @@ class JobStore:
             columns["results"] = json.dumps(columns["results"])
         return self._change(key, None, (RUNNING,), state, state=state, wish="", ended_s=ended, **columns)
 
-    def queue_orphans(self, kinds: Iterable[str], owner: str | None = None) -> list[Job]:
+    def _is_left(self, device: str) -> bool:
+        """Whether no worker of a device is at these jobs."""
+        try:
+            with self.alone(device, wait_s=0.0):
+                return True
+        except StorageFailed:
+            return False
+
+    def queue_orphans(self, kinds: Iterable[str], owner: str | None = None, device: str = "") -> list[Job]:
         """Queues the running jobs of some kinds again, with `owner` of theirs only.
 
-        For a worker that is alone with them: nobody else can be at them. A job that several workers died at is ended,
-        lest it stand in the way of all others for ever.
+        For a worker that is alone with its device's: nobody else can be at those, nor at those of a device without a
+        worker. A job that several workers died at is ended, lest it stand in the way of all others for ever.
         """
         kinds, orphans = tuple(kinds), []
         for job in self.jobs(owner, states=(RUNNING,)):
-            if job.kind in kinds:
+            if job.kind in kinds and (job.device == device or self._is_left(job.device)):
                 state, note, deaths = {PAUSE: PAUSED, CANCEL: CANCELLED}.get(job.wish, QUEUED), job.note, job.deaths + 1
                 if state == QUEUED and deaths >= MOST_DEATHS:
                     state, note = FAILED, DIED.format(deaths=deaths)

@@ -62,17 +62,18 @@ class Worker:
 
     Args:
         workspace: of the jobs, and of the libraries that results go to.
-        studio: the base that all jobs use.
+        studio: the base that all jobs use, and the device.
         leaving: set when the worker is to end; the job under way is queued again, with its state kept.
     """
 
     def __init__(self, workspace: Workspace, studio: Studio, leaving: threading.Event) -> None:
         self._workspace, self._store = workspace, workspace.jobs
         self._studio, self._leaving = studio, leaving
+        self._device = studio.device
 
     def work(self, owner: str | None = None) -> bool:
         """Does the first queued job, with `owner` of theirs only; False if there is none."""
-        job = self._store.take(KINDS, owner)
+        job = self._store.take(KINDS, owner, self._device)
         if job is None:
             return False
         end = self._store.end
@@ -106,7 +107,7 @@ class Worker:
     def _recover(self) -> bool:
         """Queues the job that was under way again; False while the store can't be written."""
         try:
-            return bool(self._store.queue_orphans(KINDS))
+            return bool(self._store.queue_orphans(KINDS, device=self._device))
         except StorageFailed:
             return False
 

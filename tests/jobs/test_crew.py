@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from motion_transfer.jobs import crew as crew_module
-from motion_transfer.jobs.crew import LOG, Crew
+from motion_transfer.jobs.crew import LOG, Crew, devices
 
 
 def _wait(reached: Callable[[], bool]) -> None:
@@ -35,6 +36,24 @@ def test_a_worker_that_dies_or_cant_be_started_is_started_again(
         return popen([sys.executable, "-c", code], **settings)
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    with Crew(tmp_path, "nano", "nf4"):
+    with Crew(tmp_path, "nano", "nf4", ["cpu"]):
         _wait(lambda: len(tries) == 3)
-    assert "nano" in tries[0] and (tmp_path / LOG).read_text() == "at work\nleft\n"
+    assert (
+        tries[0][-4:] == ["--precision", "nf4", "--device", "cpu"] and (tmp_path / LOG).read_text() == "at work\nleft\n"
+    )
+
+
+def test_every_device_gets_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    popen, asked = subprocess.Popen, []
+
+    def start(command: list[str], **settings: object) -> subprocess.Popen:
+        asked.append(command[-1])
+        return popen([sys.executable, "-c", "import sys; sys.stdin.read()"], **settings)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with Crew(tmp_path, "nano", "nf4", devices()):
+        _wait(lambda: len(asked) == 2)
+    assert sorted(asked) == ["cuda:0", "cuda:1"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert devices() == ("cpu",)

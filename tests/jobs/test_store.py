@@ -139,6 +139,18 @@ def test_orphans_are_queued_again_or_end_as_was_wished(store: JobStore) -> None:
     assert [store.job(job.key).state for job in (left, paused, cancelled)] == [QUEUED, PAUSED, CANCELLED]
 
 
+def test_each_device_has_a_worker_of_its_own(store: JobStore) -> None:
+    """Which never takes away what another one is at, unless that one is gone."""
+    first, second = put(store).key, put(store).key
+    with store.alone("cuda:0"):
+        assert store.take(KINDS, device="cuda:0").key == first
+        with store.alone("cuda:1"):
+            assert store.queue_orphans(KINDS, device="cuda:1") == []
+            assert store.take(KINDS, device="cuda:1").key == second
+            assert store.job(second).device == "cuda:1"
+        assert [job.key for job in store.queue_orphans(KINDS, device="cuda:0")] == [first, second]
+
+
 def test_a_job_that_workers_die_at_is_ended(store: JobStore) -> None:
     """But not while it gets on, and it may be tried again."""
     key, other = put(store).key, put(store).key
@@ -177,6 +189,7 @@ def test_a_list_of_the_version_before_is_brought_up_to_date(store: JobStore) -> 
     job = put(store)
     with store._writing() as db:
         db.execute("ALTER TABLE jobs DROP COLUMN deaths")
+        db.execute("ALTER TABLE jobs DROP COLUMN device")
         db.execute("PRAGMA user_version = 1")
     assert JobStore(store.folder).job(job.key) == job
 
