@@ -21,7 +21,8 @@ class TuneOrder:
 
     `name` is what its maker calls the motion; `clip` is a file in the job's folder, and `source` what it was called
     before; `start_s` and `end_s` say which span of it, `crop` which part of the picture, and `movement` whose motion;
-    an empty `preview_prompt` previews the caption; `expected` is what its maker was told that it takes.
+    an empty `preview_prompt` previews the caption; `base` is the one it was ordered for, if that is said; `expected` is
+    what its maker was told that it takes.
     """
 
     name: str
@@ -33,6 +34,7 @@ class TuneOrder:
     preview_prompt: str = ""
     crop: Crop = WHOLE
     movement: str = ALL
+    base: str = ""
     expected: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -40,11 +42,12 @@ class TuneOrder:
 class RenderOrder:
     """Render a prompt with some motions of the library, by key, each with its strength; none is the bare base.
 
-    `expected` is what its maker was told that it takes.
+    `base` is the one it was ordered for, if that is said; `expected` is what its maker was told that it takes.
     """
 
     spec: RenderSpec
     motions: tuple[tuple[str, float], ...] = ()
+    base: str = ""
     expected: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -102,6 +102,10 @@ def _job(row: sqlite3.Row) -> Job:
     return Job(**{**values, "orders": json.loads(values["orders"]), "results": json.loads(values["results"])})
 
 
+def _lock_name(device: str) -> str:
+    return f"worker-{device.replace(':', '-')}.sqlite" if device else "worker.sqlite"
+
+
 class JobStore:
     """The jobs of one workspace; safe to use from many threads and processes at once.
 
@@ -183,8 +187,7 @@ class JobStore:
         Raises:
             StorageFailed: another worker of this device is at these jobs.
         """
-        name = f"worker-{device.replace(':', '-')}.sqlite" if device else "worker.sqlite"
-        lock = sqlite3.connect(self.folder / name, timeout=wait_s, isolation_level=None)
+        lock = sqlite3.connect(self.folder / _lock_name(device), timeout=wait_s, isolation_level=None)
         with closing(lock):
             try:
                 lock.execute("BEGIN EXCLUSIVE")
@@ -194,6 +197,20 @@ class JobStore:
                     "other window of this program, or choose another --workspace."
                 ) from error
             yield
+
+    def _is_left(self, device: str) -> bool:
+        """Whether no worker of a device is at these jobs."""
+        try:
+            with self.alone(device, wait_s=0.0):
+                return True
+        except StorageFailed:
+            return False
+
+    def attended(self) -> bool:
+        """Whether any worker is at these jobs."""
+        names = {path.name for path in self.folder.glob("worker*.sqlite")}
+        devices = (name.removeprefix("worker").removesuffix(".sqlite").removeprefix("-") for name in names)
+        return not all(self._is_left(device) for device in devices)
 
     def files(self, key: str) -> Path:
         """The folder of a job's files, made if need be."""
@@ -359,14 +376,6 @@ class JobStore:
         if "results" in columns:
             columns["results"] = json.dumps(columns["results"])
         return self._change(key, None, (RUNNING,), state, state=state, wish="", ended_s=ended, **columns)
-
-    def _is_left(self, device: str) -> bool:
-        """Whether no worker of a device is at these jobs."""
-        try:
-            with self.alone(device, wait_s=0.0):
-                return True
-        except StorageFailed:
-            return False
 
     def queue_orphans(self, kinds: Iterable[str], owner: str | None = None, device: str = "") -> list[Job]:
         """Queues the running jobs of some kinds again, with `owner` of theirs only.

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from motion_transfer.errors import BadClip, Cancelled, MotionTransferError, StorageFailed
+from motion_transfer.errors import BadClip, Cancelled, MotionTransferError, StorageFailed, WrongBase
 from motion_transfer.jobs.checkpoints import Checkpoints
 from motion_transfer.jobs.estimates import FILE_MB, RAN_ON, SECONDS, STEPS, ran_on
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
@@ -115,6 +115,7 @@ class Worker:
         if "motion" in job.results:  # saved, but the worker died before it could say so
             return dict(job.results)
         order, watch = from_json(TuneOrder, job.orders), Stopwatch()
+        self._check_base(order)
         files, teller = self._store.files(job.key), Teller(self._store, job, self._leaving)
         studio = self._opened(teller, watch)
         digest = hashlib.sha256(json.dumps(dict(job.orders), sort_keys=True).encode())
@@ -157,6 +158,7 @@ class Worker:
         if "render" in job.results:  # saved, but the worker died before it could say so
             return dict(job.results)
         order, teller, watch = from_json(RenderOrder, job.orders), Teller(self._store, job, self._leaving), Stopwatch()
+        self._check_base(order)
         self._opened(teller, watch)
         library = self._workspace.library(job.owner)
         motions = [(library.motion(key), strength) for key, strength in order.motions]
@@ -177,6 +179,12 @@ class Worker:
                 results["report"] = self._report(motions[0][0], clip, order.spec.prompt)
             results |= self._told(teller, watch.seconds)
         return results
+
+    def _check_base(self, order: TuneOrder | RenderOrder) -> None:
+        """Sees that an order, which may be older than the program's start, was meant for this base."""
+        if order.base not in ("", self._studio.spec.name):
+            raise WrongBase(f"this job was ordered for the base {order.base}, but the program runs with "
+                            f"{self._studio.spec.name}; start it with the other --base, then continue the job.")  # fmt: skip
 
     def _opened(self, teller: Teller, watch: Stopwatch) -> Studio:
         """The studio with its base in memory."""

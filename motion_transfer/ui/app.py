@@ -175,7 +175,9 @@ def build_app(studio: Studio, workspace: Workspace, slices: Slices | None = None
     """
 
     def place_of(token: str | None) -> Place:
-        return Place(workspace=workspace, owner=workspace.owner(token))
+        return Place(
+            workspace=workspace, owner=workspace.owner(token), base=studio.spec.name, has_workers=slices is None
+        )
 
     with words.building():
         return _page(studio, workspace, place_of, slices)

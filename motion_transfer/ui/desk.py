@@ -20,10 +20,12 @@ CURVE_S = 5.0  # between two drawings of a running job's curve: it changes littl
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a handler works: the workspace, and whose part of it."""
+    """Where a handler works: the workspace, whose part of it, the base, and whether workers do its jobs."""
 
     workspace: Workspace
     owner: str
+    base: str = ""
+    has_workers: bool = False
 
 
 def clock(seconds: float) -> str:
@@ -90,18 +92,20 @@ def _running(job: Job) -> str:
     return status(stage, figures=figures, done=job.step / job.total if job.total else 0.0)
 
 
-def job_line(job: Job, ahead: int, done: str) -> str:
+def job_line(job: Job, ahead: int | None, done: str) -> str:
     """How a job stands, as HTML.
 
     Args:
         job: the job.
-        ahead: how many jobs are to be done before it.
+        ahead: how many jobs are to be done before it; None if nobody is at them.
         done: what to say once it is done.
     """
     if job.state == RUNNING:
         return _running(job)
     if job.state == FAILED:
         return problem(job.note)
+    if job.state == QUEUED and ahead is None:
+        return status(words.NO_WORKER, done=0.0)
     if job.state == QUEUED:
         return status(words.WAITING.format(ahead=ahead) if ahead else words.NEXT, done=0.0)
     if job.state == PAUSED:
@@ -120,10 +124,12 @@ def shown_job(place: Place, kind: str, key: str | None) -> Job | None:
     return asked or max(jobs, key=lambda job: job.made_s, default=None)
 
 
-def ahead_of(place: Place, job: Job) -> int:
-    """How many jobs, of whomever, are to be done before a queued one."""
+def ahead_of(place: Place, job: Job) -> int | None:
+    """How many jobs, of whomever, are to be done before a queued one; None if no worker is there to do them."""
     if job.state != QUEUED:
         return 0
+    if place.has_workers and not place.workspace.jobs.attended():
+        return None
     others = place.workspace.jobs.jobs(states=(QUEUED, RUNNING))
     return sum(other.state == RUNNING or other.place < job.place for other in others)
 
@@ -139,7 +145,7 @@ class Seen:
     files: tuple[int, ...]
 
     @classmethod
-    def of(cls, job: Job, ahead: int, *files: Path) -> Seen:
+    def of(cls, job: Job, ahead: int | None, *files: Path) -> Seen:
         """Of a job as it stands, with the files that its worker renews, or folders that it adds to."""
         stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
         telling, curve = (job.wish, job.told_s, job.note, ahead), int((job.told_s or 0.0) // CURVE_S)

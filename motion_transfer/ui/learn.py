@@ -240,7 +240,7 @@ def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = 
     clip = f"clip{path.suffix.lower()}"
     asked = TuneOrder(
         name=name, clip=clip, source=path.name, spec=spec, start_s=order.start_s or 0.0, end_s=order.end_s,
-        preview_prompt=order.preview_prompt.strip(), crop=order.crop, movement=order.movement,
+        preview_prompt=order.preview_prompt.strip(), crop=order.crop, movement=order.movement, base=place.base,
         expected=expected.as_values() if expected else {},
     )  # fmt: skip
     try:

@@ -212,7 +212,7 @@ def order_rendering(place: Place, order: RenderOrder, expected: Estimate | None 
     told_before = expected.as_values() if expected else {}
     for prompt, number in product(prompts, range(videos)):
         one = replace(spec, prompt=prompt, seed=(seed + number) % (SEED_HIGH + 1))
-        asked = orders.to_json(orders.RenderOrder(spec=one, motions=motions, expected=told_before))
+        asked = orders.to_json(orders.RenderOrder(spec=one, motions=motions, base=place.base, expected=told_before))
         queued.append(jobs.submit(jobs.new_key(), orders.RENDER, place.owner, prompt, asked))
     return queued[0]
 

@@ -149,6 +149,8 @@ def test_each_device_has_a_worker_of_its_own(store: JobStore) -> None:
             assert store.take(KINDS, device="cuda:1").key == second
             assert store.job(second).device == "cuda:1"
         assert [job.key for job in store.queue_orphans(KINDS, device="cuda:0")] == [first, second]
+        assert store.attended()
+    assert not store.attended()
 
 
 def test_a_job_that_workers_die_at_is_ended(store: JobStore) -> None:

@@ -204,6 +204,21 @@ def test_faults_become_sentences(store: JobStore, library: Library, worker: Work
 
 
 @pytest.mark.usefixtures("eager")
+def test_an_order_for_another_base_is_not_done_with_this_one(
+    store: JobStore, worker: Worker, clip_path: Path, tiny_base_folder: Path
+) -> None:
+    """And can be continued where its base is."""
+    order = RenderOrder(spec=RENDER_SPEC, base="elsewhere")
+    render = store.submit(store.new_key(), RENDER, "", "star", to_json(order))
+    tunes = [order_tune(store, clip_path, base=base) for base in ("elsewhere", tiny_base_folder.name)]
+    for _ in range(3):
+        assert worker.work()
+    for job in (render, tunes[0]):
+        failed = store.job(job.key)
+        assert failed.state == FAILED and "the base elsewhere" in failed.note and "\n" not in failed.note
+    assert store.job(tunes[1].key).state == DONE
+
+
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
     store: JobStore, library: Library, worker: Worker, clip_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from motion_transfer.errors import BadClip, StorageFailed
 from motion_transfer.jobs.orders import TuneOrder, from_json
-from motion_transfer.jobs.store import CANCELLED, DONE, PAUSED, RUNNING
+from motion_transfer.jobs.store import CANCELLED, DONE, PAUSED, QUEUED, RUNNING
 from motion_transfer.jobs.worker import Worker
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Measure
@@ -36,6 +36,7 @@ def test_a_running_job_tells_stage_step_rate_time_and_memory() -> None:
     assert words.CANCELLING in job_line(running(wish="cancel"), 0, "")
     assert "step 5" in job_line(running(state=PAUSED), 0, "")
     assert 'role="alert"' in job_line(running(state="failed", note="no <space>."), 0, "")
+    assert words.NO_WORKER in job_line(running(state=QUEUED), None, "")
     assert [clock(s) for s in (59.4, 61, 7300)] == ["59 s", "1 min 01 s", "2 h 01 min"]
 
 
