@@ -182,9 +182,10 @@ class Worker:
 
     def _check_base(self, order: TuneOrder | RenderOrder) -> None:
         """Sees that an order, which may be older than the program's start, was meant for this base."""
-        if order.base not in ("", self._studio.spec.name):
-            raise WrongBase(f"this job was ordered for the base {order.base}, but the program runs with "
-                            f"{self._studio.spec.name}; start it with the other --base, then continue the job.")  # fmt: skip
+        here = self._studio.spec.name
+        if order.base not in ("", here):
+            raise WrongBase(f"this job was ordered for the base {order.base}, but the program runs with {here}; start "
+                            "it with the other --base, then continue the job.")  # fmt: skip
 
     def _opened(self, teller: Teller, watch: Stopwatch) -> Studio:
         """The studio with its base in memory."""
