@@ -185,3 +185,30 @@ def random_preset(rng: random.Random) -> Preset:
 def write(path: Path, content: str | bytes) -> Path:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def mutated(rng: random.Random, text: str) -> str:
+    """The text with one small harm."""
+    at = rng.randrange(len(text))
+    other = rng.choice(URL_LETTERS.replace(text[at], ""))
+    to = rng.choice([i for i, letter in enumerate(text) if letter != text[at]])
+    swapped = list(text)
+    swapped[at], swapped[to] = swapped[to], swapped[at]
+    strange = rng.choice("+/=%. \n\t\0é中\ud83d~!&#")
+    harms = [
+        text[:at] + other + text[at + 1 :],
+        text[:at] + text[at + 1 :],
+        text[:at] + rng.choice(URL_LETTERS) + text[at:],
+        text[:at],
+        "".join(swapped),
+        text[:at] + strange + text[at + 1 :],
+        text[:at] + strange + text[at:],
+        text + "=" * rng.randint(1, 3),
+        text + text,
+        text[at:] + text[:at],
+        text[:-1] + rng.choice(URL_LETTERS.replace(text[-1], "")),
+        text + rng.choice(URL_LETTERS),
+        base64.b64encode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))).decode(),
+        text.swapcase(),
+    ]
+    return rng.choice([harm for harm in harms if harm != text])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 import zlib
@@ -26,6 +25,7 @@ from tests.presets.samples import (
     URL_LETTERS,
     link_of,
     lora_values,
+    mutated,
     preset_values,
     refusal,
     sealed,
@@ -90,37 +90,10 @@ def test_a_link_has_one_preset_and_is_short() -> None:
     refusal(lambda: preset_from_link(f"{SPACE}?preset={'A' * 10**6}"), "2000")
 
 
-def _mutated(rng: random.Random, text: str) -> str:
-    """The text with one small harm."""
-    at = rng.randrange(len(text))
-    other = rng.choice(URL_LETTERS.replace(text[at], ""))
-    to = rng.choice([i for i, letter in enumerate(text) if letter != text[at]])
-    swapped = list(text)
-    swapped[at], swapped[to] = swapped[to], swapped[at]
-    strange = rng.choice("+/=%. \n\t\0é中\ud83d~!&#")
-    harms = [
-        text[:at] + other + text[at + 1 :],
-        text[:at] + text[at + 1 :],
-        text[:at] + rng.choice(URL_LETTERS) + text[at:],
-        text[:at],
-        "".join(swapped),
-        text[:at] + strange + text[at + 1 :],
-        text[:at] + strange + text[at:],
-        text + "=" * rng.randint(1, 3),
-        text + text,
-        text[at:] + text[:at],
-        text[:-1] + rng.choice(URL_LETTERS.replace(text[-1], "")),
-        text + rng.choice(URL_LETTERS),
-        base64.b64encode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))).decode(),
-        text.swapcase(),
-    ]
-    return rng.choice([harm for harm in harms if harm != text])
-
-
 def test_a_thousand_changed_links_are_refused(presets: list[Preset]) -> None:
     rng = random.Random(1)
     for preset in presets:
-        text = _mutated(rng, preset_to_text(preset))
+        text = mutated(rng, preset_to_text(preset))
         refusal(lambda text=text: preset_from_text(text))
 
 

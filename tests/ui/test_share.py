@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from motion_transfer.ui.render import RANDOM_SEED, RenderOrder, in_places, order
 from motion_transfer.ui.share import fetch_missing, page_address, preset_of_order, receive, restore, share
 from motion_transfer.video.io import write_clip
 from motion_transfer.workspace import Workspace
+from tests.presets.samples import mutated
 
 ADDRESS = "http://127.0.0.1:7860/"
 KNOBS = {"steps": 7, "guidance": 3.5}
@@ -166,3 +168,23 @@ def test_a_missing_motion_is_fetched_only_when_told_to(
     assert fetched == [lora.hub] and not received.fetchable and received.order.motions[0] == "wave"
     assert preset_of_order(other, studio, replace(received.order, prompt="x")).loras == (lora,)  # and can be passed on
     assert receive(place, studio, text).fetchable == ()
+
+
+def test_a_thousand_changed_links_leave_no_trace(
+    place: Place, studio: Studio, motion: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written, nothing is fetched, and each is refused in one sentence."""
+    asked: list[object] = []
+    monkeypatch.setattr("motion_transfer.ui.share.fetch", lambda *args, **_: asked.append(args))
+    text, rng = _text(share(place, studio, _order(motion), ADDRESS).link), random.Random(2)
+
+    def kept() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in place.workspace.root.rglob("*")}
+
+    before = kept()
+    for number in range(1000):
+        harmed = mutated(rng, text)
+        with pytest.raises(BadPreset) as refused:
+            (fetch_missing if number % 2 else receive)(place, studio, harmed)
+        assert len(str(refused.value).splitlines()) == 1
+    assert kept() == before and not asked
