@@ -8,12 +8,14 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, SpaceCardData
 
+from motion_transfer.errors import BadSpec
 from motion_transfer.hub import asking, checked_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ("app.py", "motion_transfer", "assets", "presets", "docs", "packages.txt", "LICENSE", "CHANGELOG.md")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.partial", "*.old", ".*")
 PYTHON = "3.12"  # of those that Spaces offer, the one that diffusers needs
+_MARK, _FRESH = "motion_transfer/__init__.py", {".gitattributes", "README.md"}  # of this program's; of a new Space
 _UNPINNED = ("torch",)  # a Space brings its own, which its GPU asks for
 
 
@@ -75,11 +77,16 @@ def deploy(name: str, *, private: bool) -> str:
         private: whether others see it; of a Space that is there, nothing changes.
 
     Raises:
-        BadSpec: the name is none.
+        BadSpec: the name is none, or that of a Space that holds something else.
         HubFailed: nobody is logged in, or the Hub does not take it.
     """
     checked_name(name, "a Space")
     hub = HfApi(token=True)  # the account that is logged in, never an anonymous try
+    with asking(f"look at the Space {name}"):
+        held = hub.list_repo_files(name, repo_type="space") if hub.repo_exists(name, repo_type="space") else []
+    if _MARK not in held and set(held) - _FRESH:
+        raise BadSpec(f"a new Space, or one that holds this program, is expected, but {name} holds something else "
+                      f"({len(held)} files), which would be replaced; choose another name.")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         assemble(Path(folder) / "space")
         with asking(f"take the Space {name}"):

@@ -57,3 +57,38 @@ def test_nobody_logged_in_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with pytest.raises(HubFailed, match="hf auth login"):
         space.deploy("owner/name", private=True)
+
+
+class _Hub:
+    """A Hub with one Space, which holds some files or is not there."""
+
+    def __init__(self, files: list[str] | None) -> None:
+        self.files, self.uploads = files, list[dict]()
+
+    def repo_exists(self, *_: str, **__: str) -> bool:
+        return self.files is not None
+
+    def list_repo_files(self, *_: str, **__: str) -> list[str]:
+        return self.files or []
+
+    def create_repo(self, name: str, **_: object) -> str:
+        return f"https://huggingface.co/spaces/{name}"
+
+    def upload_folder(self, **settings: object) -> None:
+        self.uploads.append(settings)
+
+
+@pytest.mark.parametrize("files", [None, [".gitattributes", "README.md"], ["motion_transfer/__init__.py", "old.py"]])
+def test_a_new_space_or_one_of_this_program_is_filled(monkeypatch: pytest.MonkeyPatch, files: list[str] | None) -> None:
+    hub = _Hub(files)
+    monkeypatch.setattr(space, "HfApi", lambda **_: hub)
+    assert space.deploy("owner/name", private=False).endswith("owner/name")
+    assert [upload["repo_id"] for upload in hub.uploads] == ["owner/name"]
+
+
+def test_a_space_that_holds_something_else_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = _Hub([".gitattributes", "README.md", "thesis.py"])
+    monkeypatch.setattr(space, "HfApi", lambda **_: hub)
+    with pytest.raises(BadSpec, match="something else"):
+        space.deploy("owner/name", private=False)
+    assert hub.uploads == []
