@@ -54,6 +54,17 @@ NAME_CONTROLS = r"""() => {
     new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
     name();
 }"""
+# A file dropped beside all places for files would replace the page; instead, it is taken for a render.
+TAKE_DROPPED = r"""() => {
+    document.addEventListener("dragover", (event) => event.preventDefault());
+    document.addEventListener("drop", (event) => {
+        const input = document.querySelector("#dropped input[type=file]");
+        if (event.defaultPrevented || !input || !event.dataTransfer.files.length) return;
+        event.preventDefault();
+        input.files = event.dataTransfer.files;
+        input.dispatchEvent(new Event("change", {bubbles: true}));
+    });
+}"""
 TOUR_STORAGE = {"storage_key": "motion-transfer-tour", "secret": VISITOR_KEY}
 SECONDS_BETWEEN_SLICES = 2.0
 CACHE_SECONDS = (3600, 24 * 3600)  # how often to look for old uploads, and how old they may get
@@ -210,6 +221,7 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
             timer.tick(slice_of(slices, place_of), visitor, None, concurrency_limit=None, trigger_mode="once", **QUIET)
         app.load(lambda: gr.Radio(choices=movements()), None, learned.movement, queue=False, **QUIET)
         app.load(None, js=NAME_CONTROLS)
+        app.load(None, js=TAKE_DROPPED)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
         known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)
@@ -234,6 +246,8 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
             then.then(turn, [jobs.key, learned.saved], [tabs, offered], queue=False, **QUIET)
 
         show(learned.go_render.click(renders.choose, [visitor, learned.saved], renders.places, **QUIET))
+        dropped = gr.File(visible="hidden", elem_id="dropped")
+        show(dropped.upload(renders.fill_from_render, [visitor, dropped], renders.filled, **QUIET))
         opened.fetch.click(
             fetched_link(studio, place_of), [visitor, opened.text], [opened.facts, opened.fetch], **QUIET
         )

@@ -79,6 +79,7 @@ class RenderTab:
     choose: Callable[..., Any]
     fill: Callable[..., Any]
     fill_from_link: Callable[..., Any]
+    fill_from_render: Callable[..., Any]
     fill_from_order: Callable[..., Any]
     filled: list[Component]
     controls: OrderControls[RenderOrder]
@@ -365,6 +366,7 @@ def build_render_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState
     return RenderTab(
         motions=parts["motions"], result=parts["result"], places=[*parts["motions"], *parts["places"]],
         refresh=page.refresh, choose=page.choose, fill=page.fill, fill_from_link=page.fill_from_link,
+        fill_from_render=page.fill_from_render,
         fill_from_order=page.fill_from_order, filled=page.filled, controls=page.controls,
         estimate=page.estimate, estimated=page.estimated,
     )  # fmt: skip

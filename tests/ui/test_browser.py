@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -355,6 +356,21 @@ def _rendered(page: sync_api.Page, target: Path) -> Clip:
     return read_clip(target)
 
 
+def _drop(page: sync_api.Page, path: Path) -> None:
+    """Drops a file on the page's heading."""
+    content = base64.b64encode(path.read_bytes()).decode()
+    data = page.evaluate_handle(
+        """([content, name]) => {
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], name, {type: "video/mp4"}));
+            return data;
+        }""",
+        [content, path.name],
+    )
+    page.dispatch_event("h1", "drop", {"dataTransfer": data})
+
+
 def test_a_shared_link_renders_the_same(
     browser: sync_api.Browser, tiny_base_folder: Path, clip_path: Path, tmp_path: Path
 ) -> None:
@@ -374,6 +390,11 @@ def test_a_shared_link_renders_the_same(
             mix.get_by_label(f"number input for {label}", exact=True).first.fill(value)
             mix.get_by_label(f"number input for {label}", exact=True).first.press("Tab")
         sent = _rendered(sender, tmp_path / "sent.mp4")
+        finder = _open(browser.new_context(), address)
+        _drop(finder, tmp_path / "sent.mp4")
+        shown = finder.get_by_role("tabpanel").filter(visible=True)
+        sync_api.expect(shown.get_by_label("Seed")).to_have_value("77")
+        sync_api.expect(shown.get_by_label("Prompt: what")).to_have_value("a green star on a white background")
         mix.get_by_role("button", name="Share").click()
         sender.locator("#make-link").click()
         sync_api.expect(sender.locator("#link textarea")).to_have_value(re.compile("preset="))
