@@ -47,8 +47,8 @@ class PictureStore:
     """The newest frames drawn, in memory: at most `capacity`, each used several times.
 
     Pairs of shape and color that nano's base never sees are drawn too: a judge must know them all, or it would
-    learn that a caption with such a pair is wrong. Half of the scenes hold several things, twice as many as the world
-    has: which color belongs to which shape is the hardest to learn.
+    learn that a caption with such a pair is wrong. Three of four scenes hold several things, three times as many as the
+    world has: which color belongs to which shape is the hardest to learn.
     """
 
     def __init__(self, size_px: int, capacity: int, key: str) -> None:
@@ -63,7 +63,7 @@ class PictureStore:
         """Draws `FRAMES_PER_SCENE` frames of each of some new scenes over the oldest ones."""
         rng = Random(f"pictures/{self.key}/{self.num_drawn}")
         names = [f"contrast/{self.key}/{self.num_drawn + i}" for i in range(SCENES_AT_ONCE)]
-        kinds = [SEVERAL if i % 2 else None for i in range(SCENES_AT_ONCE)]
+        kinds = [SEVERAL if i % 4 else None for i in range(SCENES_AT_ONCE)]
         scenes = [sample_scene(name, kind=kind, unseen_pairs=True, effects=0.0)
                   for name, kind in zip(names, kinds, strict=True)]  # fmt: skip
         frames = rng.sample(range(NUM_FRAMES), FRAMES_PER_SCENE)
