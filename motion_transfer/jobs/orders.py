@@ -42,11 +42,13 @@ class TuneOrder:
 class RenderOrder:
     """Render a prompt with some motions of the library, by key, each with its strength; none is the bare base.
 
+    `sha256s` are of the motions' files, where they are said: a key may come to mean another file.
     `base` is the one it was ordered for, if that is said; `expected` is what its maker was told that it takes.
     """
 
     spec: RenderSpec
     motions: tuple[tuple[str, float], ...] = ()
+    sha256s: tuple[str, ...] = ()
     base: str = ""
     expected: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,6 +77,8 @@ def from_json(order_class: type[Order], values: Mapping[str, Any]) -> Order:
         rest = {name: value for name, value in values.items() if name != "spec"}
         if "motions" in rest:
             rest["motions"] = tuple((str(key), float(strength)) for key, strength in rest["motions"])
+        if "sha256s" in rest:
+            rest["sha256s"] = tuple(str(sha256) for sha256 in rest["sha256s"])
         if "crop" in rest:
             rest["crop"] = Crop(**rest["crop"])
         return order_class(**rest, spec=spec_class(**settings))

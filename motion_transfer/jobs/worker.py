@@ -7,12 +7,12 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from motion_transfer.errors import BadClip, Cancelled, MotionTransferError, StorageFailed, WrongBase
+from motion_transfer.errors import BadClip, BadLora, Cancelled, MotionTransferError, StorageFailed, WrongBase
 from motion_transfer.jobs.checkpoints import Checkpoints
 from motion_transfer.jobs.estimates import FILE_MB, RAN_ON, SECONDS, STEPS, ran_on
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
@@ -162,9 +162,12 @@ class Worker:
         self._opened(teller, watch)
         library = self._workspace.library(job.owner)
         motions = [(library.motion(key), strength) for key, strength in order.motions]
+        hashes = [library.sha256(motion) for motion, _ in motions]
+        self._check_hashes(order, hashes)
         lora = stack([(library.load(motion), strength) for motion, strength in motions]) if motions else None
         used = [  # already now, for files may go while the render is under way
-            UsedLora(name=motion.name, sha256=library.sha256(motion), strength=strength) for motion, strength in motions
+            UsedLora(name=motion.name, sha256=sha256, strength=strength)
+            for (motion, strength), sha256 in zip(motions, hashes, strict=True)
         ]
         work = self._studio.render_work(lora, order.spec)
         with watch.timing("render"):
@@ -186,6 +189,14 @@ class Worker:
         if order.base not in ("", here):
             raise WrongBase(f"this job was ordered for the base {order.base}, but the program runs with {here}; start "
                             "it with the other --base, then continue the job.")  # fmt: skip
+
+    @staticmethod
+    def _check_hashes(order: RenderOrder, hashes: Sequence[str]) -> None:
+        """Sees that the motions are those that were chosen."""
+        for (key, _), asked, found in zip(order.motions, order.sha256s, hashes, strict=False):
+            if asked != found:
+                raise BadLora(f"the motion {key} with the hash {asked[:12]} was ordered, but another one is called so "
+                              "by now; choose it again.")  # fmt: skip
 
     def _opened(self, teller: Teller, watch: Stopwatch) -> Studio:
         """The studio with its base in memory."""

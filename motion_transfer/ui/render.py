@@ -206,13 +206,15 @@ def order_rendering(place: Place, order: RenderOrder, expected: Estimate | None 
     prompts, motions, seed = prompts_of(order), mixed(order), used_seed(order.seed)
     videos, library = _num_videos(order, len(prompts)), place.workspace.library(place.owner)
     place.workspace.check_room(place.owner, videos * len(prompts))
+    sha256s = tuple(library.sha256(library.motion(key)) for key, _ in motions)
     motions = tuple((library.motion(key).key, strength) for key, strength in motions)
     spec = spec_from(RenderSpec, {**order.knobs, "seed": seed})
     jobs, queued = place.workspace.jobs, list[Job]()
     told_before = expected.as_values() if expected else {}
     for prompt, number in product(prompts, range(videos)):
         one = replace(spec, prompt=prompt, seed=(seed + number) % (SEED_HIGH + 1))
-        asked = orders.to_json(orders.RenderOrder(spec=one, motions=motions, base=place.base, expected=told_before))
+        asked = orders.to_json(orders.RenderOrder(
+            spec=one, motions=motions, sha256s=sha256s, base=place.base, expected=told_before))  # fmt: skip
         queued.append(jobs.submit(jobs.new_key(), orders.RENDER, place.owner, prompt, asked))
     return queued[0]
 

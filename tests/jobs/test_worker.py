@@ -120,6 +120,19 @@ def test_a_clip_is_learned_and_rendered(store: JobStore, library: Library, worke
     assert not worker.work()
 
 
+def test_a_motion_that_took_another_s_name_is_not_rendered(
+    store: JobStore, library: Library, worker: Worker, clip_path: Path
+) -> None:
+    tune = order_tune(store, clip_path)
+    assert worker.work()
+    motion = library.motion(store.job(tune.key).results["motion"])
+    for sha256, state in ((library.sha256(motion), DONE), ("0" * 64, FAILED)):
+        order = RenderOrder(spec=RENDER_SPEC, motions=((motion.key, 1.0),), sha256s=(sha256,))
+        job = store.submit(store.new_key(), RENDER, "", "star", to_json(order))
+        assert worker.work() and store.job(job.key).state == state
+    assert "choose it again" in store.job(job.key).note
+
+
 def test_a_motion_may_go_while_it_is_rendered(
     store: JobStore, library: Library, worker: Worker, clip_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
