@@ -131,21 +131,30 @@ def received(place: Place, studio: Studio, preset: Preset) -> Received:
 def fetch_missing(place: Place, studio: Studio, text: str) -> Received:
     """Fetches the motions that a link names and that are missing here from the Hub; returns the link as it is then.
 
+    Raises:
+        BadPreset: it can't be used here.
+        BadSpec, BadLora, HubFailed: see `fetch_motions`.
+    """
+    fetch_motions(place, receive(place, studio, text).fetchable)
+    return receive(place, studio, text)
+
+
+def fetch_motions(place: Place, loras: Sequence[PresetLora]) -> None:
+    """Fetches motions from the Hub into the library.
+
     What visitors ask for is fetched without this machine's account, which may see more than they do.
 
     Raises:
-        BadPreset: it can't be used here.
         BadSpec: the visitor keeps too much already.
         BadLora: the Hub has another file, or none.
         HubFailed: the Hub does not give it.
     """
     library, token = place.workspace.library(place.owner), False if place.workspace.isolated else None
-    for lora in receive(place, studio, text).fetchable:
+    for lora in loras:
         place.workspace.check_room(place.owner, 0)
         with tempfile.TemporaryDirectory() as folder:
             path = fetch(lora.hub or "", lora.sha256, Path(folder), token=token)
             library.note_hub(library.import_motion(path, lora.name), lora.hub or "")
-    return receive(place, studio, text)
 
 
 def _order(

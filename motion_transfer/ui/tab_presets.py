@@ -27,6 +27,7 @@ from motion_transfer.ui.presets import (
     preset_path,
 )
 from motion_transfer.ui.render import RenderOrder
+from motion_transfer.ui.share import fetch_motions
 from motion_transfer.ui.toasts import tell, warn
 
 
@@ -60,14 +61,30 @@ class _PresetsPage:
         kept = key if key in keys else next(iter(keys), None)
         return gr.Radio(choices=choices, value=kept, info="" if choices else words.NO_PRESETS)
 
-    def look(self, token: str | None, key: str | None) -> tuple[str, gr.DownloadButton, gr.Button]:
-        """Another one was chosen: what it asks for, its file, and whether it can be used."""
+    def look(self, token: str | None, key: str | None) -> tuple[str, gr.DownloadButton, gr.Button, gr.Button]:
+        """Another one was chosen: what it asks for, its file, whether it can be used, whether to fetch."""
         if not key:
-            return "", gr.DownloadButton(value=None, interactive=False), gr.Button(interactive=False)
+            off = gr.Button(interactive=False)
+            return "", gr.DownloadButton(value=None, interactive=False), off, gr.Button(visible=False)
         found, error = told(lambda: look_at_preset(self._place_of(token), self._studio, key))
         file, _ = told(lambda: self._copy(self._place_of(token), key))
         away = gr.DownloadButton(value=str(file) if file else None, interactive=file is not None)
-        return problem(error) if error else found.facts if found else "", away, gr.Button(interactive=error is None)
+        fetch = gr.Button(visible=found is not None and bool(found.fetchable))
+        facts = problem(error) if error else found.facts if found else ""
+        return facts, away, gr.Button(interactive=error is None), fetch
+
+    def fetch(self, token: str | None, key: str | None) -> tuple[str, gr.DownloadButton, gr.Button, gr.Button]:
+        """Fetch was pressed: the preset as it is then."""
+
+        def do() -> None:
+            place = self._place_of(token)
+            fetch_motions(place, look_at_preset(place, self._studio, key).fetchable)
+            tell(words.FETCHED)
+
+        _, error = told(do)
+        if error is not None:
+            warn(error)
+        return self.look(token, key)
 
     def _copy(self, place: Place, key: str) -> Path:
         path = preset_path(place, key)
@@ -107,7 +124,9 @@ class _PresetsPage:
         """Connects every part."""
         self._visitor, self._name, self._description = visitor, parts["name"], parts["description"]
         one = [visitor, parts["chosen"]]
-        parts["chosen"].change(self.look, one, [parts["facts"], parts["file"], parts["use"]], **QUIET)
+        looks = [parts["facts"], parts["file"], parts["use"], parts["fetch"]]
+        parts["chosen"].change(self.look, one, looks, **QUIET)
+        parts["fetch"].click(self.fetch, one, looks, **QUIET)
         parts["import"].upload(self.take_in, [visitor, parts["import"]], parts["chosen"], **QUIET)
         parts["delete"].click(self.delete, one, parts["chosen"], **QUIET)
         self._with_learning = parts["learning"]
@@ -137,6 +156,7 @@ def build_presets_tab(
         with gr.Column(min_width=320):
             parts["facts"] = gr.HTML("", elem_id="preset-facts")
             parts["use"] = gr.Button(words.USE_LINK, variant="primary", interactive=False, elem_id="use-preset")
+            parts["fetch"] = gr.Button(words.FETCH, visible=False, elem_id="fetch-preset")
             with gr.Row():
                 parts["file"] = gr.DownloadButton(words.TAKE_AWAY, interactive=False, min_width=120)
                 parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, elem_id="delete-preset")

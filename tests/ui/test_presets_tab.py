@@ -8,15 +8,19 @@ from typing import Any
 
 import gradio as gr
 import pytest
+import torch
 
 from motion_transfer.errors import BadSpec
+from motion_transfer.lora.files import file_hash, save_lora
 from motion_transfer.pipeline import Studio
-from motion_transfer.presets import BadPreset, Preset, load_preset, save_preset
-from motion_transfer.types import RenderSpec, TuneSpec
+from motion_transfer.presets import BadPreset, Preset, PresetLora, load_preset, save_preset
+from motion_transfer.types import Lora, LowRank, RenderSpec, TuneSpec
+from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.presets import delete_preset, import_preset, keep_order, look_at_preset, preset_choices
 from motion_transfer.ui.render import RenderOrder, in_places
 from motion_transfer.ui.tab_learn import _LearnPage
+from motion_transfer.ui.tab_presets import _PresetsPage
 
 
 @pytest.fixture
@@ -81,3 +85,23 @@ def test_what_ships_stays(place: Place, shipped: Path) -> None:
     with pytest.raises(BadSpec, match="comes with the program"):
         delete_preset(place, "shipped/first", shipped)
     assert (shipped / "first.json").is_file()
+
+
+def test_a_missing_motion_is_fetched(
+    place: Place, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a yes, from where the preset says it lies."""
+    path = tmp_path / "wave.safetensors"
+    layer = LowRank(down_RI=torch.ones(1, 4), up_OR=torch.ones(4, 1))
+    save_lora(Lora(layers={"blocks.0.attn1.to_q": layer}, info={"name": "wave", "base": "tiny"}), path)
+    lora = PresetLora(name="wave", sha256=file_hash(path), strength=1.0, hub=f"owner/wave@{'0' * 40}")
+    preset = Preset.of(name="x", base=studio.spec.name, render=RenderSpec(prompt="x"), loras=[lora])
+    save_preset(preset, tmp_path / "x.json")
+    key = import_preset(place, tmp_path / "x.json")
+    page = _PresetsPage(studio, lambda _: place, None, {})  # type: ignore[arg-type]
+    assert page.look(None, key)[3].visible
+    monkeypatch.setattr("motion_transfer.ui.tab_presets.tell", lambda _: None)
+    monkeypatch.setattr("motion_transfer.ui.share.fetch", lambda *_, **__: path)
+    facts, *_, fetch = page.fetch(None, key)
+    assert not fetch.visible and words.en.MOTION_FOUND.partition("{")[0] in facts
+    assert look_at_preset(place, studio, key).order.motions[0] == "wave"
