@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from torch import Tensor
@@ -146,6 +147,27 @@ def ablations(contender: Contender) -> list[Contender]:
         replace(contender, name=f"{contender.name}-{name}", learns=replace(learns, **change))
         for name, change in ABLATIONS.items()
     ]
+
+
+def variants(contender: Contender, changes: Mapping[str, Mapping[str, Any]]) -> list[Contender]:
+    """The contender, and beside it one for each set of changes to its settings; itself alone if it learns nothing.
+
+    Args:
+        contender: a method.
+        changes: by the variant's name, settings of `TuneSpec`.
+
+    Raises:
+        BadSpec: a name can't be a file's, or a setting is unknown or out of range.
+    """
+    learns, found, known = contender.learns, [contender], {field.name for field in fields(TuneSpec)}
+    if learns is None:
+        return found
+    for name, change in changes.items():
+        if not re.fullmatch(r"[\w.-]+", name) or not isinstance(change, Mapping) or set(change) - known:
+            raise BadSpec(f"a variant is a short name and settings of tuning, but one is {name!r:.40}: {change!r:.80}; "
+                          f"settings are {', '.join(sorted(known))}.")  # fmt: skip
+        found.append(replace(contender, name=f"{contender.name}-{name}", learns=replace(learns, **change)))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,7 +15,8 @@ from motion_transfer import bench as bench_module
 from motion_transfer import contenders as contenders_module
 from motion_transfer import pace
 from motion_transfer.bench import Bench
-from motion_transfer.contenders import ABLATIONS, CONTENDERS, Contender, ablations, chosen, grid
+from motion_transfer.cli.benches import _read_variants
+from motion_transfer.contenders import ABLATIONS, CONTENDERS, Contender, ablations, chosen, grid, variants
 from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.clip_folder import FolderCase, folder_cases
 from motion_transfer.evaluate.motionbench import quick_cases
@@ -171,6 +172,22 @@ def test_ablations_change_one_thing_each() -> None:
         differing = {name for name in own if own[name] != changed[name]}
         assert differing == set(ABLATIONS[one.name.removeprefix("ours-")]) and differing
     assert ablations(CONTENDERS["bare"]) == [CONTENDERS["bare"]]
+
+
+def test_variants_are_what_a_file_says(tmp_path: Path) -> None:
+    ours, small = variants(CONTENDERS["ours"], {"small": {"rank": 2, "noise_shift": 3.0}})
+    assert ours == CONTENDERS["ours"] and small.name == "ours-small" and small.learns is not None
+    assert small.learns == replace(ours.learns, rank=2, noise_shift=3.0)
+    assert variants(CONTENDERS["bare"], {"small": {"rank": 2}}) == [CONTENDERS["bare"]]
+    for harmful in ({"a/b": {}}, {"x": {"rnak": 2}}, {"x": 3}, {"x": {"rank": 0}}, {"x": {"rank": "two"}}):
+        with pytest.raises(BadSpec):
+            variants(CONTENDERS["ours"], harmful)
+    path = tmp_path / "variants.json"
+    for text in (None, "[1]", "{"):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(BadSpec, match="variants"):
+            _read_variants(path)
 
 
 def test_without_the_bare_base_the_first_method_is_the_yardstick(

@@ -18,13 +18,13 @@ import typer
 
 from motion_transfer.bench import RENDERED_BY, Bench
 from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
-from motion_transfer.contenders import CONTENDERS, ablations, chosen, grid
-from motion_transfer.errors import BadClip
+from motion_transfer.contenders import CONTENDERS, ablations, chosen, grid, variants
+from motion_transfer.errors import BadClip, BadSpec
 from motion_transfer.evaluate.benchmark import Case as FollowingCase
 from motion_transfer.evaluate.benchmark import follow as follow_case
 from motion_transfer.evaluate.benchmark import following_cases
 from motion_transfer.evaluate.clip_folder import folder_cases
-from motion_transfer.evaluate.motionbench import bench_cases, quick_cases, search_cases
+from motion_transfer.evaluate.motionbench import bench_cases, development_cases, quick_cases, search_cases
 from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.flags import with_settings
@@ -88,16 +88,34 @@ def follow(
     save_png(contact_sheet(pictures, columns_frames=9, scale=2), results / "follow.png")
 
 
+def _read_variants(path: Path) -> dict[str, Any]:
+    """Settings by the name of a variant.
+
+    Raises:
+        BadSpec: the file holds none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadSpec(f"variants are a JSON file, but {path} can't be read ({error}); write one.") from error
+    if not isinstance(found, dict):
+        raise BadSpec(f'variants are written as {{"name": {{"rank": 8}}}}, but {path} holds no names; write them so.')
+    return found
+
+
 @app.command()
 @with_settings(render=RenderSpec, left_out=("prompt", "strength"))
 def bench(
     render: RenderSpec,
     methods: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(CONTENDERS)}.")] = ",".join(CONTENDERS),
     clips: Annotated[
-        str, typer.Option(help="motionbench, search (six other clips), or a folder of clips with captions.csv.")
+        str, typer.Option(help="motionbench, search (six others), dev (sixteen others), or a folder with captions.csv.")
     ] = "motionbench",
     search: Annotated[bool, typer.Option(help="Every method at three rates and two sizes.")] = False,
     ablation: Annotated[bool, typer.Option(help="Every method also with one thing changed at a time.")] = False,
+    varied: Annotated[
+        Path | None, typer.Option("--variants", help="JSON of names and tuning settings: every method also with these.")
+    ] = None,
     quick: Annotated[bool, typer.Option(help="Twelve clips of all kinds instead of all.")] = False,
     prompts: Annotated[int, typer.Option(min=1, help="Prompts per clip, at most.")] = 2,
     seconds: Annotated[float, typer.Option(min=0, help="Tuning time of every method; 0 for its own steps.")] = 0.0,
@@ -112,13 +130,16 @@ def bench(
     """Compares methods of motion transfer on clips with known motion; goes on where it stopped."""
     prepare(results)
     studio = Studio(base=base, precision=precision)
-    own = {"motionbench": quick_cases if quick else bench_cases, "search": search_cases}
+    own = {"motionbench": quick_cases if quick else bench_cases, "search": search_cases, "dev": development_cases}
     cases = own[clips]() if clips in own else folder_cases(clips)
     contenders = chosen(methods.split(","))
     if search:
         contenders = [variant for contender in contenders for variant in grid(contender)]
     if ablation:
         contenders = [variant for contender in contenders for variant in ablations(contender)]
+    if varied is not None:
+        changes = _read_variants(varied)
+        contenders = [variant for contender in contenders for variant in variants(contender, changes)]
     if seconds:
         kept = results.with_name(f"{results.stem}-steps.json")
         contenders = of_equal_seconds(studio, cases[0], contenders, seconds, kept, num_processes=processes)

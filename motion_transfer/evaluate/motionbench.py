@@ -24,6 +24,7 @@ from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
 SIZE_PX = 64
 KIND_COUNTS = {"camera": 13, "single": 14, "multiple": 13, "articulated": 13}
 SEARCH_COUNTS = {"camera": 1, "single": 2, "multiple": 1, "articulated": 2}
+DEVELOPMENT_PER_KIND = 4
 NUM_TARGETS = 4
 QUICK_PER_KIND = 3
 MIN_TRAVEL = 0.3  # of a thing, along its path in frame widths
@@ -184,6 +185,13 @@ def bench_cases() -> tuple[BenchCase, ...]:
 def search_cases() -> tuple[BenchCase, ...]:
     """Six other cases, for choosing every method's settings: those of the benchmark itself stay unseen."""
     return tuple(case for kind, count in SEARCH_COUNTS.items() for case in _cases_of(kind, count, prefix="search"))
+
+
+@lru_cache(maxsize=1)
+def development_cases() -> tuple[BenchCase, ...]:
+    """Sixteen further cases, the kinds in turn, for choosing between ways of working: neither benchmark nor search."""
+    of_kinds = (_cases_of(kind, DEVELOPMENT_PER_KIND, prefix="dev") for kind in KIND_COUNTS)
+    return tuple(case for four in zip(*of_kinds, strict=True) for case in four)
 
 
 def _next_apart(cases: list[BenchCase], chosen: list[BenchCase]) -> BenchCase:

@@ -18,6 +18,7 @@ from motion_transfer.evaluate.motionbench import (
     BenchCase,
     Target,
     bench_cases,
+    development_cases,
     quick_cases,
     search_cases,
 )
@@ -192,6 +193,12 @@ def test_a_folder_without_a_readable_table_says_so(tmp_path: Path) -> None:
     (tmp_path / "captions.csv").write_bytes(b"file,caption,prompt\n\xff\xfe,x,y\n")
     with pytest.raises(BadSpec, match="UTF-8"):
         folder_cases(tmp_path)
+
+
+def test_development_cases_are_others_and_take_turns() -> None:
+    cases = development_cases()
+    assert [case.kind for case in cases] == list(KIND_COUNTS) * 4
+    assert not {case.name for case in cases} & {case.name for case in (*bench_cases(), *search_cases())}
 
 
 def test_search_cases_are_others() -> None:
