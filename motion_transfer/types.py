@@ -198,7 +198,7 @@ class TuneSpec(_Checked):
         choices=("aligned", "paper", "none"),
         help="Where kept frames lie on the time axis: at their own places, by the paper's rule, or side by side.",
     )
-    noise_shift: float = knob(4.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
+    noise_shift: float = knob(12.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
     caption_drop: float = knob(
         0.2,
         low=0.0,

@@ -68,7 +68,7 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "sampling": "latent",
         "sparse_latents": 0,
         "positions": "aligned",
-        "noise_shift": 4.0,
+        "noise_shift": 12.0,
         "caption_drop": 0.2,
         "loss_weighting": "none",
         "keep": "temporal",
