@@ -102,10 +102,6 @@ def _job(row: sqlite3.Row) -> Job:
     return Job(**{**values, "orders": json.loads(values["orders"]), "results": json.loads(values["results"])})
 
 
-def _lock_name(device: str) -> str:
-    return f"worker-{device.replace(':', '-')}.sqlite" if device else "worker.sqlite"
-
-
 class JobStore:
     """The jobs of one workspace; safe to use from many threads and processes at once.
 
@@ -180,14 +176,17 @@ class JobStore:
         with self._db() as db:
             return db.execute(question, tuple(values)).fetchall()
 
+    def _lock(self, device: str) -> Path:
+        return self.folder / (f"worker-{device.replace(':', '-')}.sqlite" if device else "worker.sqlite")
+
     @contextmanager
-    def alone(self, device: str = "", *, wait_s: float = WAIT_ALONE_S) -> Iterator[None]:
+    def alone(self, device: str = "") -> Iterator[None]:
         """While open, no other worker of this device can enter; given up when the process ends, however it does.
 
         Raises:
             StorageFailed: another worker of this device is at these jobs.
         """
-        lock = sqlite3.connect(self.folder / _lock_name(device), timeout=wait_s, isolation_level=None)
+        lock = sqlite3.connect(self._lock(device), timeout=WAIT_ALONE_S, isolation_level=None)
         with closing(lock):
             try:
                 lock.execute("BEGIN EXCLUSIVE")
@@ -198,19 +197,19 @@ class JobStore:
                 ) from error
             yield
 
-    def _is_left(self, device: str) -> bool:
-        """Whether no worker of a device is at these jobs."""
-        try:
-            with self.alone(device, wait_s=0.0):
-                return True
-        except StorageFailed:
-            return False
+    @staticmethod
+    def _is_free(lock: Path) -> bool:
+        """Whether no worker holds a lock."""
+        with closing(sqlite3.connect(lock, timeout=0.0, isolation_level=None)) as db:
+            try:
+                db.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError:
+                return False
+        return True
 
     def attended(self) -> bool:
         """Whether any worker is at these jobs."""
-        names = {path.name for path in self.folder.glob("worker*.sqlite")}
-        devices = (name.removeprefix("worker").removesuffix(".sqlite").removeprefix("-") for name in names)
-        return not all(self._is_left(device) for device in devices)
+        return not all(self._is_free(lock) for lock in self.folder.glob("worker*.sqlite"))
 
     def files(self, key: str) -> Path:
         """The folder of a job's files, made if need be."""
@@ -385,7 +384,7 @@ class JobStore:
         """
         kinds, orphans = tuple(kinds), []
         for job in self.jobs(owner, states=(RUNNING,)):
-            if job.kind in kinds and (job.device == device or self._is_left(job.device)):
+            if job.kind in kinds and (job.device == device or self._is_free(self._lock(job.device))):
                 state, note, deaths = {PAUSE: PAUSED, CANCEL: CANCELLED}.get(job.wish, QUEUED), job.note, job.deaths + 1
                 if state == QUEUED and deaths >= MOST_DEATHS:
                     state, note = FAILED, DIED.format(deaths=deaths)
