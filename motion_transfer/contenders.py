@@ -33,6 +33,7 @@ SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.4), (2e-3, 1e-2, 5e-2)
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no-decoupling": {"decoupled": False},
     "no-spatial-stage": {"spatial_steps": 0},
+    "spatial-lora-always": {"spatial_drop": 0.0},
     "both-loras": {"keep": "both"},
     "no-output-projections": {"include_output": False},
     "rule-code": {"head_rule": "code"},
@@ -44,6 +45,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "bell-weighting": {"loss_weighting": "bell"},
     "caption-always": {"caption_drop": 0.0},
     "weight-as-learned": {"inference_weight": 1.0},
+    "noise-shift-12": {"noise_shift": 12.0},
     "sparse": {"sparse_latents": 7},
     "sparse-pixel": {"sparse_latents": 7, "sampling": "pixel"},
     "sparse-paper-positions": {"sparse_latents": 7, "positions": "paper"},

@@ -155,7 +155,7 @@ class TuneSpec(_Checked):
 
     caption: str = knob("", help="What the reference clip shows; leave empty if unsure.")
     seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the random numbers.")
-    spatial_steps: int = knob(60, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames.")
+    spatial_steps: int = knob(40, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames.")
     temporal_steps: int = knob(
         300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on all or sparse frames."
     )
@@ -164,6 +164,12 @@ class TuneSpec(_Checked):
     temporal_rate: float = knob(1e-2, low=1e-7, high=0.1, help="Learning rate of the temporal stage.")
     spatial_decay: float = knob(0.1, low=0.0, high=10.0, help="Weight decay of the spatial stage.")
     temporal_decay: float = knob(0.5, low=0.0, high=10.0, help="Weight decay of the temporal stage.")
+    spatial_drop: float = knob(
+        0.5,
+        low=0.0,
+        high=1.0,
+        help="Share of the temporal steps that are learned without the spatial LoRA, as renders will be without it.",
+    )
     spatial_batch: int = knob(4, low=1, high=64, help="Single frames per spatial step.")
     temporal_batch: int = knob(2, low=1, high=64, help="Noise draws of the clip per temporal step.")
     head_rule: str = knob(
@@ -198,7 +204,7 @@ class TuneSpec(_Checked):
         choices=("aligned", "paper", "none"),
         help="Where kept frames lie on the time axis: at their own places, by the paper's rule, or side by side.",
     )
-    noise_shift: float = knob(12.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
+    noise_shift: float = knob(4.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
     caption_drop: float = knob(
         0.2,
         low=0.0,

@@ -2,7 +2,9 @@
 
 The spatial stage learns the clip's look on single frames, in the spatial heads; the temporal stage, with the
 spatial LoRA frozen in place, learns its motion on sparsely sampled frames (on all of them where clips are short), in
-the temporal heads. Only the temporal LoRA is kept, so that the look stays behind.
+the temporal heads. Only the temporal LoRA is kept, so that the look stays behind. A share of the temporal steps is
+learned without the spatial LoRA, as MotionDirector's released code does (arXiv 2310.08465), for that is how the
+temporal one will render.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -98,13 +101,14 @@ class _Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stage:
-    """What differs between the two stages."""
+    """What differs between the two stages; `alone_share` of the steps see no adapter but the stage's own."""
 
     name: str
     steps: int
     rate: float
     decay: float
     motion_loss: str
+    alone_share: float
     draw: Callable[[torch.Generator], _Batch]
 
 
@@ -163,9 +167,11 @@ def _train(
         data = keyed_generator(spec.seed, stage.name, step, "data")
         batch = stage.draw(data)
         dropped = torch.rand((), generator=data).item() < spec.caption_drop
-        loss = _step_loss(base, batch, uncaptioned if dropped else captioned, stage, spec, step)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        alone = torch.rand((), generator=data).item() < stage.alone_share
+        with solo(base.transformer, stage.name, 1.0) if alone else nullcontext():
+            loss = _step_loss(base, batch, uncaptioned if dropped else captioned, stage, spec, step)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
         nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
         for group in optimizer.param_groups:
             group["lr"] = stage.rate * _rate_share(step, stage.steps)
@@ -212,7 +218,7 @@ def tune_spatial(
         return _Batch(z_BZFYX=frames_TZ1YX[picks], times_F=None)
 
     stage = _Stage(name="spatial", steps=spec.spatial_steps, rate=spec.spatial_rate, decay=spec.spatial_decay,
-                   motion_loss="off", draw=draw)  # fmt: skip
+                   motion_loss="off", alone_share=0.0, draw=draw)  # fmt: skip
     if resume is None or resume.stage == stage.name:
         for step, loss, state in _train(base, stage, adapters, spec, resume):
             yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, state=state)
@@ -265,7 +271,7 @@ def tune_temporal(
         return _Batch(z_BZFYX=z, times_F=tuple(first + place for place in places_F[:length]))
 
     stage = _Stage(name="temporal", steps=spec.temporal_steps, rate=spec.temporal_rate, decay=spec.temporal_decay,
-                   motion_loss=spec.motion_loss, draw=draw)  # fmt: skip
+                   motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, draw=draw)  # fmt: skip
     for step, loss, state in _train(base, stage, adapters, spec, resume):
         shown = None
         if preview is not None and preview_every and step % preview_every == 0:

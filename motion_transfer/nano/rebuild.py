@@ -28,7 +28,7 @@ from motion_transfer.nano.showcase import check_showcase, showcase_stale, showca
 from motion_transfer.nano.split_check import check_split, split_stamp
 
 # how long the shipped weights learned, on two CPU cores
-MINUTES = {"codec": 180, "base": 600, "contrast": 108}
+MINUTES = {"codec": 180, "base": 600, "contrast": 128}
 TRAINING_OPTIONS = {
     "codec": ("--replace-base",),
     "base": ("--adapt", "--picture-minutes", "120", "--fade-minutes", "20"),

@@ -250,6 +250,23 @@ def studio(tiny_base: VideoBase, tiny_base_folder: Path) -> Studio:
     return studio
 
 
+def test_a_temporal_step_without_the_spatial_lora_is_one_of_the_bare_base(tiny_base: VideoBase) -> None:
+    """At a share of 1 the spatial stage changes nothing, at 0 it does; its own adapter is left as learned."""
+
+    def learned(share: float, spatial_steps: int = 3) -> dict[str, LowRank]:
+        remove_adapters(tiny_base.transformer)
+        spec = TuneSpec(**{**SPEC.__dict__, "spatial_steps": spatial_steps, "spatial_drop": share})
+        look = drive(tune_spatial(tiny_base, _frames(), _heads(), spec))
+        motion = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+        kept = read_adapter(tiny_base.transformer, "spatial")
+        assert all(torch.equal(kept[name].up_OR, look[name].up_OR) for name in look)
+        return motion
+
+    without, never, always = learned(0.0, spatial_steps=0), learned(1.0), learned(0.0)
+    assert all(torch.equal(without[name].up_OR, never[name].up_OR) for name in without)
+    assert any(not torch.equal(without[name].up_OR, always[name].up_OR) for name in without)
+
+
 def _bare(base: VideoBase) -> bool:
     return not any(isinstance(m, LoraLayer) for m in base.transformer.modules())
 

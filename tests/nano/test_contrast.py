@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from motion_transfer.nano import contrast as training
 from motion_transfer.nano.caption_changes import read_meaning
 from motion_transfer.nano.checkpoint import load_state
 from motion_transfer.nano.contrast import Trainee, build_contrast, contrast_loss, train_contrast, wrong_captions
-from motion_transfer.nano.contrast_check import check_contrast, check_scenes, choices
+from motion_transfer.nano.contrast_check import check_contrast, check_scenes, choices, hidden_share
 from motion_transfer.nano.contrast_export import export_contrast, start_contrast_from_folder
 from motion_transfer.nano.folder import build_tokenizer
 from motion_transfer.nano.pictures import PictureStore, roughen, true_captions
@@ -109,6 +110,15 @@ def test_the_check_measures_each_kind_of_word(tmp_path: Path, quick: None) -> No
     assert all(0 <= summary[kind] <= 1 for kind in ("color", "shape", "background", "all", "all_frame"))
     assert 12 < summary["shape_choices"] == summary["all_choices"] == 16
     assert json.loads((tmp_path / "results" / "contrast.json").read_text())["scenes"] == 2
+
+
+def test_the_hidden_share_is_that_of_the_thing_below() -> None:
+    """One thing hides nothing; of two in one place the lower, if no larger, is hidden whole."""
+    scene = next(scene for scene in check_scenes(20) if len(scene.things) == 2)
+    lower, upper = scene.things
+    assert hidden_share(replace(scene, things=(lower,))) == 0
+    assert hidden_share(replace(scene, things=(upper, upper))) == 1
+    assert hidden_share(scene) < 1
 
 
 def test_choices_are_one_true_caption_and_others() -> None:

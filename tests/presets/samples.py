@@ -50,13 +50,14 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
     TuneSpec: {
         "caption": "",
         "seed": 0,
-        "spatial_steps": 60,
+        "spatial_steps": 40,
         "temporal_steps": 300,
         "rank": 16,
         "spatial_rate": 1e-2,
         "temporal_rate": 1e-2,
         "spatial_decay": 0.1,
         "temporal_decay": 0.5,
+        "spatial_drop": 0.5,
         "spatial_batch": 4,
         "temporal_batch": 2,
         "head_rule": "balanced",
@@ -68,7 +69,7 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "sampling": "latent",
         "sparse_latents": 0,
         "positions": "aligned",
-        "noise_shift": 12.0,
+        "noise_shift": 4.0,
         "caption_drop": 0.2,
         "loss_weighting": "none",
         "keep": "temporal",
@@ -149,7 +150,7 @@ def random_setting(rng: random.Random, field: dataclasses.Field) -> Any:
     if isinstance(default, bool):
         return rng.random() < 0.5
     if isinstance(default, str):
-        return random_words(rng, 0, 20, LETTERS + "\n\t")
+        return random_words(rng, 0, 12, LETTERS + "\n\t")
     if isinstance(default, int):
         return rng.choice([low, high, rng.randint(low, high)])
     anywhere = rng.uniform(low, high)
