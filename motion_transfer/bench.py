@@ -9,12 +9,17 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from motion_transfer.atomic import replacing
-from motion_transfer.contenders import Case, Contender, show
+from motion_transfer.contenders import Case, Contender, seed_of, show, true_scene
+from motion_transfer.errors import BadSpec, MotionTransferError
+from motion_transfer.evaluate.bench_row import measured
+from motion_transfer.evaluate.clip_folder import FolderCase
 from motion_transfer.evaluate.stamps import STAMP_LETTERS, ResultFile, Row, stamp
-from motion_transfer.evaluate.tables import CLIP, PROMPT, Column, Summary, markdown_table, nondominated, row_of, summary
+from motion_transfer.evaluate.tables import CLIP, FAILED, PROMPT, Column, Summary, markdown_table, nondominated, summary
 from motion_transfer.model.contrast import NANO_CLIP
+from motion_transfer.model.quantize import product_dtype
 from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
 from motion_transfer.types import Clip, Progress, RenderSpec, Work
@@ -22,7 +27,7 @@ from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip, write_clip
 from motion_transfer.work import drive
 
-BASELINE, CEILING = "bare", "ceiling"
+BASELINE, CEILING, OURS = "bare", "ceiling", "ours"
 COLUMNS = (
     Column(name="motion_fidelity", title="fidelity", of_ceiling=True),
     Column(name="motion_fidelity_script", title="fidelity (script)", of_ceiling=True),
@@ -32,15 +37,20 @@ COLUMNS = (
     Column(name="residual_flow_error", title="objects' speed error", higher_is_better=False),
     Column(name="leakage", title="leakage", higher_is_better=False),
     Column(name="reference_similarity", title="looks like reference", higher_is_better=False),
+    Column(name="object_present", title="object seen"),
     Column(name="color_right", title="color"),
     Column(name="shape_right", title="shape"),
     Column(name="text_match", title="text match"),
     Column(name="frame_consistency", title="consistency"),
+    Column(name="temporal_consistency", title="steadiness"),
     Column(name="tuning_s", title="tuning s", digits=0, higher_is_better=False),
+    Column(name="rendering_s", title="rendering s", digits=0, higher_is_better=False),
 )
+BESIDE_OURS = tuple(column for column in COLUMNS if column.name in (
+    "motion_fidelity", "trajectory_error", "leakage", "shape_right", "text_match"))  # fmt: skip
 SHEET_CLIPS, SHEET_FRAMES = 12, 9
 RENDERED_BY = ("motion_transfer.contenders",)
-MEASURED_BY = ("motion_transfer.evaluate.report", "motion_transfer.evaluate.motionbench")
+MEASURED_BY = ("motion_transfer.evaluate.bench_row", "motion_transfer.evaluate.motionbench")
 
 _CONTENTS: dict[str, str] = {}  # of cases: clips do not change while a benchmark runs
 
@@ -51,12 +61,17 @@ def _stamp(modules: tuple[str, ...], folders: tuple[Path, ...], settings: str) -
 
 
 def _content(case: Case) -> str:
-    """A hash of a case's frames, caption and prompts: another clip of the same name has other results."""
+    """A hash of a case's clip, caption and prompts: another clip of the same name has other results.
+
+    A clip of the procedural world is drawn by code that the rows' stamps cover, from its name, and the last bit of a
+    pixel may differ between processors; of other clips the file counts.
+    """
     known = _CONTENTS.get(repr(case))
     if known is None:
-        reference = case.reference()
-        texts = json.dumps([reference.fps, reference.caption, case.prompts])
-        known = hashlib.sha256(reference.frames_THWC.tobytes() + texts.encode()).hexdigest()[:STAMP_LETTERS]
+        clip = hashlib.sha256(case.path.read_bytes()).hexdigest() if isinstance(case, FolderCase) else case.scene.name
+        caption = case.caption if isinstance(case, FolderCase) else case.scene.caption
+        texts = json.dumps([case.name, clip, caption, case.prompts])
+        known = hashlib.sha256(texts.encode()).hexdigest()[:STAMP_LETTERS]
         _CONTENTS[repr(case)] = known
     return known
 
@@ -97,8 +112,9 @@ class Bench:
 
     def _made_by(self, contender: Contender) -> str:
         """A hash of the code, weights and settings that a contender's renders follow from."""
-        settings = {"contender": contender.settings(), "render": asdict(self.render),
-                    "precision": self.studio.base.precision}  # fmt: skip
+        base = self.studio.base
+        settings = {"contender": contender.settings(), "render": asdict(self.render), "precision": base.precision,
+                    "device": base.device.type, "products": str(product_dtype(base.device, base.dtype))}  # fmt: skip
         return _stamp(RENDERED_BY, (self.studio.base.spec.folder,), json.dumps(settings, sort_keys=True))
 
     def _clip_paths(self, contender: Contender, case: Case) -> list[Path]:
@@ -112,7 +128,8 @@ class Bench:
         paths = self._clip_paths(contender, case)
         facts = paths[0].with_suffix(".json")
         if not (facts.is_file() and all(path.is_file() for path in paths)):
-            specs = [replace(self.render, prompt=prompt) for prompt in case.prompts[: len(paths)]]
+            specs = [replace(self.render, prompt=prompt, seed=seed_of(self.render.seed, case.name, i))
+                     for i, prompt in enumerate(case.prompts[: len(paths)])]  # fmt: skip
             shown = drive(show(self.studio.base, contender, case, specs))
             paths[0].parent.mkdir(parents=True, exist_ok=True)
             for path, clip in zip(paths, shown.clips, strict=True):
@@ -124,15 +141,25 @@ class Bench:
     def _rows(self, pair: tuple[Contender, Case]) -> list[Row]:
         """What is measured on a contender's renders of a case."""
         contender, case = pair
-        clips, seconds = self._shown(contender, case)
-        reference, rows = case.reference(), []
-        for clip, prompt in zip(clips, case.prompts, strict=False):
-            looks = next((target.looks for target in case.targets if target.prompt == prompt), None)
-            report = self.studio.judge(reference, clip, prompt=prompt, scene=case.scene, looks=looks)
-            rows.append({"method": contender.name, "made_by": self._made_by(contender), CLIP: case.name,
-                         "content": _content(case), "kind": case.kind, PROMPT: prompt,
-                         **seconds, **row_of(report)})  # fmt: skip
-        return rows
+        prompts = case.prompts[: self.prompts_per_case]
+        whose = {"method": contender.name, "made_by": self._made_by(contender), CLIP: case.name,
+                 "content": _content(case), "kind": case.kind}  # fmt: skip
+        try:
+            clips, seconds = self._shown(contender, case)
+            reference = case.reference()
+        except MotionTransferError as error:  # the others go on
+            return [{**whose, PROMPT: prompt, FAILED: str(error)} for prompt in prompts]
+        return [{**whose, PROMPT: prompt, **seconds,
+                 **measured(reference, clip, scene=case.scene, **self._asked(contender, case, prompt))}
+                for clip, prompt in zip(clips, prompts, strict=True)]  # fmt: skip
+
+    def _asked(self, contender: Contender, case: Case, prompt: str) -> dict[str, Any]:
+        """What a render is judged by: its prompt and what that shows things as; of the truth, what it does show."""
+        if contender.needs_truth:
+            scene = true_scene(case, prompt)
+            return {"prompt": scene.caption, "looks": tuple((thing.kind, thing.color) for thing in scene.things)}
+        return {"prompt": prompt,
+                "looks": next((target.looks for target in case.targets if target.prompt == prompt), None)}  # fmt: skip
 
     def table(self) -> ResultFile:
         """The results so far; they count for the code that measures, and each row for the code that rendered."""
@@ -177,12 +204,21 @@ class Bench:
     def _markdown(self, table: ResultFile) -> str:
         rows = {c.name: list(self._rows_of(table, c).values()) for c in self.contenders}
         rows = {name: of_method for name, of_method in rows.items() if of_method}
-        ceiling = CEILING if CEILING in rows else None
-        baseline = BASELINE if BASELINE in rows else next(iter(rows), BASELINE)
-        cells = summary(rows, [column.name for column in COLUMNS], baseline, ceiling=ceiling)
         unranked = [contender.name for contender in self.contenders if contender.needs_truth]
+        ranked = [name for name in rows if name not in unranked]
+        if not rows:
+            raise BadSpec("a table needs a method with results, but the truth is not known of these clips; ask for "
+                          "another method.")  # fmt: skip
+        ceiling = CEILING if CEILING in rows else None
+        baseline = BASELINE if BASELINE in ranked else (ranked or list(rows))[0]
+        cells = summary(rows, [column.name for column in COLUMNS], baseline, ceiling=ceiling)
         notes = _front(cells, unranked) + self._best_settings(cells)
-        return f"{markdown_table(cells, COLUMNS, unranked=unranked)}\n\n{notes}Stamp {table.stamp}.\n"
+        parts = [markdown_table(cells, COLUMNS, unranked=unranked)]
+        if OURS in ranked and baseline != OURS and len(ranked) > 2:
+            beside = {name: rows[name] for name in (OURS, *(name for name in ranked if name != OURS))}
+            cells = summary(beside, [column.name for column in BESIDE_OURS], OURS)
+            parts += ["Differences to ours, on the same clips and prompts:", markdown_table(cells, BESIDE_OURS)]
+        return "\n\n".join([*parts, f"{notes}Stamp {table.stamp}.\n"])
 
     def _best_settings(self, cells: Summary) -> str:
         """Of each method that was searched, the settings of most fidelity less leakage; empty without a search."""
@@ -196,13 +232,15 @@ class Bench:
         return f"Most fidelity less leakage: {best}.\n\n" if best else ""
 
     def _sheets(self) -> None:
-        """A picture per method: references and first renders, one below the other."""
+        """A picture per method: references and first renders, one below the other; as it was where renders are gone."""
         for contender in self.contenders:
             clips: list[Clip] = []
-            for case in self.cases[:: max(1, len(self.cases) // SHEET_CLIPS)][:SHEET_CLIPS]:
-                if case.targets or not contender.needs_truth:
-                    shown, _ = self._shown(contender, case)
-                    clips += [self.studio.fit(case.reference()), shown[0]]
-            if clips:
+            cases = [case for case in self.cases[:: max(1, len(self.cases) // SHEET_CLIPS)][:SHEET_CLIPS]
+                     if case.targets or not contender.needs_truth]  # fmt: skip
+            firsts = [self._clip_paths(contender, case)[0] for case in cases]
+            for case, first in zip(cases, firsts, strict=True):
+                if first.is_file():
+                    clips += [self.studio.fit(case.reference()), read_clip(first)]
+            if clips and len(clips) == 2 * len(cases):
                 name = f"{self.results.stem}-{contender.name}.png"
                 save_png(contact_sheet(clips, columns_frames=SHEET_FRAMES, scale=1), self.results.with_name(name))

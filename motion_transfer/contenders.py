@@ -1,16 +1,15 @@
-"""What the benchmark compares: ours, the bare base, published methods, and the truth as the ceiling."""
+"""A method of the benchmark: how it learns a clip's motion, if at all, and shows it on other content."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.clip_folder import FolderCase
 from motion_transfer.evaluate.motionbench import SIZE_PX, BenchCase
 from motion_transfer.methods.ditflow import FlowGuidance, follow_attention_flow
@@ -19,38 +18,9 @@ from motion_transfer.model.sampling import denoise, starting_noise
 from motion_transfer.transfer import fit, render_work, tune_work
 from motion_transfer.types import Clip, Lora, RenderSpec, TuneSpec, Work
 from motion_transfer.video.synth.draw import draw
-from motion_transfer.video.synth.scene import FPS
+from motion_transfer.video.synth.scene import FPS, Scene
 
 Case = BenchCase | FolderCase
-# Ranks and rates are those that the search of `docs/results/search.md` found best.
-NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off", inference_weight=1.0, rank=8, temporal_rate=1e-2)
-MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased", motion_weight=1.0, inference_weight=1.0, rank=16,
-                           spatial_rate=4e-3, temporal_rate=4e-3)  # fmt: skip
-SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (4e-3, 1e-2, 2.5e-2)
-SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.4), (2e-3, 1e-2, 5e-2)
-
-# One thing each that ours could do otherwise. nano has 13 latent frames; 7 are every second one.
-ABLATIONS: dict[str, dict[str, Any]] = {
-    "no-decoupling": {"decoupled": False},
-    "no-spatial-stage": {"spatial_steps": 0},
-    "spatial-lora-always": {"spatial_drop": 0.0},
-    "both-loras": {"keep": "both"},
-    "no-output-projections": {"include_output": False},
-    "rule-code": {"head_rule": "code"},
-    "rule-paper": {"head_rule": "paper"},
-    "no-motion-loss": {"motion_loss": "off"},
-    "motion-loss-vmc": {"motion_loss": "vmc"},
-    "motion-loss-debiased": {"motion_loss": "debiased"},
-    "motion-loss-in-x0": {"motion_space": "x0"},
-    "bell-weighting": {"loss_weighting": "bell"},
-    "caption-always": {"caption_drop": 0.0},
-    "weight-as-learned": {"inference_weight": 1.0},
-    "noise-shift-12": {"noise_shift": 12.0},
-    "sparse": {"sparse_latents": 7},
-    "sparse-pixel": {"sparse_latents": 7, "sampling": "pixel"},
-    "sparse-paper-positions": {"sparse_latents": 7, "positions": "paper"},
-    "sparse-no-positions": {"sparse_latents": 7, "positions": "none"},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,84 +62,9 @@ class Contender:
         return replace(spec, sparse_latents=base.num_latents) if self.dense else spec
 
 
-CONTENDERS = {
-    contender.name: contender
-    for contender in (
-        Contender(name="ceiling", true=True),
-        Contender(name="truth-led", led_by_truth=True),
-        Contender(name="bare"),
-        Contender(name="naive", learns=NAIVE, dense=True),
-        Contender(name="motiondirector", learns=MOTION_DIRECTOR, dense=True),
-        Contender(name="ditflow", guides=FlowGuidance()),
-        Contender(name="ours", learns=TuneSpec()),
-    )
-}
-
-
-def chosen(names: Sequence[str]) -> list[Contender]:
-    """Contenders by name.
-
-    Raises:
-        BadSpec: one is unknown.
-    """
-    unknown = [name for name in names if name not in CONTENDERS]
-    if unknown:
-        raise BadSpec(f"methods are {', '.join(CONTENDERS)}, but {unknown[0]!r} is asked for; choose among them.")
-    return [CONTENDERS[name] for name in names]
-
-
-def grid(contender: Contender) -> list[Contender]:
-    """The contender at three rates and two sizes, the search that all methods get alike; itself if it has none.
-
-    Of methods that learn, the rates are learning rates and the sizes ranks; of those that guide, the rates are their
-    optimizer's and the sizes the share of the steps that they lead.
-    """
-    name, learns, guides = contender.name, contender.learns, contender.guides
-    if learns is not None:
-        return [
-            replace(contender, name=f"{name}-rank{rank}-rate{rate:g}", variant_of=name,
-                    learns=replace(learns, rank=rank, spatial_rate=rate, temporal_rate=rate))
-            for rank in SEARCHED_RANKS for rate in SEARCHED_RATES
-        ]  # fmt: skip
-    if guides is not None:
-        return [
-            replace(contender, name=f"{name}-share{share:g}-rate{rate:g}", variant_of=name,
-                    guides=replace(guides, guided_share=share, first_rate=rate, last_rate=rate / 2))
-            for share in SEARCHED_SHARES for rate in SEARCHED_GUIDING_RATES
-        ]  # fmt: skip
-    return [contender]
-
-
-def ablations(contender: Contender) -> list[Contender]:
-    """The contender, and beside it every `ABLATIONS` of it; itself alone if it learns nothing."""
-    learns = contender.learns
-    if learns is None:
-        return [contender]
-    return [contender] + [
-        replace(contender, name=f"{contender.name}-{name}", learns=replace(learns, **change))
-        for name, change in ABLATIONS.items()
-    ]
-
-
-def variants(contender: Contender, changes: Mapping[str, Mapping[str, Any]]) -> list[Contender]:
-    """The contender, and beside it one for each set of changes to its settings; itself alone if it learns nothing.
-
-    Args:
-        contender: a method.
-        changes: by the variant's name, settings of `TuneSpec`.
-
-    Raises:
-        BadSpec: a name can't be a file's, or a setting is unknown or out of range.
-    """
-    learns, found, known = contender.learns, [contender], {field.name for field in fields(TuneSpec)}
-    if learns is None:
-        return found
-    for name, change in changes.items():
-        if not re.fullmatch(r"[\w.-]+", name) or not isinstance(change, Mapping) or set(change) - known:
-            raise BadSpec(f"a variant is a short name and settings of tuning, but one is {name!r:.40}: {change!r:.80}; "
-                          f"settings are {', '.join(sorted(known))}.")  # fmt: skip
-        found.append(replace(contender, name=f"{contender.name}-{name}", learns=replace(learns, **change)))
-    return found
+def seed_of(seed: int, *names: object) -> int:
+    """A seed for a clip, or a prompt of it: the same for all methods, another for each, so that luck averages out."""
+    return (seed + zlib.crc32("/".join(map(str, names)).encode())) % 2**31
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,17 +80,30 @@ def _learned(base: VideoBase, contender: Contender, case: Case) -> Work[Lora | N
     if contender.learns is None:
         return None
     reference = case.reference()
-    return (yield from tune_work(base, reference, contender.tune_spec(base, reference.caption))).lora
+    spec = contender.tune_spec(base, reference.caption)
+    return (yield from tune_work(base, reference, replace(spec, seed=seed_of(spec.seed, case.name)))).lora
+
+
+def true_scene(case: Case, prompt: str) -> Scene:
+    """What a prompt of the benchmark asks for, moving as the reference does; its caption says what it shows.
+
+    That differs from the prompt where this names another figure than the reference's, which keeps its own gait.
+    """
+    assert isinstance(case, BenchCase)
+    return next(target for target in case.targets if target.prompt == prompt).scene(case)
 
 
 def _true_render(case: Case, prompt: str) -> Clip:
-    target = next(target for target in case.targets if target.prompt == prompt)
-    assert isinstance(case, BenchCase)
-    return Clip(frames_THWC=draw([target.scene(case)], SIZE_PX)[0].numpy(), fps=FPS, caption=prompt)
+    scene = true_scene(case, prompt)
+    return Clip(frames_THWC=draw([scene], SIZE_PX)[0].numpy(), fps=FPS, caption=scene.caption)
 
 
 def _led_by_truth(base: VideoBase, case: Case, spec: RenderSpec) -> Work[Clip]:
-    true = base.codec.encode(fit(base.spec, _true_render(case, spec.prompt))).z_ZFYX[None].to(base.device)
+    render = _true_render(case, spec.prompt)
+    true, spec = (
+        base.codec.encode(fit(base.spec, render)).z_ZFYX[None].to(base.device),
+        replace(spec, prompt=render.caption),
+    )
     noise = starting_noise(base, spec.seed).to(base.device)
 
     def lead(z_BZFYX: Tensor, sigma: float, _: int) -> Tensor:

@@ -17,7 +17,7 @@ from motion_transfer.processes import each
 from motion_transfer.types import TuneSpec
 
 TIMED_STEPS = 20
-TIMED_BY = ("motion_transfer.contenders", "motion_transfer.pace")
+TIMED_BY = ("motion_transfer.transfer",)
 
 
 def steps_within(studio: Studio, case: Case, seconds: float, learns: TuneSpec) -> tuple[int, int]:
@@ -39,7 +39,12 @@ def _timed(studio: Studio, case: Case, seconds: float, contender: Contender) -> 
 
 
 def _kept(studio: Studio, seconds: float, num_processes: int, path: Path) -> ResultFile:
-    settings = {"seconds": seconds, "processes": num_processes, "precision": studio.precision}
+    settings = {
+        "timed_steps": TIMED_STEPS,
+        "seconds": seconds,
+        "processes": num_processes,
+        "precision": studio.precision,
+    }
     return ResultFile(path, stamp(modules=TIMED_BY, folders=[studio.spec.folder], settings=settings))
 
 

@@ -16,10 +16,11 @@ from motion_transfer import contenders as contenders_module
 from motion_transfer import pace
 from motion_transfer.bench import Bench
 from motion_transfer.cli.benches import _read_variants
-from motion_transfer.contenders import ABLATIONS, CONTENDERS, Contender, ablations, chosen, grid, variants
+from motion_transfer.contenders import Contender
 from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.clip_folder import FolderCase, folder_cases
 from motion_transfer.evaluate.motionbench import quick_cases
+from motion_transfer.lineup import ABLATIONS, CONTENDERS, ablations, chosen, grid, variants
 from motion_transfer.model.base import VideoBase
 from motion_transfer.pace import of_equal_seconds
 from motion_transfer.pipeline import Studio

@@ -32,6 +32,7 @@ FLOORS = (
         "workspace",
         "flags",
         "contenders",
+        "lineup",
         "bench",
     ),
     ("app", "cli", "ui", "__main__", "__init__"),

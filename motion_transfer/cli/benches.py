@@ -18,7 +18,6 @@ import typer
 
 from motion_transfer.bench import RENDERED_BY, Bench
 from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
-from motion_transfer.contenders import CONTENDERS, ablations, chosen, grid, variants
 from motion_transfer.errors import BadClip, BadSpec
 from motion_transfer.evaluate.benchmark import Case as FollowingCase
 from motion_transfer.evaluate.benchmark import follow as follow_case
@@ -28,6 +27,7 @@ from motion_transfer.evaluate.motionbench import bench_cases, development_cases,
 from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.flags import with_settings
+from motion_transfer.lineup import CONTENDERS, ablations, chosen, grid, variants
 from motion_transfer.model.catalog import ASSETS, find_base, weights_hash
 from motion_transfer.pace import of_equal_seconds
 from motion_transfer.pipeline import Studio
@@ -103,6 +103,12 @@ def _read_variants(path: Path) -> dict[str, Any]:
     return found
 
 
+def _results_path(clips: str, asked: list[str]) -> Path:
+    """Where results go: no run takes the place of another kind's."""
+    names = [Path(clips).resolve().name if Path(clips).is_dir() else clips, *asked]
+    return Path("docs/results") / ("-".join(dict.fromkeys(names)) + ".json")
+
+
 @app.command()
 @with_settings(render=RenderSpec, left_out=("prompt", "strength"))
 def bench(
@@ -121,13 +127,21 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0, help="Tuning time of every method; 0 for its own steps.")] = 0.0,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
-    results: Annotated[Path, typer.Option("--json", help="Results; table and sheets go beside it.")] = Path(
-        "docs/results/motionbench.json"
-    ),
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            help="Results; table and sheets go beside it. Left out, docs/results/motionbench.json, "
+            "or such a name for what else is asked.",
+        ),
+    ] = None,
     renders: Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")] = Path("bench-renders"),
     processes: ProcessesOpt = 2,
 ) -> None:
     """Compares methods of motion transfer on clips with known motion; goes on where it stopped."""
+    asked = {"search": search, "ablation": ablation, "variants": varied is not None, "quick": quick,
+             f"{seconds:g}s": seconds > 0}  # fmt: skip
+    results = results or _results_path(clips, [name for name, is_asked in asked.items() if is_asked])
     prepare(results)
     studio = Studio(base=base, precision=precision)
     own = {"motionbench": quick_cases if quick else bench_cases, "search": search_cases, "dev": development_cases}

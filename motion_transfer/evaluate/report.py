@@ -8,10 +8,12 @@ from motion_transfer.evaluate.camera_motion import residual_flow_error
 from motion_transfer.evaluate.checker import Verdict, check_clip
 from motion_transfer.evaluate.embedders import general_embedder, world_embedder
 from motion_transfer.evaluate.flicker import flicker, temporal_consistency
+from motion_transfer.evaluate.measures import measure
 from motion_transfer.evaluate.motion import motion_fidelity, motion_fidelity_script
 from motion_transfer.evaluate.prompt import PromptContent, read_prompt
+from motion_transfer.evaluate.retarget import Look
 from motion_transfer.evaluate.text_match import frame_consistency, text_match
-from motion_transfer.evaluate.truth import Look, truth_measures
+from motion_transfer.evaluate.truth import truth_measures
 from motion_transfer.types import Clip, Measure, Report
 from motion_transfer.video.synth.scene import Scene
 
@@ -28,19 +30,13 @@ def _unreadable(content: PromptContent, source: str) -> str:
     return ""
 
 
-def _measure(name: str, value: float | None, why: str, *, unit: str = "", higher: bool = True) -> Measure:
-    return Measure(
-        name=name, value=value, unit=unit, higher_is_better=higher, why_missing="" if value is not None else why
-    )
-
-
 def _content_measures(verdict: Verdict | None, unread: str) -> list[Measure]:
     color, shape, present = (None,) * 3 if verdict is None else (
         float(verdict.color_right), float(verdict.shape_right), verdict.present_share)  # fmt: skip
     return [
-        _measure("color_right", color, unread),
-        _measure("shape_right", shape, unread),
-        _measure("object_present", present, unread, unit="share of frames"),
+        measure("color_right", color, unread),
+        measure("shape_right", shape, unread),
+        measure("object_present", present, unread, unit="share of frames"),
     ]
 
 
@@ -54,7 +50,7 @@ def _leak(reference: Clip, generated: Clip, prompt: str, scene: Scene | None) ->
         looks, background = [(thing.kind, thing.color) for thing in scene.things], scene.background.color
     value = None if why else leakage(generated.frames_THWC, unwanted(looks, background, prompt), asked)
     why = why or "the prompt asks for nothing that differs from the reference"
-    return _measure("leakage", value, why, unit="share of frames", higher=False)
+    return measure("leakage", value, why, unit="share of frames", higher=False)
 
 
 def _match_measures(generated: Clip, prompt: str, asked: PromptContent) -> list[Measure]:
@@ -62,13 +58,13 @@ def _match_measures(generated: Clip, prompt: str, asked: PromptContent) -> list[
     of_world = not asked.unknown_words
     names, unit = ("text_match", "frame_consistency"), f"cosine of {'nano-clip' if of_world else 'CLIP'}"
     if not prompt.strip():
-        return [_measure(name, None, "there is no prompt", unit=unit) for name in names]
+        return [measure(name, None, "there is no prompt", unit=unit) for name in names]
     try:
         model = world_embedder() if of_world else general_embedder()
     except MissingWeights as error:
-        return [_measure(name, None, str(error), unit=unit) for name in names]
+        return [measure(name, None, str(error), unit=unit) for name in names]
     found = text_match(generated, prompt, model), frame_consistency(generated, model)
-    return [_measure(name, value, "the render is a single frame", unit=unit)
+    return [measure(name, value, "the render is a single frame", unit=unit)
             for name, value in zip(names, found, strict=True)]  # fmt: skip
 
 
@@ -113,21 +109,21 @@ def judge(
     look = reference_similarity(reference.frames_THWC, generated.frames_THWC)
     return Report(
         measures=(
-            _measure("motion_fidelity", fidelity, "neither clip has anything to track, or one is too short"),
-            _measure("motion_fidelity_script", script, "nothing moves in one of the clips"),
+            measure("motion_fidelity", fidelity, "neither clip has anything to track, or one is too short"),
+            measure("motion_fidelity_script", script, "nothing moves in one of the clips"),
             *truth_measures(scene, looks or _looks(scene, asked, unread), generated),
-            _measure(
+            measure(
                 "residual_flow_error",
                 residual_flow_error(reference, generated),
                 NO_CAMERA,
                 unit="widths a second",
                 higher=False,
             ),
-            _measure("temporal_consistency", temporal_consistency(generated), "the render is a single frame"),
-            _measure("flicker", flicker(generated), "the render is a single frame", unit="levels", higher=False),
+            measure("temporal_consistency", temporal_consistency(generated), "the render is a single frame"),
+            measure("flicker", flicker(generated), "the render is a single frame", unit="levels", higher=False),
             *_match_measures(generated, prompt, asked),
             *_content_measures(verdict, unread),
             _leak(reference, generated, prompt, scene),
-            _measure("reference_similarity", look, "", higher=False),
+            measure("reference_similarity", look, "", higher=False),
         )
     )

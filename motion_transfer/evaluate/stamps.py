@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import json
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,27 @@ def _imported(text: str) -> Iterator[str]:
             assert node.level == 0 and node.module, "imports are absolute, so that what a module needs can be read"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _without_remarks(text: str) -> str:
+    """A source text without comments, docstrings, blank lines and space at line ends: what it does, not says.
+
+    The text itself is cut, not written anew from its tree, which versions of Python do differently.
+    """
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
+            said = node.body[0]
+            if said.end_lineno is None or said.lineno == getattr(node, "lineno", 0):  # in the line of its def
+                continue
+            lines[said.lineno - 1 : said.end_lineno] = [""] * (said.end_lineno - said.lineno + 1)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        row, column = token.start
+        if token.type == tokenize.COMMENT and lines[row - 1]:
+            lines[row - 1] = lines[row - 1][:column]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def source_texts(modules: Iterable[Path | str]) -> dict[str, str]:
@@ -97,7 +120,7 @@ def stamp(*, modules: Iterable[Path | str], folders: Iterable[Path], settings: M
 
     Args:
         modules: where the work begins: dotted names in this package, or source files. What they import of
-            their own package counts too; other libraries don't.
+            their own package counts too; other libraries, comments and docstrings don't.
         folders: of weights and configs, in a fixed order. Their own names don't count.
         settings: JSON-ready.
 
@@ -108,7 +131,7 @@ def stamp(*, modules: Iterable[Path | str], folders: Iterable[Path], settings: M
         MissingWeights: a folder holds no weights.
     """
     facts = {
-        "sources": source_texts(modules),
+        "sources": {name: _without_remarks(text) for name, text in source_texts(modules).items()},
         "weights": [_weight_hashes(Path(folder)) for folder in folders],
         "settings": dict(settings),
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import torch
 
@@ -15,7 +17,10 @@ Place = tuple[str, str]  # a clip and a prompt
 Summary = Mapping[str, Mapping[str, "Cell"]]
 
 CLIP, PROMPT = "clip", "prompt"  # columns that say what a row was measured on
+FAILED = "failed"  # column: why a whole row was not measured
 WHY = " missing"  # behind a measure's name: the column that says why it has no value
+LEAST_FOR_INTERVAL = 5
+_NORMAL = NormalDist()
 _LEAST_ROOM = 1e-9  # between the baseline and the ceiling
 
 
@@ -35,8 +40,8 @@ class Cell:
     """One measure of one method.
 
     `mean` is over clips, each the mean of its prompts. `difference` is to the baseline, over what both have, with
-    its 95% `interval`. `of_ceiling` is (mean - baseline) / (ceiling - baseline) over what all three have. None
-    where there is nothing to compute it from.
+    its 95% `interval` from `LEAST_FOR_INTERVAL` clips on. `of_ceiling` is (mean - baseline) / (ceiling - baseline)
+    over what all three have. None where there is nothing to compute it from.
     """
 
     mean: float | None
@@ -51,14 +56,28 @@ class Cell:
 
 def paired_interval(
     differences: Sequence[float], *, resamples: int = 10000, level: float = 0.95
-) -> tuple[float, float]:
-    """Bootstrap confidence interval of the mean of paired differences (percentile method)."""
-    values = torch.tensor(differences, dtype=torch.float64)
+) -> tuple[float, float] | None:
+    """Bootstrap confidence interval of the mean of paired differences, by the expanded percentile method.
+
+    Plain percentiles give intervals that are too narrow where values are few; so tails are taken that make a normal
+    sample's interval as wide as Student's (arXiv 1411.5279, section 5.2). Fewer than `LEAST_FOR_INTERVAL` tell none.
+    """
+    values, n = torch.tensor(differences, dtype=torch.float64), len(differences)
+    if n < LEAST_FOR_INTERVAL:
+        return None
     generator = torch.Generator().manual_seed(0)
-    picks = torch.randint(len(values), (resamples, len(values)), generator=generator)
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = torch.quantile(values[picks].mean(1), tails).tolist()
+    picks = torch.randint(n, (resamples, n), generator=generator)
+    tail = _NORMAL.cdf(-math.sqrt(n / (n - 1)) * _student_quantile((1 + level) / 2, n - 1))
+    low, high = torch.quantile(values[picks].mean(1), torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
     return low, high
+
+
+def _student_quantile(share: float, freedom: int) -> float:
+    """Quantile of Student's t by its Cornish-Fisher expansion (Abramowitz and Stegun 26.7.5), from 4 degrees on."""
+    z = _NORMAL.inv_cdf(share)
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 def row_of(report: Report) -> dict[str, float | str | None]:
@@ -101,7 +120,9 @@ def _of_ceiling(own: Mapping[Place, float], base: Mapping[Place, float], top: Ma
 
 def _why(rows: Iterable[Row], measure: str) -> str:
     """The commonest reason for a missing value."""
-    reasons = Counter(str(row.get(measure + WHY) or "not measured") for row in rows if row.get(measure) is None)
+    reasons = Counter(
+        str(row.get(measure + WHY) or row.get(FAILED) or "not measured") for row in rows if row.get(measure) is None
+    )
     return reasons.most_common(1)[0][0] if reasons else ""
 
 
@@ -119,7 +140,7 @@ def _cell(
         num_missing=len(rows) - len(own),
         why_missing=_why(rows, measure),
         difference=sum(differences) / len(differences) if differences else None,
-        interval=paired_interval(differences) if differences else None,
+        interval=paired_interval(differences),
         of_ceiling=_of_ceiling(own, base, top),
     )
 
@@ -178,9 +199,9 @@ def _figure(cell: Cell, column: Column, best: float | None, notes: _Notes) -> st
     text = f"{cell.mean:.{column.digits}f}"
     if best is not None and round(cell.mean, column.digits) == best:
         text = f"**{text}**"
-    if cell.difference is not None and cell.interval is not None:
-        signed = [f"{value:+.{column.digits}f}" for value in (cell.difference, *cell.interval)]
-        text += f" ({signed[0]}; {signed[1]} to {signed[2]})"
+    if cell.difference is not None:
+        signed = [f"{value:+.{column.digits}f}" for value in (cell.difference, *(cell.interval or ()))]
+        text += f" ({signed[0]}; {signed[1]} to {signed[2]})" if cell.interval else f" ({signed[0]})"
     if cell.num_missing:
         whole = cell.num_values + cell.num_missing
         text += notes.mark(f"{cell.num_missing} of {whole} values missing, mostly: {cell.why_missing}")

@@ -11,20 +11,20 @@ import numpy as np
 from motion_transfer.evaluate.camera_motion import camera_error, camera_path, true_camera_path
 from motion_transfer.evaluate.checker import find_object
 from motion_transfer.evaluate.joints import joint_angles, joint_error
+from motion_transfer.evaluate.measures import measure
 from motion_transfer.evaluate.motion import resample_path, trajectory_agreement, trajectory_error
+from motion_transfer.evaluate.retarget import Look
 from motion_transfer.types import Clip, Measure
 from motion_transfer.video.synth.palette import FIGURES
 from motion_transfer.video.synth.scene import FPS, Scene
 
-Look = tuple[str, str]  # shape or figure, and color
 NAMES = ("trajectory_agreement", "trajectory_error", "joint_error", "camera_error")
 _UNITS = {"trajectory_error": "% of width", "joint_error": "degrees", "camera_error": "% of width"}
 _UNKNOWN = "the reference's true path is known only for clips of the procedural world"
 
 
 def _measure(name: str, value: float | None, why: str) -> Measure:
-    return Measure(name=name, value=value, unit=_UNITS.get(name, ""), higher_is_better=name == "trajectory_agreement",
-                   why_missing="" if value is not None else why)  # fmt: skip
+    return measure(name, value, why, unit=_UNITS.get(name, ""), higher=name == "trajectory_agreement")
 
 
 def _mean(values: list[float | None]) -> float | None:

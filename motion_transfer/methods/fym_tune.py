@@ -199,7 +199,7 @@ def _adapter(
 def tune_spatial(
     base: VideoBase, frames_TZ1YX: Tensor, heads: HeadMap, spec: TuneSpec, resume: TuneState | None = None
 ) -> Work[dict[str, LowRank]]:
-    """Learns the clip's look on single frames, in the spatial heads; the adapter stays attached.
+    """Learns the clip's look on single frames, in the spatial heads; its adapter, if any, stays attached.
 
     Without decoupling, and with all latent frames and the debiased loss, the two stages are MotionDirector's
     (arXiv 2310.08465); without this stage and without a motion loss, a plain LoRA.
@@ -211,6 +211,8 @@ def tune_spatial(
         spec: settings.
         resume: where an earlier run stood, in this stage or in the next.
     """
+    if not spec.spatial_steps:
+        return {}
     adapters = {"spatial": _adapter(base, "spatial", heads.spatial_LN, spec, resume)}
 
     def draw(generator: torch.Generator) -> _Batch:

@@ -154,7 +154,7 @@ def check_function(base: VideoBase, scenes: Sequence[Scene], spatial_LN: Tensor)
         more = [a - b for a, b in zip(losses[expected], losses[other], strict=True)]
         out[arm] = {**{f"{name}_lost": round(mean(values), 4) for name, values in losses.items()},
                     f"{expected}_more": round(mean(more), 4),
-                    "interval": [round(end, 4) for end in paired_interval(more)]}  # fmt: skip
+                    "interval": [round(end, 4) for end in paired_interval(more) or ()]}  # fmt: skip
     return out
 
 

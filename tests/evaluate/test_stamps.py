@@ -59,10 +59,25 @@ def test_a_stamp_depends_on_neither_time_nor_place(tmp_path: Path) -> None:
 def test_a_stamp_changes_with_every_module_that_is_imported(tmp_path: Path, name: str) -> None:
     package, weights = _package(tmp_path), _weights(tmp_path / "nano")
     first = _stamp(package, weights)
-    (package / name).write_text(SOURCES[name] + "# other\n")
+    (package / name).write_text(SOURCES[name] + "OTHER = 1\n")
     assert _stamp(package, weights) != first
     (package / name).write_text(SOURCES[name])
     assert _stamp(package, weights) == first
+
+
+def test_a_stamp_is_of_what_code_does_not_of_what_it_says(tmp_path: Path) -> None:
+    """Comments, docstrings and blank lines don't count; texts that code uses do, with what looks like a comment."""
+    package, weights = _package(tmp_path), _weights(tmp_path / "nano")
+    plain = 'import json\nSIGN = "# no remark"\nclass A:\n    x = 1\n    def f(self):\n        return 2\n'
+    said = (
+        '"""A module\n\nof two paragraphs."""\nimport json  # why\n\n\n# what\nSIGN = "# no remark"\nclass A:\n'
+        '    """A class."""\n    x = 1\n    def f(self):\n        """Two."""  # lines\n        return 2\n'
+    )
+    stamps = []
+    for text in (plain, said, plain.replace("# no remark", "# a remark"), plain.replace("x = 1", "x = 2")):
+        (package / "measure.py").write_text(text)
+        stamps.append(_stamp(package, weights))
+    assert stamps[0] == stamps[1] and len(set(stamps)) == 3
 
 
 def test_a_stamp_changes_with_weights_and_settings_only(tmp_path: Path) -> None:
