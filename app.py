@@ -67,10 +67,12 @@ def _serve(options: argparse.Namespace, port: int) -> None:
     os.environ["GRADIO_TEMP_DIR"] = str(workspace.uploads)
     from motion_transfer.ui.app import build_app, launch_options
 
-    studio, slices = Studio(base=options.base, precision=options.precision), None
-    crew: AbstractContextManager = Crew(workspace.root, options.base, options.precision, devices())
+    named = options.base == "nano" or not Path(options.base).expanduser().is_dir()
+    base = options.base if named else str(Path(options.base).expanduser().resolve())  # workers start elsewhere
+    studio, slices = Studio(base=base, precision=options.precision), None
+    crew: AbstractContextManager = Crew(workspace.root, base, options.precision, devices())
     if lend := _lent_gpu():
-        slices, crew = Slices(workspace, options.base, options.precision, lend), nullcontext()
+        slices, crew = Slices(workspace, base, options.precision, lend), nullcontext()
     page = build_app(studio, workspace, slices)
     with crew:
         page.launch(server_name=options.host, server_port=port, inbrowser=not options.no_browser,

@@ -38,7 +38,7 @@ MAX_LORA_BYTES = 2 * 10**9
 
 _SHIPPED_KEY = "shipped/"  # no file's stem begins so
 _MAX_STEM_LETTERS = 40
-_SHOWN_SECONDS = 3600.0
+_SHOWN_SECONDS = 24 * 3600.0  # as long as a page may stay open with them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -402,13 +402,13 @@ class Library:
         return path
 
     def show(self, clip: Clip) -> Path:
-        """A copy of a clip for looking at, enlarged if it is small; kept for about an hour."""
+        """A copy of a clip for looking at, enlarged if it is small; kept for about a day."""
         path = self._shown_path(".mp4")
         write_clip(clip, path, min_side_px=SHOWN_SIDE_PX)
         return path
 
     def show_picture(self, picture_HWC: np.ndarray) -> Path:
-        """A picture `(H, W, 3)` uint8 RGB for looking at; kept for about an hour."""
+        """A picture `(H, W, 3)` uint8 RGB for looking at; kept for about a day."""
         path = self._shown_path(".png")
         save_png(picture_HWC, path)
         return path
@@ -416,7 +416,7 @@ class Library:
     def show_file(self, source: Path, *, name: str = "") -> Path:
         """A copy of a saved file for looking at or taking away, in a folder of its own if it is to keep its name.
 
-        It is kept for about an hour.
+        It is kept for about a day.
         """
         path = self._shown_path(source.suffix)
         if name:

@@ -98,6 +98,7 @@ class Slices:
         self._work = lend(duration=slice_seconds)(work_a_slice)
         self._busy: set[str] = set()
         self._lock = threading.Lock()
+        workspace.jobs.queue_orphans(KINDS)  # of a server that was ended; no slice outlives it
 
     def work(self, owner: str) -> bool:
         """A slice for the owner's first queued job; False if there is none, or if one of theirs is under way.

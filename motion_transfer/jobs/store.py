@@ -370,11 +370,18 @@ class JobStore:
         return self._rows("SELECT wish FROM jobs WHERE key = ?", (key,))[0]["wish"]
 
     def end(self, key: str, state: str, **columns: Any) -> Job:
-        """Ends a running job, or lays it aside; with a note or results, if there are any."""
-        ended = time.time() if state in ENDED else None
+        """Ends a running job, or lays it aside; with a note or results, if there are any.
+
+        What its owner wished meanwhile holds: a job that was to wait is cancelled or paused.
+        """
         if "results" in columns:
             columns["results"] = json.dumps(columns["results"])
-        return self._change(key, None, (RUNNING,), state, state=state, wish="", ended_s=ended, **columns)
+        with self._writing():
+            wish = self.job(key).wish
+            if state in (QUEUED, PAUSED) and wish:
+                state = {PAUSE: PAUSED, CANCEL: CANCELLED}[wish]
+            ended = time.time() if state in ENDED else None
+            return self._change(key, None, (RUNNING,), state, state=state, wish="", ended_s=ended, **columns)
 
     def queue_orphans(self, kinds: Iterable[str], owner: str | None = None, device: str = "") -> list[Job]:
         """Queues the running jobs of some kinds again, with `owner` of theirs only.
@@ -383,12 +390,17 @@ class JobStore:
         worker. A job that several workers died at is ended, lest it stand in the way of all others for ever.
         """
         kinds, orphans = tuple(kinds), []
-        for job in self.jobs(owner, states=(RUNNING,)):
-            if job.kind in kinds and (job.device == device or self._is_free(self._lock(job.device))):
-                state, note, deaths = {PAUSE: PAUSED, CANCEL: CANCELLED}.get(job.wish, QUEUED), job.note, job.deaths + 1
-                if state == QUEUED and deaths >= MOST_DEATHS:
-                    state, note = FAILED, DIED.format(deaths=deaths)
-                ended = time.time() if state in ENDED else None
-                orphans.append(self._change(job.key, None, (RUNNING,), "queued", state=state, wish="", note=note,
-                                            deaths=deaths, ended_s=ended))  # fmt: skip
+        with self._writing():  # two workers may look at once
+            for job in self.jobs(owner, states=(RUNNING,)):
+                if job.kind in kinds and (job.device == device or self._is_free(self._lock(job.device))):
+                    orphans.append(self._orphaned(job))
         return orphans
+
+    def _orphaned(self, job: Job) -> Job:
+        """A running job without a worker: as its owner wished, or queued again, or ended after many such deaths."""
+        state, note, deaths = {PAUSE: PAUSED, CANCEL: CANCELLED}.get(job.wish, QUEUED), job.note, job.deaths + 1
+        if state == QUEUED and deaths >= MOST_DEATHS:
+            state, note = FAILED, DIED.format(deaths=deaths)
+        ended = time.time() if state in ENDED else None
+        return self._change(job.key, None, (RUNNING,), "queued", state=state, wish="", note=note, deaths=deaths,
+                            ended_s=ended)  # fmt: skip

@@ -69,7 +69,8 @@ def bind_buttons(buttons: JobButtons, place_of: PlaceOf, visitor: gr.BrowserStat
                 if shown is None:
                     raise BadSpec(words.NO_JOB)
                 if verb == "go_on":
-                    place.workspace.check_room(place.owner)
+                    is_open = place.workspace.jobs.job(shown, place.owner).state == PAUSED
+                    place.workspace.check_room(place.owner, 0 if is_open else 1)
                 return getattr(place.workspace.jobs, verb)(shown, place.owner)
 
             _, error = told(do)

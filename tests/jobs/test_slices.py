@@ -187,3 +187,12 @@ def test_a_render_that_fits_into_no_slice_is_given_up(
     assert slices.work(owners[0])
     ended = workspace.jobs.job(job.key)
     assert ended.state == FAILED and "fewer steps" in ended.note and not slices.work(owners[0])
+
+
+def test_a_server_that_was_ended_leaves_no_job_running(
+    workspace: Workspace, owners: tuple[str, str], tiny_base_folder: Path, lender: Lender
+) -> None:
+    job = _order_render(workspace, owners[0])
+    assert workspace.jobs.take((RENDER,), owners[0]) is not None
+    Slices(workspace, str(tiny_base_folder), "fp32", lender)
+    assert workspace.jobs.job(job.key).state == QUEUED

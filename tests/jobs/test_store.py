@@ -83,6 +83,19 @@ def test_a_wish_reaches_the_worker(store: JobStore) -> None:
     assert store.end(job.key, CANCELLED).ended_s is not None
 
 
+@pytest.mark.parametrize("state", [QUEUED, PAUSED])
+def test_a_wish_that_comes_while_a_job_is_laid_aside_holds(store: JobStore, state: str) -> None:
+    put(store)
+    job = taken(store)
+    store.cancel(job.key)
+    ended = store.end(job.key, state)
+    assert (ended.state, ended.wish) == (CANCELLED, "") and ended.ended_s is not None
+    put(store)
+    job = taken(store)
+    store.pause(job.key)
+    assert store.end(job.key, state).state == PAUSED
+
+
 def test_waiting_jobs_obey_at_once(store: JobStore) -> None:
     first, second = put(store), put(store)
     assert store.pause(first.key).state == PAUSED
