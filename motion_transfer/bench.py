@@ -68,8 +68,10 @@ def _content(case: Case) -> str:
     """
     known = _CONTENTS.get(repr(case))
     if known is None:
-        clip = hashlib.sha256(case.path.read_bytes()).hexdigest() if isinstance(case, FolderCase) else case.scene.name
-        caption = case.caption if isinstance(case, FolderCase) else case.scene.caption
+        if isinstance(case, FolderCase):
+            clip, caption = hashlib.sha256(case.path.read_bytes()).hexdigest(), case.caption
+        else:
+            clip, caption = case.scene.name, case.scene.caption
         texts = json.dumps([case.name, clip, caption, case.prompts])
         known = hashlib.sha256(texts.encode()).hexdigest()[:STAMP_LETTERS]
         _CONTENTS[repr(case)] = known
@@ -234,13 +236,11 @@ class Bench:
     def _sheets(self) -> None:
         """A picture per method: references and first renders, one below the other; as it was where renders are gone."""
         for contender in self.contenders:
-            clips: list[Clip] = []
             cases = [case for case in self.cases[:: max(1, len(self.cases) // SHEET_CLIPS)][:SHEET_CLIPS]
                      if case.targets or not contender.needs_truth]  # fmt: skip
             firsts = [self._clip_paths(contender, case)[0] for case in cases]
-            for case, first in zip(cases, firsts, strict=True):
-                if first.is_file():
-                    clips += [self.studio.fit(case.reference()), read_clip(first)]
-            if clips and len(clips) == 2 * len(cases):
+            if cases and all(first.is_file() for first in firsts):
+                clips = [clip for case, first in zip(cases, firsts, strict=True)
+                         for clip in (self.studio.fit(case.reference()), read_clip(first))]  # fmt: skip
                 name = f"{self.results.stem}-{contender.name}.png"
                 save_png(contact_sheet(clips, columns_frames=SHEET_FRAMES, scale=1), self.results.with_name(name))
