@@ -34,20 +34,26 @@ from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
+from motion_transfer.video.kept import RENDERS, kept
 from motion_transfer.work import drive
 
 ProcessesOpt = Annotated[int, typer.Option(min=1, help="Processes that share clips and cores; 1 on a GPU.")]
+RendersOpt = Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")]
 BENCH_ARMS = ("lora", "bare", "lora_strict", "bare_strict")  # strict: 0 where the shape is not the asked one
 
 
 def _followed(
-    studio: Studio, tune: TuneSpec, render: RenderSpec, case: FollowingCase
+    studio: Studio, tune: TuneSpec, render: RenderSpec, renders: Path, case: FollowingCase
 ) -> tuple[dict[str, Any], list[Clip]]:
     """A case's figures, and its reference beside the renders with the LoRA and without."""
     reference, spec = case.reference(), replace(render, prompt=case.prompt)
-    tuned = studio.tune(reference, replace(tune, caption=reference.caption))
-    ours, bare = studio.render(tuned.lora, spec), studio.render(None, spec)
-    row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt, "seconds": tuned.seconds}
+
+    def led() -> Clip:
+        return studio.render(studio.tune(reference, replace(tune, caption=reference.caption)).lora, spec)
+
+    ours = kept(renders / f"{case.number}-lora.npz", led)
+    bare = kept(renders / f"{case.number}-bare.npz", partial(studio.render, None, spec))
+    row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt}
     for arm, render_of in (("lora", ours), ("bare", bare)):
         found = follow_case(case, render_of)
         row |= {arm: found.cosine, f"{arm}_strict": found.strict}
@@ -62,6 +68,7 @@ def follow(
     count: Annotated[int, typer.Option(min=1, help="Number of generated clips.")] = 12,
     precision: PrecisionOpt = "nf4",
     results: Annotated[Path, typer.Option(help="Folder of follow.json and follow.png.")] = Path("docs/results"),
+    renders: RendersOpt = RENDERS,
     processes: ProcessesOpt = 2,
 ) -> None:
     """Does the motion arrive? True paths against renders with the LoRA and without, same seeds."""
@@ -72,7 +79,8 @@ def follow(
                     settings=facts | {"count": count})  # fmt: skip
     base_hash = weights_hash(studio.spec.folder)
     found: dict[int, tuple[dict[str, Any], list[Clip]]] = {}
-    measured = each(partial(_followed, studio, tune, render), following_cases(count), num_processes=processes)
+    measured = each(partial(_followed, studio, tune, render, renders / f"follow-{made_by}"), following_cases(count),
+                    num_processes=processes)  # fmt: skip
     for case, one in measured:
         found[case.number] = one
         figures = "  ".join(f"{arm} {one[0][arm]:.3f}" for arm in BENCH_ARMS)
@@ -135,7 +143,7 @@ def bench(
             "or such a name for what else is asked.",
         ),
     ] = None,
-    renders: Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")] = Path("bench-renders"),
+    renders: RendersOpt = RENDERS,
     processes: ProcessesOpt = 2,
 ) -> None:
     """Compares methods of motion transfer on clips with known motion; goes on where it stopped."""

@@ -11,29 +11,34 @@ import importlib.util
 import shutil
 import sys
 from pathlib import Path
+from random import Random
 
 import cv2
 import numpy as np
 
 from motion_transfer.evaluate.clip_folder import TABLE_NAME
+from motion_transfer.evaluate.retarget import named_in_full, other_looks, seen_colors
 from motion_transfer.types import Clip
 from motion_transfer.video.io import write_clip
+from motion_transfer.video.synth.backgrounds import sample_background
 from motion_transfer.video.synth.draw import draw
-from motion_transfer.video.synth.scene import FPS, sample_scene
+from motion_transfer.video.synth.palette import COLORS, FIGURES
+from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
 
 SIDE_PX, MARGIN_PX = 240, 20  # the shaking frame's side, and how far it may shake
 GRAIN = 10.0  # standard deviation, of 255
 EXPOSURE = 0.04  # standard deviation of each frame's gain
 JPEG_QUALITY = 22
 FILMED = {  # file: scene, kind
-    "film-pan": ("film/1", "camera"),
+    "film-pan": ("film/7", "camera"),
+    "film-zoom": ("film/8", "camera"),
     "film-line": ("film/2", "single"),
-    "film-path": ("film/5", "single"),
-    "film-two": ("film/3", "multiple"),
-    "film-walk": ("film/4", "articulated"),
-    "film-run": ("film/7", "articulated"),
+    "film-bounce": ("film/9", "single"),
+    "film-collide": ("film/3", "multiple"),
+    "film-walk": ("film/2", "articulated"),
 }
-PROMPTS = ("a red star on a gray background", "a blue car on a white background")
+NUM_PROMPTS = 2
+REAL_PROMPTS = ("a red star on a gray background", "a blue car on a white background")
 REAL = ("a.mp4", "b.mp4", "world.mp4")  # of the installed gradio package
 
 
@@ -66,6 +71,21 @@ def film_like(clip: Clip, seed: int) -> Clip:
     return Clip(frames_THWC=np.stack(frames), fps=clip.fps, caption=clip.caption, source=clip.source)
 
 
+def _prompts(scene: Scene) -> list[str]:
+    """What to show a scene's motion with: nothing of what it shows itself; behind a camera's, a patterned ground."""
+    rng, prompts = Random(f"film/prompts/{scene.name}"), list[str]()
+    figure = scene.things[0].kind if scene.things[0].kind in FIGURES else None
+    free = [color for color in COLORS if color not in seen_colors(scene)]
+    while len(prompts) < NUM_PROMPTS:
+        color = rng.choice(free)
+        looks = other_looks(rng, scene, color, figure=figure)
+        if looks is not None:
+            free.remove(color)
+            pattern = "plain" if scene.camera.kind == "static" else rng.choice(("checkered", "dotted", "wavy"))
+            prompts.append(named_in_full(rng, looks, sample_background(rng, color, pattern)))
+    return prompts
+
+
 def real_clips() -> list[Path]:
     """Real clips that everyone has: those inside the gradio package, which need not be imported for that."""
     package = importlib.util.find_spec("gradio")
@@ -82,10 +102,10 @@ def write_film_folder(folder: Path) -> None:
         frames_THWC = draw([scene], SIDE_PX + 2 * MARGIN_PX)[0].numpy()
         clip = film_like(Clip(frames_THWC=frames_THWC, fps=FPS, caption=scene.caption), number)
         write_clip(clip, folder / f"{file_name}.mp4")
-        rows.append([f"{file_name}.mp4", clip.caption, *PROMPTS])
+        rows.append([f"{file_name}.mp4", clip.caption, *_prompts(scene)])
     for path in real_clips():
         shutil.copyfile(path, folder / f"real-{path.name}")
-        rows.append([f"real-{path.name}", "", *PROMPTS])
+        rows.append([f"real-{path.name}", "", *REAL_PROMPTS])
     with open(folder / TABLE_NAME, "w", newline="", encoding="utf-8") as handle:
         csv.writer(handle).writerows([["file", "caption", "prompt", "prompt2"], *rows])
 

@@ -36,10 +36,10 @@ from motion_transfer.nano.heads_check import check_heads as measure_heads
 from motion_transfer.nano.motion_check import check_motion as measure_motion
 from motion_transfer.nano.motions import write_motions
 from motion_transfer.nano.prompts import check_prompts
-from motion_transfer.nano.rebuild import COUNTS, rebuild
+from motion_transfer.nano.rebuild import COUNTS, QUICK_COUNTS, rebuild
 from motion_transfer.nano.showcase import check_showcase, write_showcase
-from motion_transfer.nano.split_check import RENDERS
 from motion_transfer.nano.split_check import check_split as measure_split
+from motion_transfer.video.kept import RENDERS
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 MinutesOpt = Annotated[float, typer.Option(help="How long to train now.")]
@@ -48,12 +48,19 @@ ScaleOpt = Annotated[int, typer.Option(help="Factor on the batch sizes, for GPUs
 CompiledOpt = Annotated[bool, typer.Option(help="Compile the networks; needs a C++ compiler.")]
 ProcessesOpt = Annotated[int, typer.Option(min=1, help="Processes that share the cores and the renders.")]
 ResultsOpt = Annotated[Path, typer.Option(help="Folder of the figures.")]
+RendersOpt = Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")]
+QuickOpt = Annotated[bool, typer.Option("--quick", help="About twelve clips; figures go into a folder `quick`.")]
 WORK = Path.home() / ".cache" / "motion_transfer" / "nano"
 RESULTS = Path("docs/results")
 
 
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _extent(part: str, count: int, quick: bool, results: Path) -> tuple[int, Path]:
+    """How many clips a check takes, and where its figures go: a quick one never takes a whole one's place."""
+    return (QUICK_COUNTS[part], results / "quick") if quick else (count, results)
 
 
 @app.command()
@@ -107,9 +114,13 @@ def base(
 
 
 @app.command()
-def check_codec(count: Annotated[int, typer.Option(min=1)] = COUNTS["codec"], results: ResultsOpt = RESULTS) -> None:
+def check_codec(
+    count: Annotated[int, typer.Option(min=1)] = COUNTS["codec"],
+    quick: QuickOpt = False,
+    results: ResultsOpt = RESULTS,
+) -> None:
     """Passes unseen scenes through the shipped codec: PSNR per frame, object masks and centroids."""
-    for name, value in measure_codec(ASSETS / "nano", count, results).items():
+    for name, value in measure_codec(ASSETS / "nano", *_extent("codec", count, quick, results)).items():
         print(f"{name}: {value:.3f}")
 
 
@@ -129,10 +140,12 @@ def contrast(
 
 @app.command()
 def check_contrast(
-    count: Annotated[int, typer.Option(min=1)] = COUNTS["contrast"], results: ResultsOpt = RESULTS
+    count: Annotated[int, typer.Option(min=1)] = COUNTS["contrast"],
+    quick: QuickOpt = False,
+    results: ResultsOpt = RESULTS,
 ) -> None:
     """Lets nano-clip choose the captions of unseen scenes among ones with a single wrong word."""
-    for name, value in measure_contrast(ASSETS / "nano-clip", count, results).items():
+    for name, value in measure_contrast(ASSETS / "nano-clip", *_extent("contrast", count, quick, results)).items():
         print(f"{name}: {value:.3f}")
 
 
@@ -146,39 +159,52 @@ def clips(results: ResultsOpt = RESULTS) -> None:
 @app.command()
 def prompts(
     count: Annotated[int, typer.Option(min=1)] = COUNTS["prompts"],
+    quick: QuickOpt = False,
     processes: ProcessesOpt = 2,
     results: ResultsOpt = RESULTS,
+    renders: RendersOpt = RENDERS,
 ) -> None:
     """Renders prompts with stock diffusers at its defaults and checks color, shape, count and presence."""
-    for group, shares in check_prompts(ASSETS / "nano", count, results, processes).items():
+    extent = _extent("prompts", count, quick, results)
+    for group, shares in check_prompts(ASSETS / "nano", *extent, processes, renders).items():
         print(f"{group}: " + ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
 
 
 @app.command()
 def check_motion(
     count: Annotated[int, typer.Option(min=2)] = COUNTS["motion"],
+    quick: QuickOpt = False,
     processes: ProcessesOpt = 2,
     results: ResultsOpt = RESULTS,
+    renders: RendersOpt = RENDERS,
 ) -> None:
     """Compares how the bare base moves with how the world does."""
-    print(json.dumps(measure_motion(ASSETS / "nano", count, results, processes), indent=1))
+    extent = _extent("motion", count, quick, results)
+    print(json.dumps(measure_motion(ASSETS / "nano", *extent, processes, renders), indent=1))
 
 
 @app.command()
-def check_heads(count: Annotated[int, typer.Option(min=2)] = COUNTS["heads"], results: ResultsOpt = RESULTS) -> None:
+def check_heads(
+    count: Annotated[int, typer.Option(min=2)] = COUNTS["heads"],
+    quick: QuickOpt = False,
+    results: ResultsOpt = RESULTS,
+    renders: RendersOpt = RENDERS,
+) -> None:
     """Compares the labels of attention heads between draws, and what renders lose without each group."""
-    print(json.dumps(measure_heads(ASSETS / "nano", count, results), indent=1))
+    print(json.dumps(measure_heads(ASSETS / "nano", *_extent("heads", count, quick, results), renders), indent=1))
 
 
 @app.command()
 def check_split(
     count: Annotated[int, typer.Option(min=1)] = COUNTS["split"],
+    quick: QuickOpt = False,
     processes: ProcessesOpt = 2,
     results: ResultsOpt = RESULTS,
-    renders: Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")] = RENDERS,
+    renders: RendersOpt = RENDERS,
 ) -> None:
     """Learns the camera's motion and the thing's from one clip each, and measures each on other content."""
-    print(json.dumps(measure_split(ASSETS / "nano", count, results, processes, renders), indent=1))
+    extent = _extent("split", count, quick, results)
+    print(json.dumps(measure_split(ASSETS / "nano", *extent, processes, renders), indent=1))
 
 
 @app.command()

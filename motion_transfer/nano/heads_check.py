@@ -31,6 +31,7 @@ from motion_transfer.model.base import VideoBase, open_base
 from motion_transfer.model.flow import keyed_generator, mix
 from motion_transfer.model.sampling import denoise
 from motion_transfer.types import Clip, Latents, RenderSpec
+from motion_transfer.video.kept import RENDERS, kept
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
 from motion_transfer.work import drive
@@ -124,14 +125,20 @@ def picture_quality(clip: Clip, prompt: str, others: Sequence[str], model: Embed
     return text_match(clip, prompt, model) - mean(text_match(clip, other, model) for other in others)
 
 
-def _renders(base: VideoBase, scenes: Sequence[Scene], silent_LN: Tensor | None) -> list[Clip]:
+def _renders(base: VideoBase, scenes: Sequence[Scene], silent_LN: Tensor | None, folder: Path) -> list[Clip]:
     prompts = [RenderSpec(prompt=scene.caption, seed=seed) for seed, scene in enumerate(scenes)]
     with nullcontext() if silent_LN is None else without_heads(base, silent_LN):
-        return [drive(denoise(base, spec)) for spec in prompts]
+        return [kept(folder / f"{spec.seed}.npz", lambda spec=spec: drive(denoise(base, spec))) for spec in prompts]
 
 
-def check_function(base: VideoBase, scenes: Sequence[Scene], spatial_LN: Tensor) -> dict[str, Any]:
+def check_function(base: VideoBase, scenes: Sequence[Scene], spatial_LN: Tensor, renders: Path) -> dict[str, Any]:
     """What renders lose without each group: shares of their frames' order and of their pictures' quality.
+
+    Args:
+        base: whose heads.
+        scenes: whose captions are rendered.
+        spatial_LN: bool, which heads are spatial; the others are temporal.
+        renders: folder of the renders, to go on from.
 
     Returns:
         Means of both for whole renders; for each group the mean relative losses, and the mean difference between the
@@ -141,7 +148,7 @@ def check_function(base: VideoBase, scenes: Sequence[Scene], spatial_LN: Tensor)
     silent = {"whole": None, "without temporal": ~spatial_LN, "without spatial": spatial_LN}
     found: dict[str, dict[str, list[float]]] = {}
     for arm in ARMS:
-        clips = _renders(base, scenes, silent[arm])
+        clips = _renders(base, scenes, silent[arm], renders / arm.replace(" ", "-"))
         orders = [frame_order(clip, clips[:i] + clips[i + 1 :]) for i, clip in enumerate(clips)]
         qualities = [picture_quality(clip, prompts[i], prompts[:i] + prompts[i + 1 :], model)
                      for i, clip in enumerate(clips)]  # fmt: skip
@@ -163,15 +170,22 @@ def heads_stamp(folder: Path, count: int) -> str:
     return stamp(modules=[__name__], folders=[folder], settings={"renders": count})
 
 
-def check_heads(folder: Path, count: int, results: Path) -> dict[str, Any]:
-    """Measures labels on eight clips and functions on `count` renders; writes `heads.json` into `results`."""
+def check_heads(folder: Path, count: int, results: Path, renders: Path = RENDERS) -> dict[str, Any]:
+    """Measures labels on eight clips and functions on `count` renders; writes `heads.json` into `results`.
+
+    Args:
+        folder: of the base.
+        count: renders of each arm.
+        results: where the figures go.
+        renders: folder of the renders, to go on from.
+    """
     made_by, base = heads_stamp(folder, count), open_base(str(folder), precision="fp32")
     scenes = [sample_scene(f"check-heads/{i}", kind="single", effects=0.0) for i in range(max(count, NUM_CLIPS))]
     spatial_LN = _common_labels(base, scenes[:NUM_CLIPS])
     found = {"stamp": made_by, "base": base.hash,
              "temporal_share": round((~spatial_LN).float().mean().item(), 4),
              "agreement": check_stability(base, scenes[:NUM_CLIPS]),
-             "function": check_function(base, scenes[:count], spatial_LN)}  # fmt: skip
+             "function": check_function(base, scenes[:count], spatial_LN, renders / f"heads-{made_by}")}  # fmt: skip
     write_json(results / "heads.json", found)
     return found
 

@@ -24,6 +24,7 @@ from motion_transfer.model.catalog import weights_hash
 from motion_transfer.processes import each
 from motion_transfer.types import Clip
 from motion_transfer.video.frames import save_png
+from motion_transfer.video.kept import RENDERS, kept
 from motion_transfer.video.synth.palette import held_out
 from motion_transfer.video.synth.scene import Scene, sample_scene
 
@@ -138,18 +139,28 @@ class _Asked:
     scene: Scene
 
 
-def _check(folder: Path, asked: _Asked) -> tuple[PromptResult, np.ndarray]:
+def _check(folder: Path, renders: Path, asked: _Asked) -> tuple[PromptResult, np.ndarray]:
     """The verdict on one prompt's render, and its middle frame."""
-    clip = render_stock(folder, asked.scene.caption, asked.number)
+    clip = kept(renders / f"{asked.number}.npz", lambda: render_stock(folder, asked.scene.caption, asked.number))
     return check_render(asked.scene, asked.group, clip), clip.frames_THWC[clip.num_frames // 2]
 
 
-def check_prompts(folder: Path, count: int, results: Path, num_processes: int = 2) -> dict[str, dict[str, float]]:
-    """Renders and checks prompts of every group; writes `prompts.json` and `prompts.png` into `results`."""
+def check_prompts(
+    folder: Path, count: int, results: Path, num_processes: int = 2, renders: Path = RENDERS
+) -> dict[str, dict[str, float]]:
+    """Renders and checks prompts of every group; writes `prompts.json` and `prompts.png` into `results`.
+
+    Args:
+        folder: of the base.
+        count: prompts for one object.
+        results: where the figures go.
+        num_processes: that share the prompts.
+        renders: folder of the renders, to go on from.
+    """
     made_by, base_hash = prompts_stamp(folder, count), weights_hash(folder)
     every = [_Asked(number=i, group=group, scene=scene) for i, (group, scene) in enumerate(prompt_scenes(count))]
     found: dict[int, tuple[PromptResult, np.ndarray]] = {}
-    for asked, one in each(partial(_check, folder), every, num_processes=num_processes):
+    for asked, one in each(partial(_check, folder, renders / f"prompts-{made_by}"), every, num_processes=num_processes):
         found[asked.number] = one
         print(f"{len(found)}/{len(every)} {one[0]}", flush=True)
     checked, pictures = zip(*(found[i] for i in range(len(every))), strict=True)

@@ -35,6 +35,7 @@ TRAINING_OPTIONS = {
 }
 # scenes, prompts or clips that each figure is taken over
 COUNTS = {"codec": 48, "contrast": 200, "prompts": 200, "motion": 200, "heads": 16, "split": 12}
+QUICK_COUNTS = {"codec": 12, "contrast": 12, "prompts": 6, "motion": 12, "heads": 8, "split": 4}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ from motion_transfer.processes import each
 from motion_transfer.transfer import fit, render_work, tune_work
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
-from motion_transfer.video.io import read_clip, write_clip
+from motion_transfer.video.kept import RENDERS, kept
 from motion_transfer.video.strip import CAMERA, THINGS
 from motion_transfer.video.synth.backgrounds import sample_background
 from motion_transfer.video.synth.camera import sample_camera
@@ -45,7 +45,6 @@ CAMERAS = ("pan", "tilt", "zoom", "roll")  # what a similarity can undo, and goe
 TEXTURES = ("checkered", "dotted")  # on which a camera is read best
 MIN_RANGE = 0.25  # of the width: how far camera and thing go at least
 SHEET_FRAMES = 9
-RENDERS = Path("bench-renders")
 _CORNERS = np.array([[x, y] for x in (-0.35, 0.35) for y in (-0.35, 0.35)])  # places as near as things come
 
 
@@ -146,17 +145,20 @@ def _base(folder: Path) -> VideoBase:
     return open_base(str(folder))
 
 
-def _measured(folder: Path, item: _Item) -> dict[str, Any]:
-    """Errors of a split clip and of its motion's render on other content; the render is made where it is not there."""
+def _measured(folder: Path, item: _Item) -> tuple[dict[str, Any], Clip]:
+    """Errors of a split clip and of its motion's render on other content, and the render."""
     base, case, target = _base(folder), item.case, item.case.targets[0]
     clip = movement_of(case.reference(), item.part)
-    if not item.path.is_file():
+
+    def render() -> Clip:
         lora = drive(tune_work(base, clip, TuneSpec(caption=clip.caption))).lora
-        item.path.parent.mkdir(parents=True, exist_ok=True)
-        write_clip(drive(render_work(base, lora, RenderSpec(prompt=target.prompt))), item.path)
-    return {"clip": case.name, "camera": case.kind, "part": item.part, "prompt": target.prompt,
+        return drive(render_work(base, lora, RenderSpec(prompt=target.prompt)))
+
+    shown = kept(item.path, render)
+    row = {"clip": case.name, "camera": case.kind, "part": item.part, "prompt": target.prompt,
             "split": errors(clip, case.scene, _look(case.scene), item.part),
-            "render": errors(read_clip(item.path), case.scene, target.looks[0], item.part)}  # fmt: skip
+            "render": errors(shown, case.scene, target.looks[0], item.part)}  # fmt: skip
+    return row, shown
 
 
 def _means(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -190,16 +192,16 @@ def check_split(
         renders: folder of the renders, to go on from.
     """
     made_by, cases = split_stamp(folder, count), split_cases(count)
-    items = [_Item(case=case, part=part, path=renders / f"split-{made_by}" / f"{number}-{part}.mp4")
+    items = [_Item(case=case, part=part, path=renders / f"split-{made_by}" / f"{number}-{part}.npz")
              for number, case in enumerate(cases) for part in PARTS]  # fmt: skip
-    row_of = {(item.case.name, item.part): row
-              for item, row in each(partial(_measured, folder), items, num_processes=num_processes)}  # fmt: skip
-    rows = [row_of[item.case.name, item.part] for item in items]
-    found = {"stamp": made_by, "base": weights_hash(folder), "means": _means(rows), "clips": rows}
+    found_of = {(item.case.name, item.part): one
+                for item, one in each(partial(_measured, folder), items, num_processes=num_processes)}  # fmt: skip
+    rows, renders_of = zip(*(found_of[item.case.name, item.part] for item in items), strict=True)
+    found = {"stamp": made_by, "base": weights_hash(folder), "means": _means(rows), "clips": list(rows)}
     write_json(results / "split.json", found)
     pictures: list[Clip] = []
-    for case, *of_case in zip(cases, items[::2], items[1::2], strict=True):
-        pictures += [case.reference(), *(read_clip(item.path) for item in of_case)]
+    for case, *of_case in zip(cases, renders_of[::2], renders_of[1::2], strict=True):
+        pictures += [case.reference(), *of_case]
     fitted = [fit(_base(folder).spec, clip) for clip in pictures]
     save_png(contact_sheet(fitted, columns_frames=SHEET_FRAMES, scale=1), results / "split.png")
     return found["means"]

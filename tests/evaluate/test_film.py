@@ -7,7 +7,9 @@ import pytest
 
 from motion_transfer.evaluate.clip_folder import folder_cases
 from motion_transfer.evaluate.film import FILMED, MARGIN_PX, REAL, film_like, main
+from motion_transfer.evaluate.prompt import named_words
 from motion_transfer.types import Clip
+from motion_transfer.video.synth.palette import COLORS
 
 
 @pytest.fixture(scope="module")
@@ -42,4 +44,7 @@ def test_the_folder_is_a_bench(tmp_path: Path) -> None:
     cases = folder_cases(tmp_path / "film")
     assert len(cases) == len(FILMED) + len(REAL)
     assert cases[0].caption and cases[-1].caption == ""
+    for case in cases[: len(FILMED)]:
+        for prompt in case.prompts:
+            assert not named_words(case.caption) & named_words(prompt) & set(COLORS), (case.caption, prompt)
     assert cases[0].reference().num_frames == 49 and cases[-1].reference().num_frames > 49

@@ -64,7 +64,7 @@ def test_quality_is_what_the_own_prompt_fits_better(square_clip: Clip) -> None:
 
 def test_the_whole_check(tiny_base_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heads_check, "NUM_CLIPS", 2)
-    found = check_heads(tiny_base_folder, 2, tmp_path)
+    found = check_heads(tiny_base_folder, 2, tmp_path, tmp_path / "renders")
     assert json.loads((tmp_path / "heads.json").read_text()) == found
     assert set(found["agreement"]) >= {"query rows", "noise", "clips", "noise level of the released code"}
     assert all(0 <= share <= 1 for share in found["agreement"].values())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from motion_transfer.nano import rebuild
-from motion_transfer.nano.rebuild import Part, base_stale, figures_stale
+from motion_transfer.nano.rebuild import COUNTS, QUICK_COUNTS, Part, base_stale, figures_stale
 
 
 def test_a_base_of_another_codec_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +45,8 @@ def test_only_what_is_stale_is_made(
     assert capsys.readouterr().out.splitlines() == [
         "codec: up to date", "base: it was never trained", "figures: there is none"
     ]  # fmt: skip
+
+
+def test_every_check_has_a_quick_extent() -> None:
+    assert QUICK_COUNTS.keys() == COUNTS.keys()
+    assert all(QUICK_COUNTS[part] < COUNTS[part] for part in COUNTS)
