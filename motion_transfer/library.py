@@ -31,7 +31,7 @@ from motion_transfer.video.io import write_clip
 SHOWN_SIDE_PX = 384
 MAX_NAME_LETTERS = 80
 TITLE_SUFFIX, HUB_SUFFIX = ".title", ".hub"
-_MAIN_SUFFIXES = (".safetensors", ".mp4")
+_MAIN_SUFFIXES = (".safetensors", ".mp4", ".json")
 SHIPPED_LORAS = ASSETS / "loras"
 BIN_SECONDS = 24 * 3600.0
 MAX_LORA_BYTES = 2 * 10**9
@@ -122,14 +122,14 @@ def _recipe(path: Path) -> dict[str, Any] | None:
     try:
         with safe_open(str(path), framework="np") as handle:
             recipe = json.loads((handle.metadata() or {}).get(RECIPE, "{}"))
-    except (SafetensorError, OSError, ValueError):
+    except (SafetensorError, OSError, ValueError, RecursionError):
         return None
     return recipe if isinstance(recipe, dict) else None
 
 
 def _siblings(path: Path) -> list[Path]:
-    """The files of one motion or render: weights or video, and what lies beside them under the same name."""
-    every = (path.with_suffix(suffix) for suffix in (*_MAIN_SUFFIXES, ".json", TITLE_SUFFIX, HUB_SUFFIX))
+    """The files of one motion, render or preset: the main one, and what lies beside it under the same name."""
+    every = (path.with_suffix(suffix) for suffix in (*_MAIN_SUFFIXES, TITLE_SUFFIX, HUB_SUFFIX))
     return [sibling for sibling in every if sibling.is_file()]
 
 
@@ -149,7 +149,7 @@ def _one_line(name: str) -> str:
 def _render(path: Path) -> Render:
     try:
         prompt = str(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["render"]["prompt"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         prompt = ""
     made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
     return Render(
@@ -319,16 +319,24 @@ class Library:
             BadSpec: it comes with the program.
         """
         _check_own(item)
+        return self._discarded(item.path)
+
+    def discard_preset(self, path: Path) -> str:
+        """The same for the file of a preset in this library."""
+        assert path.parent == self.presets, "presets that ship stay where they are"
+        return self._discarded(path)
+
+    def _discarded(self, path: Path) -> str:
         self._empty_bin()
         ticket = secrets.token_hex(8)
-        folder = self.bin / ticket / item.path.parent.name
+        folder = self.bin / ticket / path.parent.name
         folder.mkdir(parents=True)
-        for path in _siblings(item.path):
-            os.replace(path, folder / path.name)
+        for sibling in _siblings(path):
+            os.replace(sibling, folder / sibling.name)
         return ticket
 
     def restore(self, ticket: str) -> None:
-        """Brings back what `discard` took out, under another key if its own was given away in the meantime.
+        """Brings back what was discarded, under another key if its own was given away in the meantime.
 
         Raises:
             BadSpec: it is gone for good.
@@ -337,7 +345,7 @@ class Library:
         if not found:
             raise BadSpec("something that was deleted today can come back, but this can't; make or import it again.")
         main = min(found, key=lambda path: _MAIN_SUFFIXES.index(path.suffix))
-        target = {self.loras.name: self.loras, self.renders.name: self.renders}[main.parent.name]
+        target = {folder.name: folder for folder in (self.loras, self.renders, self.presets)}[main.parent.name]
         place = _claimed(target, main.stem, main.suffix)
         for path in _siblings(main):
             os.replace(path, place.with_suffix(path.suffix))
@@ -380,6 +388,16 @@ class Library:
         with new_file(self.loras, stem, ".safetensors") as claimed, replacing(claimed) as partial:
             shutil.copyfile(path, partial)
         return self.motion(claimed.stem)
+
+    def recipe(self, item: Motion | Render) -> dict[str, Any]:
+        """What a motion's or a render's file says of how it was made; empty where it says nothing that can be read."""
+        if isinstance(item, Motion):
+            return _recipe(item.path) or {}
+        try:
+            found = json.loads(item.path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def load(self, motion: Motion) -> Lora:
         """A motion's weights.

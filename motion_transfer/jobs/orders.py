@@ -13,6 +13,7 @@ from motion_transfer.video.strip import ALL, WHOLE, Crop
 
 Order = TypeVar("Order")
 TUNE, RENDER = "tune", "render"
+CLIP_FOLDER = "clip"  # of a job's clip, in the job's folder
 
 
 @dataclass(frozen=True, kw_only=True)

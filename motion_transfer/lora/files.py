@@ -102,7 +102,7 @@ def load_lora(path: Path) -> Lora:
         raise BadLora(f"expected a LoRA file, but there is none at {path}; check the name.")
     try:
         parts, recipe = _collect(path)
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise BadLora(
             f"expected a safetensors LoRA, but {path.name} can't be read ({error}); export it again."
         ) from error

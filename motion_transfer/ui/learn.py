@@ -14,7 +14,7 @@ import pandas as pd
 
 from motion_transfer.errors import BadClip, BadSpec
 from motion_transfer.jobs.estimates import Estimate, estimate_tuning
-from motion_transfer.jobs.orders import TUNE, TuneOrder, from_json, to_json
+from motion_transfer.jobs.orders import CLIP_FOLDER, TUNE, TuneOrder, from_json, to_json
 from motion_transfer.jobs.store import Job
 from motion_transfer.jobs.worker import HEADS, PREVIEW
 from motion_transfer.library import SHOWN_SIDE_PX, Library
@@ -237,13 +237,14 @@ def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = 
     place.workspace.check_room(place.owner)
     jobs = place.workspace.jobs
     key, name = jobs.new_key(), order.name.strip() or path.stem
-    clip = f"clip{path.suffix.lower()}"
+    clip = f"{CLIP_FOLDER}/{path.name}"  # under its own name, which ordering it again keeps
     asked = TuneOrder(
         name=name, clip=clip, source=path.name, spec=spec, start_s=order.start_s or 0.0, end_s=order.end_s,
         preview_prompt=order.preview_prompt.strip(), crop=order.crop, movement=order.movement, base=place.base,
         expected=expected.as_values() if expected else {},
     )  # fmt: skip
     try:
+        (jobs.files(key) / CLIP_FOLDER).mkdir()
         shutil.copyfile(path, jobs.files(key) / clip)
         return jobs.submit(key, TUNE, place.owner, name, to_json(asked))
     except BaseException:

@@ -95,8 +95,8 @@ def import_preset(place: Place, path: Path) -> str:
     return _keep(place, load_preset(path))
 
 
-def delete_preset(place: Place, key: str | None, shipped: Path = SHIPPED) -> None:
-    """Removes a preset of the visitor.
+def delete_preset(place: Place, key: str | None, shipped: Path = SHIPPED) -> tuple[str, str]:
+    """Puts a preset of the visitor into the bin; returns what `Library.restore` needs to bring it back, and its name.
 
     Raises:
         BadSpec: there is none of that key, or it ships with the program.
@@ -104,4 +104,8 @@ def delete_preset(place: Place, key: str | None, shipped: Path = SHIPPED) -> Non
     path = preset_path(place, key, shipped)
     if (key or "").startswith(_SHIPPED_KEY):
         raise BadSpec(words.PRESET_SHIPPED.format(name=path.stem))
-    path.unlink(missing_ok=True)
+    try:
+        name = load_preset(path).name
+    except BadPreset:
+        name = path.stem
+    return _library(place).discard_preset(path), name

@@ -25,6 +25,7 @@ from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
 from motion_transfer.ui.forecast import took_line
 from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.plots import score_table
+from motion_transfer.ui.recipe_facts import recipe_facts
 from motion_transfer.video.inline import data_address
 from motion_transfer.video.io import read_clip, read_overview
 
@@ -106,7 +107,8 @@ def motion_card(library: Library, key: str | None) -> str:
                                       rank=motion.rank or "?", made=made)  # fmt: skip
     picture = _thumbnail(motion.reference, motion.reference.stat().st_mtime_ns) if motion.reference else ""
     image = f'<img src="{picture}" alt="">' if picture else ""
-    return f'<div class="card">{image}<p>{escape(facts)}</p></div>'  # its words come from a file of anybody's
+    card = f'<div class="card">{image}<p>{escape(facts)}</p></div>'  # its words come from a file of anybody's
+    return card + recipe_facts(library.recipe(motion))
 
 
 @lru_cache(maxsize=256)

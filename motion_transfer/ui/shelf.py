@@ -12,6 +12,7 @@ from motion_transfer.library import Library, Motion, Render
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.jobs import Choices
+from motion_transfer.ui.recipe_facts import recipe_facts
 from motion_transfer.ui.render import item_label
 
 MOTIONS, RENDERS = "motions", "renders"
@@ -112,4 +113,4 @@ def _facts(library: Library, found: Motion | Render) -> str:
     made = words.SHIPPED if isinstance(found, Motion) and found.shipped else found.made
     rows += [(words.MADE, made), (words.FILE, found.path.name)]
     lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
-    return f'<table class="facts">{lines}</table>'
+    return f'<table class="facts">{lines}</table>{recipe_facts(library.recipe(found))}'

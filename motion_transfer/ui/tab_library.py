@@ -18,6 +18,7 @@ from motion_transfer.ui.desk import told
 from motion_transfer.ui.jobs import Choices
 from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, kinds, look_at_item, publish_item
 from motion_transfer.ui.toasts import warn
+from motion_transfer.ui.undo import Deleted, bring_back, undo_button
 
 ON_SPACE = "SPACE_ID" in os.environ  # where visitors log in with accounts of their own
 
@@ -106,8 +107,8 @@ class _LibraryPage:
         if error is not None:
             warn(error)
 
-    def delete(self, token: str | None, kind: str, key: str | None) -> tuple[Any, Any]:
-        """Delete was pressed: what brings it back, and the button for that."""
+    def delete(self, token: str | None, kind: str, key: str | None, deleted: Deleted) -> tuple[Any, Any]:
+        """Delete was pressed: what was deleted by now, and the button that brings it back."""
 
         def do() -> tuple[str, str]:
             library = self._library(token)
@@ -119,14 +120,11 @@ class _LibraryPage:
             assert error is not None
             warn(error)
             return gr.skip(), gr.skip()
-        return done[0], gr.Button(words.UNDO.format(name=done[1]), visible=True)
+        return [*deleted, done], undo_button([*deleted, done])
 
-    def undo(self, token: str | None, ticket: str | None) -> gr.Button:
+    def undo(self, token: str | None, deleted: Deleted) -> tuple[Deleted, gr.Button]:
         """What was deleted last comes back."""
-        _, error = told(lambda: self._library(token).restore(ticket or ""))
-        if error is not None:
-            warn(error)
-        return gr.Button(visible=False)
+        return bring_back(self._library(token), deleted)
 
     def publish(
         self, token: str | None, kind: str, key: str | None, repository: str, private: bool, account: str | None = None
@@ -156,8 +154,9 @@ class _LibraryPage:
         parts["chosen"].change(self.look, one, shown, **QUIET)
         parts["other"].change(self.compare, [visitor, parts["other"]], parts["beside"], **QUIET)
         renamed = parts["rename"].click(self.rename, [*one, parts["name"]], None, **QUIET)
-        deleted = parts["delete"].click(self.delete, one, [parts["ticket"], parts["undo"]], **QUIET)
-        back = parts["undo"].click(self.undo, [visitor, parts["ticket"]], parts["undo"], **QUIET)
+        bin_parts = [parts["deleted"], parts["undo"]]
+        deleted = parts["delete"].click(self.delete, [*one, parts["deleted"]], bin_parts, **QUIET)
+        back = parts["undo"].click(self.undo, [visitor, parts["deleted"]], bin_parts, **QUIET)
         order = [*one, parts["repository"], parts["private"]]
         parts["publish"].click(self.publish_as if ON_SPACE else self.publish, order, parts["published"], **QUIET)
         everything = [parts["kind"], parts["search"], *listed]
@@ -199,7 +198,7 @@ def _parts() -> dict[str, Any]:
                         gr.LoginButton(min_width=140)
                     parts["publish"] = gr.Button(words.PUBLISH_NOW, min_width=140, elem_id="publish")
                 parts["published"] = gr.Markdown(elem_id="published")
-    return parts | {"ticket": gr.State(None)}
+    return parts | {"deleted": gr.State([])}
 
 
 def build_library_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -> LibraryTab:

@@ -29,6 +29,7 @@ from motion_transfer.ui.presets import (
 from motion_transfer.ui.render import RenderOrder
 from motion_transfer.ui.share import fetch_motions
 from motion_transfer.ui.toasts import tell, warn
+from motion_transfer.ui.undo import Deleted, bring_back, undo_button
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +114,19 @@ class _PresetsPage:
         """A preset file was uploaded: the list, with it chosen."""
         return self._kept(*told(lambda: import_preset(self._place_of(token), Path(path))), token)
 
-    def delete(self, token: str | None, key: str | None) -> Any:
-        """Delete was pressed: the list as it is then."""
-        _, error = told(lambda: delete_preset(self._place_of(token), key))
-        if error is not None:
-            warn(error)
-        return self.refresh(token, key)
+    def delete(self, token: str | None, key: str | None, deleted: Deleted) -> tuple[Any, Any, Any]:
+        """Delete was pressed: the list as it is then, what was deleted by now, and the button that brings it back."""
+        done, error = told(lambda: delete_preset(self._place_of(token), key))
+        if done is None:
+            warn(error or "")
+            return self.refresh(token, key), gr.skip(), gr.skip()
+        return self.refresh(token, key), [*deleted, done], undo_button([*deleted, done])
+
+    def undo(self, token: str | None, key: str | None, deleted: Deleted) -> tuple[Any, Any, Any]:
+        """What was deleted last comes back."""
+        place = self._place_of(token)
+        left, button = bring_back(place.workspace.library(place.owner), deleted)
+        return self.refresh(token, key), left, button
 
     def bind(self, parts: dict[str, Any], visitor: gr.BrowserState) -> None:
         """Connects every part."""
@@ -128,7 +136,9 @@ class _PresetsPage:
         parts["chosen"].change(self.look, one, looks, **QUIET)
         parts["fetch"].click(self.fetch, one, looks, **QUIET)
         parts["import"].upload(self.take_in, [visitor, parts["import"]], parts["chosen"], **QUIET)
-        parts["delete"].click(self.delete, one, parts["chosen"], **QUIET)
+        bin_parts = [parts["chosen"], parts["deleted"], parts["undo"]]
+        parts["delete"].click(self.delete, [*one, parts["deleted"]], bin_parts, **QUIET)
+        parts["undo"].click(self.undo, [*one, parts["deleted"]], bin_parts, **QUIET)
         self._with_learning = parts["learning"]
         inputs = {*self._controls.components, *self._learning.values(), visitor, parts["name"], parts["description"],
                   parts["learning"]}  # fmt: skip
@@ -160,6 +170,7 @@ def build_presets_tab(
             with gr.Row():
                 parts["file"] = gr.DownloadButton(words.TAKE_AWAY, interactive=False, min_width=120)
                 parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, elem_id="delete-preset")
+            parts["undo"], parts["deleted"] = gr.Button(visible=False, elem_id="undo-preset"), gr.State([])
             gr.Markdown(f"### {words.SAVE_PRESET_TITLE}")
             parts["name"] = gr.Textbox(label=words.PRESET_NAME, max_length=80)
             parts["description"] = gr.Textbox(label=words.DESCRIPTION, max_length=500)

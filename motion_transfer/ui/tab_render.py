@@ -140,7 +140,7 @@ def _result_parts() -> dict[str, Any]:
     parts["buttons"] = build_buttons("render")
     with gr.Row():
         parts["reference"] = gr.Video(label=words.REFERENCE, buttons=[], elem_id="reference", **look)
-        parts["result"] = gr.Video(label=words.RESULT, buttons=["download"], elem_id="result", **look)
+        parts["result"] = gr.Video(label=words.RESULT, buttons=[], elem_id="result", **look)
     parts["download"] = gr.DownloadButton(words.DOWNLOAD, interactive=False)
     parts["together"] = gr.Button(words.PLAY_TOGETHER, size="sm", elem_id="play-together")
     gr.Markdown(f"### {words.LATEST_RENDERS}")

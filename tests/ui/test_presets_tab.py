@@ -69,8 +69,10 @@ def test_one_page_s_file_is_another_s_preset(place: Place, studio: Studio, shipp
     key = import_preset(place, shipped / "first.json")
     kept = place.workspace.library("").presets / f"{key}.json"
     assert load_preset(kept) == load_preset(shipped / "first.json")
-    delete_preset(place, key, shipped)
+    ticket, name = delete_preset(place, key, shipped)
     assert [key for _, key in preset_choices(place, studio.spec.name, shipped)] == ["shipped/first"]
+    place.workspace.library("").restore(ticket)
+    assert load_preset(kept) == load_preset(shipped / "first.json") and name == load_preset(kept).name
     with pytest.raises(BadPreset):
         import_preset(place, shipped / "broken.json")
 

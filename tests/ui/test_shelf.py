@@ -67,11 +67,14 @@ def test_rename_delete_and_bring_back(
     assert found.value == motion.key and len(others.choices) == 3
     page.rename(None, MOTIONS, motion.key, "Small wave")
     assert page.look(None, MOTIONS, motion.key)[2] == "Small wave"
-    ticket, undo = page.delete(None, MOTIONS, motion.key)
+    deleted, undo = page.delete(None, RENDERS, renders[0].stem, [])
+    deleted, undo = page.delete(None, MOTIONS, motion.key, deleted)
     assert undo.visible and "Small wave" in undo.value and library.motions() == []
     assert page.find(None, MOTIONS, "", motion.key)[0].value is None
-    assert page.undo(None, ticket).visible is False
-    assert [m.name for m in library.motions()] == ["Small wave"]
+    deleted, undo = page.undo(None, deleted)
+    assert undo.visible and [m.name for m in library.motions()] == ["Small wave"]
+    assert len(library.made_renders()) == len(renders) - 1
+    assert page.undo(None, deleted)[1].visible is False and len(library.made_renders()) == len(renders)
     assert page.compare(None, renders[0].stem) is not None and page.compare(None, "") is None
 
 

@@ -204,6 +204,7 @@ ONLY_MOTIONS = "a motion can be published, but a render is chosen; choose a moti
 LOG_IN = "your own account of the Hub is expected, but you are not logged in; press the button beside this one first."
 NO_ITEM = "a motion or a render is expected, but none is chosen; choose one from the list."
 CAPTION_SHORT, FINGERPRINT, MADE, FILE = "Caption of its clip", "SHA-256", "Made", "File"
+RECIPE = "How it was made"
 
 # Presets
 PRESETS, NO_PRESETS = "Presets", "There is no preset yet. Save one below."

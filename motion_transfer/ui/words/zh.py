@@ -197,6 +197,7 @@ ONLY_MOTIONS = "只能发布动作，但选中的是渲染结果；请选择动�
 LOG_IN = "需要你自己的 Hub 账户，但你尚未登录；请先按旁边的按钮。"
 NO_ITEM = "需要一个动作或渲染结果，但没有选中；请从列表中选择。"
 CAPTION_SHORT, FINGERPRINT, MADE, FILE = "视频描述", "SHA-256", "制作时间", "文件"
+RECIPE = "制作方法"
 
 # Presets
 PRESETS, NO_PRESETS = "预设", "还没有预设。请在下方保存一个。"
