@@ -14,8 +14,9 @@ from huggingface_hub import HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import LocalTokenNotFoundError
 
 from motion_transfer.errors import BadLora, BadSpec, HubFailed, MotionTransferError
-from motion_transfer.library import Motion
+from motion_transfer.library import Library, Motion
 from motion_transfer.lora.files import file_hash, load_lora
+from motion_transfer.presets import PresetLora
 
 WEIGHTS = "motion.safetensors"
 MOST_BYTES = 2 * 10**9
@@ -154,3 +155,22 @@ def fetch(hub: str, sha256: str, folder: Path, *, token: str | bool | None = Non
         path.unlink(missing_ok=True)
         raise BadLora(f"the file of {hub} should have SHA-256 {sha256[:12]}…, but came as another; try again.")
     return path
+
+
+def fetch_into(library: Library, lora: PresetLora, *, token: str | bool | None = None) -> Motion:
+    """Fetches a LoRA that a preset names into a library, which notes where it comes from.
+
+    Args:
+        library: that takes it in.
+        lora: with the place on the Hub where it is published.
+        token: see `fetch`.
+
+    Raises:
+        BadSpec, BadLora, HubFailed: see `fetch`.
+        OSError: the disk does not take it.
+    """
+    hub = lora.hub or ""
+    with tempfile.TemporaryDirectory() as folder:
+        motion = library.import_motion(fetch(hub, lora.sha256, Path(folder), token=token), lora.name)
+    library.note_hub(motion, hub)
+    return motion

@@ -107,9 +107,12 @@ def test_a_share_link_renders_the_same(
         out = tmp_path / f"{name}.mp4"
         assert main(["render", "--from-link", link, "--out", str(out), *where, *base]) == 0
         assert (read_clip(out).frames_THWC == read_clip(plain).frames_THWC).all()
-    capsys.readouterr()
+        said = capsys.readouterr().out
+        assert "prompt: a blue circle" in said and "LoRA m, strength 0.5" in said and "not at hand" not in said
     nowhere = ["--workspace", str(tmp_path / "empty"), "--out", str(tmp_path / "c.mp4"), *base]
-    assert main(["render", "--from-link", link, *nowhere]) == 2 and "SHA-256" in _one_line(capsys)
+    assert main(["render", "--from-link", link, *nowhere]) == 2
+    said = capsys.readouterr()
+    assert "strength 0.5" in said.out and said.err.count("\n") == 1 and "SHA-256" in said.err
     assert main(["render", "--from-link", link, "--prompt", "x", *nowhere]) == 2 and "beside" in _one_line(capsys)
     assert main(["render", *nowhere]) == 2 and "prompt" in _one_line(capsys)
 
@@ -311,3 +314,37 @@ def test_sparse_timing_compares_steps_in_turns(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "sparse.json").read_text())
     assert found["token_ratio"] == 4.2 and found["time_ratio"] > 0 and len(found["rows"]) == 2
     assert all(seconds > 0 for row in found["rows"] for seconds in row.values())
+
+
+def test_a_link_s_motion_is_fetched_only_when_told_to(
+    clip_path: str, base: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora, hub, fetched = tmp_path / "m.safetensors", f"owner/wave@{'a' * 40}", list[str]()
+    assert main(["tune", clip_path, "--out", str(lora), *base, *SHORT]) == 0
+
+    def fetch(hub: str, sha256: str, folder: Path, *, token: bool | None) -> Path:
+        fetched.append(hub)
+        return lora
+
+    monkeypatch.setattr("motion_transfer.hub.fetch", fetch)
+    used = PresetLora(name="Wave", sha256=file_hash(lora), strength=0.5, hub=hub)
+    name = Path(base[base.index("--base") + 1]).name
+    preset = Preset.of(name="x", base=name, render=RenderSpec(prompt="a blue circle", steps=2), loras=[used])
+    where = ["--workspace", str(tmp_path / "work"), "--out", str(tmp_path / "out.mp4"), *base]
+    ask = ["render", "--from-link", preset_link(preset, "http://localhost:7860/"), *where]
+    assert main(ask) == 2 and fetched == []
+    assert f"not at hand, on the Hub as {hub}" in (said := capsys.readouterr()).out and "--fetch" in said.err
+    assert main([*ask, "--fetch"]) == 0 and fetched == [hub]
+    motion = Library(tmp_path / "work").motions()[0]
+    assert motion.hub == hub and motion.path.read_bytes() == lora.read_bytes()
+
+
+def test_several_motions_add_up(clip_path: str, base: list[str], tmp_path: Path) -> None:
+    lora, out = tmp_path / "m.safetensors", tmp_path / "out.mp4"
+    assert main(["tune", clip_path, "--out", str(lora), *base, *SHORT]) == 0
+    arguments = ["render", "--prompt", "a blue circle", "--steps", "2", "--out", str(out), *base]
+    shown = []
+    for more in (["--lora", str(lora)] * 2, ["--lora", str(lora), "--strength", "2"]):
+        assert main([*arguments, *more]) == 0
+        shown.append(read_clip(out).frames_THWC.astype(int))
+    assert abs(shown[0] - shown[1]).mean() < 1.0

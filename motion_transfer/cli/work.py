@@ -30,13 +30,14 @@ from motion_transfer.cli.shared import (
 )
 from motion_transfer.errors import BadLora, BadSpec, WrongBase
 from motion_transfer.flags import with_settings
+from motion_transfer.hub import fetch_into
 from motion_transfer.library import Library
 from motion_transfer.lora.algebra import stack
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
 from motion_transfer.model.catalog import find_base
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene_of
-from motion_transfer.presets import preset_from_link
+from motion_transfer.presets import Preset, preset_from_link
 from motion_transfer.recipes import UsedLora, found_lora, read_recipe, recipe_of, verify
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import save_png
@@ -177,21 +178,40 @@ def _finder(given: list[Path], workspace: Path | None) -> Callable[[str], Path |
     return find
 
 
+def _link_lines(preset: Preset, find: Callable[[str], Path | None]) -> list[str]:
+    """What a link asks for, in lines to read; its words may be anybody's, and hold no line breaks."""
+    plain = asdict(RenderSpec())
+    lines = [f"{name}: {value}" for name, value in asdict(preset.render_spec()).items() if value != plain[name]]
+    for lora in preset.loras:
+        where = f"not at hand, on the Hub as {lora.hub}" if lora.hub else "not at hand"
+        found = find(lora.sha256)
+        lines.append(f"LoRA {lora.name}, strength {lora.strength:g}, SHA-256 {lora.sha256[:12]}…: {found or where}")
+    return [f"the link asks for the base {preset.base}", *lines]
+
+
 def _from_link(
-    link: str, spec: RenderSpec, base: str, lora: Path | None, workspace: Path | None
+    link: str, spec: RenderSpec, base: str, given: list[Path], workspace: Path | None, fetch: bool
 ) -> tuple[RenderSpec, list[tuple[Path, UsedLora]]]:
-    """What a share link asks for: settings, and LoRA files that are at hand."""
+    """What a share link asks for, after printing it: settings, and LoRA files, fetched from the Hub if they may be."""
     if spec != RenderSpec():
         raise BadSpec("a link brings all settings of a render, but some are given beside it; leave either out.")
-    preset, find = preset_from_link(link), _finder([] if lora is None else [lora], workspace)
+    preset, find = preset_from_link(link), _finder(given, workspace)
+    print("\n".join(_link_lines(preset, find)))
     if preset.base != find_base(base).name:
         raise WrongBase(
             f"the link is for the base {preset.base}, but the render would use {base}; choose it by --base."
         )
     used = [UsedLora(name=one.name, sha256=one.sha256, strength=one.strength) for one in preset.loras]
-    if lora is not None and file_hash(lora) not in [one.sha256 for one in used]:
-        asked = f"{used[0].name!r:.60} with SHA-256 {used[0].sha256[:12]}…" if used else "no LoRA"
-        raise BadLora(f"the link asks for {asked}, but {lora.name} is another; leave --lora out or give that one.")
+    for path in given:
+        if file_hash(path) not in [one.sha256 for one in used]:
+            asked = f"{used[0].name!r:.60} with SHA-256 {used[0].sha256[:12]}…" if used else "no LoRA"
+            raise BadLora(f"the link asks for {asked}, but {path.name} is another; leave --lora out or give that one.")
+    published = [one for one in preset.loras if one.hub and find(one.sha256) is None]
+    if published and not fetch:
+        raise BadLora(f"the LoRA {published[0].name!r:.60} is expected, but is not at hand; let it be fetched from "
+                      f"{published[0].hub} by --fetch, or give its file by --lora.")  # fmt: skip
+    for one in published:
+        fetch_into(Library(workspace or default_workspace()), one)
     return preset.render_spec(), [(found_lora(one, find), one) for one in used]
 
 
@@ -200,18 +220,22 @@ def _from_link(
 def render_prompt(
     out: Annotated[Path, typer.Option(help="The video file to write.")],
     spec: RenderSpec,
-    lora: Annotated[Path | None, typer.Option(help="The motion; none renders the bare base.")] = None,
+    lora: Annotated[
+        list[Path] | None, typer.Option(help="A motion; none renders the bare base, several add up.")
+    ] = None,
     from_link: Annotated[str, typer.Option(help="A share link, which brings all settings.")] = "",
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch motions of the link from the Hub.")] = False,
     workspace: Annotated[Path | None, typer.Option(help="Folder of motions, where those of a link are found.")] = None,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
 ) -> None:
     """Renders a prompt with a learned motion, or what a share link asks for."""
-    prepare(out, inputs=(lora,), video=out)
+    given = lora or []
+    prepare(out, inputs=tuple(given), video=out)
     if from_link:
-        spec, used = _from_link(from_link, spec, base, lora, workspace)
+        spec, used = _from_link(from_link, spec, base, given, workspace, fetch)
     elif spec.prompt:
-        used = [] if lora is None else [(lora, UsedLora(name=lora.stem, sha256=file_hash(lora), strength=1.0))]
+        used = [(path, UsedLora(name=path.stem, sha256=file_hash(path), strength=1.0)) for path in given]
     else:
         raise BadSpec("a prompt is expected, but there is none; say by --prompt what the video shows.")
     motions = [(load_lora(path), one.strength) for path, one in used]

@@ -2,9 +2,10 @@
 
 from motion_transfer.presets.files import load_preset, save_preset
 from motion_transfer.presets.links import preset_from_link, preset_from_text, preset_link, preset_to_text
-from motion_transfer.presets.values import BadPreset, Preset, PresetLora, RenderSettings, TuneSettings
+from motion_transfer.presets.values import MAX_LORAS, BadPreset, Preset, PresetLora, RenderSettings, TuneSettings
 
 __all__ = [
+    "MAX_LORAS",
     "BadPreset",
     "Preset",
     "PresetLora",

@@ -19,7 +19,7 @@ FORMAT = 1
 MAX_TEXT_LETTERS = 2000
 
 _MAX_SHOWN_LETTERS = 60
-_MAX_LORAS = 8
+MAX_LORAS = 4
 _MAX_ID_LETTERS = 100
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _BASE = re.compile(rf"{_PART}(/{_PART})?")
@@ -201,7 +201,7 @@ class Preset(_Values):
     ]
     loras: Annotated[
         tuple[PresetLora, ...],
-        Field(max_length=_MAX_LORAS, strict=False, description=f"a list of at most {_MAX_LORAS} LoRAs"),
+        Field(max_length=MAX_LORAS, strict=False, description=f"a list of at most {MAX_LORAS} LoRAs"),
     ] = ()
     render: Annotated[RenderSettings, Field(description="settings by name")] = RenderSettings()
     tune: Annotated[TuneSettings | None, Field(description="settings by name, or null")] = None

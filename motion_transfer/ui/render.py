@@ -19,6 +19,7 @@ from motion_transfer.jobs.estimates import Estimate, estimate_rendering
 from motion_transfer.jobs.store import DONE, Job
 from motion_transfer.library import Library, Motion, Render
 from motion_transfer.pipeline import Studio
+from motion_transfer.presets import MAX_LORAS
 from motion_transfer.types import Measure, RenderSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
@@ -32,7 +33,7 @@ from motion_transfer.video.io import read_clip, read_overview
 RANDOM_SEED = -1
 SEED_HIGH = 2**31 - 1
 MOST_VIDEOS = 8
-MOST_MOTIONS = 4
+MOST_MOTIONS = MAX_LORAS
 THUMBNAIL_PX = 64
 
 

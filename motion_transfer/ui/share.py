@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 import segno
 
 from motion_transfer.errors import BadSpec
-from motion_transfer.hub import fetch
+from motion_transfer.hub import fetch_into
 from motion_transfer.library import MAX_NAME_LETTERS, Motion
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_text, preset_link
@@ -152,9 +151,7 @@ def fetch_motions(place: Place, loras: Sequence[PresetLora]) -> None:
     library, token = place.workspace.library(place.owner), False if place.workspace.isolated else None
     for lora in loras:
         place.workspace.check_room(place.owner, 0)
-        with tempfile.TemporaryDirectory() as folder:
-            path = fetch(lora.hub or "", lora.sha256, Path(folder), token=token)
-            library.note_hub(library.import_motion(path, lora.name), lora.hub or "")
+        fetch_into(library, lora, token=token)
 
 
 def _order(

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from motion_transfer.presets import (
+    MAX_LORAS,
     BadPreset,
     Preset,
     PresetLora,
@@ -178,7 +179,7 @@ def random_preset(rng: random.Random) -> Preset:
         base=rng.choice(["nano", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "a_b/c", "_x"]),
         render=random_spec(rng, RenderSpec),
         tune=random_spec(rng, TuneSpec) if rng.random() < 0.6 else None,
-        loras=[random_lora(rng) for _ in range(rng.randint(0, 8))],
+        loras=[random_lora(rng) for _ in range(rng.randint(0, MAX_LORAS))],
         credits=random_line(rng, 0, 20),
     )
 

@@ -134,7 +134,7 @@ def test_links_made_by_hand_open_when_they_are_right() -> None:
         (preset_values(tune={"decoupled": 1}), ("decoupled", "true or false")),
         (preset_values(tune=[]), ("tune of the preset", "settings by name")),
         (preset_values(render=None), ("render of the preset", "settings by name")),
-        (preset_values(loras=[lora_values()] * 9), ("loras", "at most 8")),
+        (preset_values(loras=[lora_values()] * 9), ("loras", "at most 4")),
         (preset_values(loras={"a": 1}), ("loras", "list")),
         (preset_values(loras=["jump"]), ("loras", "list", "'jump'")),
         (preset_values(loras=[lora_values(strength=2.1)]), ("strength of a LoRA", "from -2.0 to 2.0")),

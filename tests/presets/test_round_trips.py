@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from motion_transfer.presets import (
+    MAX_LORAS,
     Preset,
     PresetLora,
     load_preset,
@@ -63,7 +64,7 @@ def test_a_thousand_presets_come_back_from_links_and_files(
 
 
 def test_every_number_of_loras_and_every_choice_was_tried(presets: list[Preset]) -> None:
-    assert {len(preset.loras) for preset in presets} == set(range(9))
+    assert {len(preset.loras) for preset in presets} == set(range(MAX_LORAS + 1))
     for spec, field in KNOBS:
         sides = [preset.render if spec is RenderSpec else preset.tune for preset in presets]
         tried = {getattr(side, field.name) for side in sides if side is not None}
@@ -78,7 +79,7 @@ def test_the_largest_preset_fits_a_file_but_no_link(tmp_path: Path) -> None:
         base="nano",
         render=RenderSpec(**texts),
         tune=TuneSpec(caption="🤖" * 2000),
-        loras=[PresetLora(name="🤖" * 80, sha256=f"{i:064}", strength=i / 7) for i in range(8)],
+        loras=[PresetLora(name="🤖" * 80, sha256=f"{i:064}", strength=i / 7) for i in range(MAX_LORAS)],
         description="\n" * 500,
         credits="🤖" * 200,
     )

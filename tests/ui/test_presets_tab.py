@@ -103,7 +103,7 @@ def test_a_missing_motion_is_fetched(
     page = _PresetsPage(studio, lambda _: place, None, {})  # type: ignore[arg-type]
     assert page.look(None, key)[3].visible
     monkeypatch.setattr("motion_transfer.ui.tab_presets.tell", lambda _: None)
-    monkeypatch.setattr("motion_transfer.ui.share.fetch", lambda *_, **__: path)
+    monkeypatch.setattr("motion_transfer.hub.fetch", lambda *_, **__: path)
     facts, *_, fetch = page.fetch(None, key)
     assert not fetch.visible and words.en.MOTION_FOUND.partition("{")[0] in facts
     assert look_at_preset(place, studio, key).order.motions[0] == "wave"
