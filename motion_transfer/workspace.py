@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,20 +20,21 @@ SHORTEST_TOKEN = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one owner may take up of a shared machine.
+    """What one owner, or all of them together, may take up of a shared machine.
 
     Attributes:
         open_jobs: that wait or run.
         kept_mb: of motions, renders and presets, and of the jobs' own files, which hold copies of the clips.
-        job_seconds: for which an ended job is kept.
     """
 
     open_jobs: int
     kept_mb: float
-    job_seconds: float
 
 
-FOR_VISITORS = Limits(open_jobs=8, kept_mb=500.0, job_seconds=24 * 3600.0)
+FOR_A_VISITOR = Limits(open_jobs=8, kept_mb=500.0)
+FOR_ALL_VISITORS = Limits(open_jobs=64, kept_mb=20_000.0)  # tokens cost nothing: whoever makes many stays within this
+JOB_SECONDS = 24 * 3600.0  # for which a visitor's ended job is kept
+VISITOR_SECONDS = 7 * 24 * 3600.0  # for which the library of a visitor is kept who changes nothing in it
 
 
 class UnknownVisitor(MotionTransferError):
@@ -84,21 +86,36 @@ class Workspace:
         """
         if not self.isolated:
             return
-        limits, waiting = FOR_VISITORS, len(self.jobs.jobs(owner, states=OPEN))
-        if waiting + num_jobs > limits.open_jobs:
-            raise BadSpec(f"a visitor may have {limits.open_jobs} open jobs, but with this there would be "
+        waiting = len(self.jobs.jobs(owner, states=OPEN))
+        if waiting + num_jobs > FOR_A_VISITOR.open_jobs:
+            raise BadSpec(f"a visitor may have {FOR_A_VISITOR.open_jobs} open jobs, but with this there would be "
                           f"{waiting + num_jobs}; wait, or remove some.")  # fmt: skip
-        self._forget_old_jobs(owner, limits.job_seconds)
+        if num_jobs and len(self.jobs.jobs(states=OPEN, limit=-1)) + num_jobs > FOR_ALL_VISITORS.open_jobs:
+            raise BadSpec(f"this machine takes {FOR_ALL_VISITORS.open_jobs} open jobs of all its visitors, but has as "
+                          "many; try again later.")  # fmt: skip
+        self._forget_old()
         jobs_mb = sum(size_mb(self.jobs.folder / job.key) for job in self.jobs.jobs(owner, limit=-1))
         kept_mb = self.library(owner).size_mb() + jobs_mb
-        if kept_mb > limits.kept_mb:
-            raise BadSpec(f"a visitor may keep {limits.kept_mb:.0f} MB, but {kept_mb:.0f} MB are kept; download and "
-                          "delete some motions or renders, and remove some jobs.")  # fmt: skip
+        if kept_mb > FOR_A_VISITOR.kept_mb:
+            raise BadSpec(f"a visitor may keep {FOR_A_VISITOR.kept_mb:.0f} MB, but {kept_mb:.0f} MB are kept; download "
+                          "and delete some motions or renders, and remove some jobs.")  # fmt: skip
+        all_mb = size_mb(self._visitors) + size_mb(self.jobs.folder)
+        if all_mb > FOR_ALL_VISITORS.kept_mb:
+            raise BadSpec(f"this machine keeps {FOR_ALL_VISITORS.kept_mb:.0f} MB of all its visitors, but has "
+                          f"{all_mb:.0f} MB; try again in some days.")  # fmt: skip
 
-    def _forget_old_jobs(self, owner: str, seconds: float) -> None:
-        for job in self.jobs.jobs(owner, states=ENDED, limit=-1):
-            if time.time() - (job.ended_s or 0.0) > seconds:
-                self.remove_job(job.key, owner)
+    def _forget_old(self) -> None:
+        """Removes visitors' jobs that ended long ago, and libraries in which nothing was changed for long."""
+        now_s = time.time()
+        for job in self.jobs.jobs(states=ENDED, limit=-1):
+            if now_s - (job.ended_s or 0.0) > JOB_SECONDS:
+                self.remove_job(job.key, job.owner)
+        at_work = {job.owner for job in self.jobs.jobs(states=OPEN, limit=-1)}
+        for folder in self._visitors.glob("*"):
+            with suppress(FileNotFoundError):  # another request may be at it
+                changed_s = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+                if folder.name not in at_work and now_s - changed_s > VISITOR_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def remove_job(self, key: str, owner: str) -> None:
         """Forgets an ended job, with its copy of the clip and its checkpoints. Motions and renders stay.
@@ -111,4 +128,9 @@ class Workspace:
 
     def library(self, owner: str) -> Library:
         """An owner's motions and renders."""
-        return Library(self.root / "visitors" / owner if owner else self.root, uploads=self.uploads)
+        return Library(self._visitors / owner if owner else self.root, uploads=self.uploads)
+
+    @property
+    def _visitors(self) -> Path:
+        """The folder of visitors' libraries."""
+        return self.root / "visitors"

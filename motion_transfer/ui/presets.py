@@ -67,7 +67,8 @@ def look_at_preset(place: Place, studio: Studio, key: str | None, shipped: Path 
 
 
 def _keep(place: Place, preset: Preset) -> str:
-    """Saves a preset under a free name; returns its key."""
+    """Saves a preset under a free name, as far as its owner has room; returns its key."""
+    place.workspace.check_room(place.owner, 0)
     with new_file(_library(place).presets, safe_stem(preset.name, "preset"), ".json") as path:
         save_preset(preset, path)
     return path.stem

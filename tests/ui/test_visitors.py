@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +13,9 @@ from motion_transfer.errors import BadSpec
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.ui.desk import Place
-from motion_transfer.ui.learn import (
-    order_learning,
-)
-from motion_transfer.ui.render import (
-    look_at_rendering,
-    order_rendering,
-)
-from motion_transfer.workspace import FOR_VISITORS, UnknownVisitor, Workspace
+from motion_transfer.ui.learn import order_learning
+from motion_transfer.ui.render import look_at_rendering, order_rendering
+from motion_transfer.workspace import FOR_A_VISITOR, FOR_ALL_VISITORS, VISITOR_SECONDS, UnknownVisitor, Workspace
 from tests.ui.orders import learn_order, render_order
 
 
@@ -38,7 +35,7 @@ def test_a_visitor_has_so_much_room(tmp_path: Path, clip_path: Path, monkeypatch
     """On a shared machine; at home there is no limit."""
     shared, home = (Workspace(tmp_path / name, isolated=name == "shared") for name in ("shared", "home"))
     visitor = Place(workspace=shared, owner=shared.owner("a" * 32))
-    for _ in range(FOR_VISITORS.open_jobs // 4):
+    for _ in range(FOR_A_VISITOR.open_jobs // 4):
         order_rendering(visitor, render_order(videos=4))
     with pytest.raises(BadSpec, match="open jobs"):
         order_learning(visitor, learn_order(clip_path))
@@ -46,15 +43,50 @@ def test_a_visitor_has_so_much_room(tmp_path: Path, clip_path: Path, monkeypatch
     order_learning(other, learn_order(clip_path))
     job = shared.jobs.cancel(order_learning(other, learn_order(clip_path)).key)  # its copy of the clip counts
     (shared.jobs.files(job.key) / "large").write_bytes(bytes(2000))
-    monkeypatch.setattr("motion_transfer.workspace.FOR_VISITORS", replace(FOR_VISITORS, kept_mb=0.001))
+    monkeypatch.setattr("motion_transfer.workspace.FOR_A_VISITOR", replace(FOR_A_VISITOR, kept_mb=0.001))
     with pytest.raises(BadSpec, match="remove some jobs"):
         order_rendering(other, render_order())
-    monkeypatch.setattr("motion_transfer.workspace.FOR_VISITORS", replace(FOR_VISITORS, job_seconds=-1.0))
-    order_rendering(other, render_order())
+    monkeypatch.setattr("motion_transfer.workspace.FOR_A_VISITOR", FOR_A_VISITOR)
+    with monkeypatch.context() as later:
+        later.setattr("motion_transfer.workspace.JOB_SECONDS", -1.0)
+        order_rendering(other, render_order())
     assert not (shared.jobs.folder / job.key).exists()  # it ended too long ago
-    monkeypatch.setattr("motion_transfer.workspace.FOR_VISITORS", FOR_VISITORS)
-    monkeypatch.setattr(Library, "size_mb", lambda _: FOR_VISITORS.kept_mb + 1)
+    monkeypatch.setattr(Library, "size_mb", lambda _: FOR_A_VISITOR.kept_mb + 1)
     with pytest.raises(BadSpec, match="delete"):
         order_rendering(other, render_order())
-    for _ in range(FOR_VISITORS.open_jobs + 1):
+    for _ in range(FOR_A_VISITOR.open_jobs + 1):
         order_rendering(Place(workspace=home, owner=""), render_order())
+
+
+def _visitor(workspace: Workspace, number: int) -> Place:
+    return Place(workspace=workspace, owner=workspace.owner(f"{number:032}"))
+
+
+def test_all_visitors_together_have_so_much_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever invents many tokens gets no more than that."""
+    workspace = Workspace(tmp_path, isolated=True)
+    for number in range(FOR_ALL_VISITORS.open_jobs // 8):
+        order_rendering(_visitor(workspace, number), render_order(videos=8))
+    with pytest.raises(BadSpec, match="all its visitors"):
+        order_rendering(_visitor(workspace, 99), render_order())
+    workspace.check_room(_visitor(workspace, 99).owner, 0)
+    monkeypatch.setattr("motion_transfer.workspace.FOR_ALL_VISITORS", replace(FOR_ALL_VISITORS, kept_mb=0.0))
+    with pytest.raises(BadSpec, match="some days"):
+        workspace.check_room(_visitor(workspace, 99).owner, 0)
+
+
+def test_a_library_that_nobody_changes_is_removed(tmp_path: Path) -> None:
+    workspace, long_ago = Workspace(tmp_path, isolated=True), time.time() - VISITOR_SECONDS - 60
+    places = [_visitor(workspace, number) for number in range(4)]
+    for place in places:
+        library = workspace.library(place.owner)
+        library.presets.mkdir(parents=True)
+    order_rendering(places[1], render_order())  # has work under way
+    (workspace.library(places[2].owner).presets / "new.json").write_text("{}")
+    for number in (0, 1, 2):
+        root = workspace.library(places[number].owner).presets.parent
+        for path in (root, *root.iterdir())[: 1 if number == 2 else None]:
+            os.utime(path, (long_ago, long_ago))
+    workspace.check_room(places[3].owner, 0)
+    kept = [workspace.library(place.owner).presets.parent.exists() for place in places]
+    assert kept == [False, True, True, True]
