@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from motion_transfer.errors import MotionTransferError, StorageFailed
+from motion_transfer.jobs.orders import RENDER
 from motion_transfer.jobs.store import CANCEL, CANCELLED, DONE, FAILED, PAUSE, PAUSED, QUEUED, RUNNING, Job
 from motion_transfer.ui import words
 from motion_transfer.workspace import Workspace
@@ -109,10 +110,12 @@ def job_line(job: Job, ahead: int | None, done: str) -> str:
     if job.state == QUEUED:
         return status(words.WAITING.format(ahead=ahead) if ahead else words.NEXT, done=0.0)
     if job.state == PAUSED:
-        paused = words.PAUSED.format(stage=words.STAGES.get(job.stage, job.stage), step=job.step)
+        paused = (words.PAUSED_RENDER if job.kind == RENDER else words.PAUSED).format(
+            stage=words.STAGES.get(job.stage, job.stage), step=job.step
+        )
         return status(f"{paused} {capital(job.note)}".strip())
     if job.state == CANCELLED:
-        return status(words.CANCELLED)
+        return status(words.CANCELLED_RENDER if job.kind == RENDER else words.CANCELLED)
     assert job.state == DONE
     return status(f"{done} {capital(job.note)}".strip())
 
