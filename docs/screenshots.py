@@ -12,7 +12,14 @@ from pathlib import Path
 from browsing import ROOT, headless, served
 from playwright.sync_api import Browser, Page
 
-TABS = ("Learn", "Mix", "Jobs", "Library", "Presets", "System")
+TABS = {  # and what shows last on each
+    "Learn": "#preview video",
+    "Mix": "#result video",
+    "Jobs": "#job-video video",
+    "Library": "#item video",
+    "Presets": "#preset-facts table",
+    "System": "#system table",
+}
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390)}  # theme and width
 LONGEST_MS = 900_000
 SETTLE_MS = 3000
@@ -49,8 +56,9 @@ def _take(browser: Browser, address: str, out: Path) -> None:
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.goto(f"{address}/?__theme={theme}")
         page.wait_for_selector("#start")
-        for tab in TABS:
+        for tab, last in TABS.items():
             _turn_to(page, tab)
+            page.wait_for_selector(f"{last}:visible", timeout=LONGEST_MS)
             page.wait_for_timeout(SETTLE_MS)
             page.screenshot(path=out / f"{tab.split()[0].lower()}-{look}.png", full_page=True)
         page.close()

@@ -48,6 +48,8 @@ COLUMNS = (
 )
 BESIDE_OURS = tuple(column for column in COLUMNS if column.name in (
     "motion_fidelity", "trajectory_error", "leakage", "shape_right", "text_match"))  # fmt: skip
+IN_BRIEF = tuple(column for column in COLUMNS if column.name in (
+    "motion_fidelity", "trajectory_error", "leakage", "shape_right", "text_match", "tuning_s"))  # fmt: skip
 SHEET_CLIPS, SHEET_FRAMES = 12, 9
 RENDERED_BY = ("motion_transfer.contenders",)
 MEASURED_BY = ("motion_transfer.evaluate.bench_row", "motion_transfer.evaluate.motionbench")
@@ -215,7 +217,8 @@ class Bench:
         baseline = BASELINE if BASELINE in ranked else (ranked or list(rows))[0]
         cells = summary(rows, [column.name for column in COLUMNS], baseline, ceiling=ceiling)
         notes = _front(cells, unranked) + self._best_settings(cells)
-        parts = [markdown_table(cells, COLUMNS, unranked=unranked)]
+        brief = markdown_table(cells, IN_BRIEF, unranked=unranked)
+        parts = [brief, "All measures:", markdown_table(cells, COLUMNS, unranked=unranked)]
         if OURS in ranked and baseline != OURS and len(ranked) > 2:
             beside = {name: rows[name] for name in (OURS, *(name for name in ranked if name != OURS))}
             cells = summary(beside, [column.name for column in BESIDE_OURS], OURS)

@@ -32,3 +32,7 @@ def test_marked_parts_become_their_file(fill_readme, tmp_path: Path, monkeypatch
     once = fill_readme.filled(text)
     assert once == "before\n<!-- from docs/results/a.md -->\n\n| new |\n\n<!-- end -->\nafter\n"
     assert fill_readme.filled(once) == once
+    (tmp_path / "docs" / "results" / "a.md").write_text("| new [1] |\n\n[1] note.\n\nmore:\n\n| other |\n")
+    table = fill_readme.filled(text.replace("from", "first table of"))
+    assert "| new [1] |\n\n[1] note." in table and "more" not in table and "other" not in table
+    assert fill_readme.filled(table) == table
