@@ -85,6 +85,7 @@ CSS = """
 .grid figcaption { overflow-wrap: anywhere; font-size: 0.85rem; }
 .facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
 .facts td { overflow-wrap: anywhere; }
+.or, .min_value, .max_value { color: var(--body-text-color) !important; }
 .marked strong { color: #d55e00; }
 #opened, #tour { padding: 0.75rem 1rem; border-left: 4px solid #2563eb; background: var(--background-fill-secondary); }
 .code svg { max-width: 100%; height: auto; }

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.browser.driving import TABS, needs_chromium, open_page, served, sync_api, turn_to
+from motion_transfer.ui.words import en as words
+from tests.ui.browser.driving import JOB_MS, TABS, needs_chromium, open_page, served, sync_api, turn_to
 
 pytestmark = needs_chromium
 
@@ -68,3 +69,62 @@ def test_a_first_run_is_guided(browser: sync_api.Browser, tiny_base_folder: Path
         page.wait_for_selector("#learn-status:not(:has-text('Choose a clip'))")
         sync_api.expect(page.locator("#tour")).to_be_hidden()
         context.close()
+
+
+def _walk_to(page: sync_api.Page, selector: str) -> None:
+    """Presses Tab until something that matches has the focus, and shows it."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate("s => document.activeElement.matches(s)", selector):
+            return
+    raise AssertionError(f"no way to {selector} by keyboard")
+
+
+def test_a_render_is_ordered_by_keyboard_alone(page: sync_api.Page) -> None:
+    _walk_to(page, "button[role=tab]:nth-of-type(2)")
+    page.keyboard.press("Enter")
+    _walk_to(page, "#motion input")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    sync_api.expect(page.get_by_label("Motion", exact=True)).to_have_value(words.NO_MOTION)
+    _walk_to(page, "textarea")
+    page.keyboard.type("a green star on a white background")
+    _walk_to(page, "#render")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#result video", timeout=JOB_MS)
+
+
+# Of every visible text: the contrast between its color and the nearest background (WCAG 2.1, relative luminance).
+FAINT = """() => {
+  const parse = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => {
+    const [r, g, b] = rgb.slice(0, 3).map((v) => v / 255)
+      .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const rgba = parse(getComputedStyle(e).backgroundColor);
+      if (rgba.length < 4 || rgba[3] > 0.5) return rgba;
+    }
+    return [255, 255, 255];
+  };
+  const texts = [...document.querySelectorAll("body *")].filter((e) => e.offsetParent && !e.closest("svg, [disabled]")
+    && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()));
+  return texts.map((e) => {
+    const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
+    return [(a + 0.05) / (b + 0.05), e.textContent.trim().slice(0, 60)];
+  }).filter(([contrast]) => contrast < 3);
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_texts_can_be_read(browser: sync_api.Browser, address: str, theme: str) -> None:
+    page = open_page(browser, f"{address}/?__theme={theme}")
+    for tab in TABS:
+        turn_to(page, tab)
+        page.wait_for_timeout(500)
+        assert page.evaluate(FAINT) == [], tab
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    page.close()
