@@ -14,6 +14,7 @@ from pathlib import Path
 
 from motion_transfer.errors import MotionTransferError
 from motion_transfer.jobs.worker import KINDS, Worker
+from motion_transfer.model.memory import watch_device
 from motion_transfer.pipeline import Studio
 from motion_transfer.workspace import Workspace
 
@@ -38,6 +39,7 @@ def main() -> int:
     leaving = threading.Event()
     threading.Thread(target=_watch_input, args=(leaving,), daemon=True).start()
     workspace, device = Workspace(options.workspace), options.device
+    watch_device(device)
     studio = Studio(base=options.base, precision=options.precision, device=device or None)
     try:
         with workspace.jobs.alone(device):

@@ -10,6 +10,12 @@ from pathlib import Path
 import torch
 
 
+def watch_device(device: str) -> None:
+    """Makes a GPU such as "cuda:1" the one whose memory is told here; of any other device nothing changes."""
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+
+
 def forget_peak_memory() -> None:
     """Lets the peak begin anew, where the system can (a GPU, Linux)."""
     if torch.cuda.is_available():
@@ -19,8 +25,8 @@ def forget_peak_memory() -> None:
 
 
 def peak_memory_mb() -> float:
-    """Peak memory in MB since the process began or forgot: of the GPU where there is one, else resident memory."""
+    """Peak memory in MB (10^6) since the process began or forgot: of the GPU where there is one, else resident memory."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+        return torch.cuda.max_memory_allocated() / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes or KiB
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
