@@ -25,7 +25,7 @@ def forget_peak_memory() -> None:
 
 
 def peak_memory_mb() -> float:
-    """Peak memory in MB (10^6) since the process began or forgot: of the GPU where there is one, else resident memory."""
+    """Peak memory in MB (10^6) since the process began or forgot: of the GPU if there is one, else resident memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes or KiB
