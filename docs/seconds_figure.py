@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from motion_transfer.atomic import replacing
 from motion_transfer.evaluate.tables import Cell, Row, Summary, summary
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-MEASURES = {"motion_fidelity": ("balanced motion fidelity", 1.0), "leakage": ("leakage", 0.3)}  # title, top of the axis
+MEASURES = {"motion_fidelity": "balanced motion fidelity", "leakage": "leakage"}
+TOPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of an axis
 COLORS = {"ours": "#0072b2", "motiondirector": "#d55e00", "naive": "#009e73", "ditflow": "#cc79a7", "bare": "#666666"}
 BASELINE = "bare"
 WIDTH, HEIGHT, LEFT, TOP = 380, 260, 60, 30  # of a panel, and where it begins, in pixels
@@ -30,7 +33,10 @@ def read(results: Path) -> dict[float, Summary]:
             rows: dict[str, list[Row]] = {}
             for row in json.loads(path.read_text())["rows"].values():
                 rows.setdefault(row["method"], []).append(row)
-            found[float(seconds[1])] = summary(rows, list(MEASURES), BASELINE)
+            if BASELINE in rows:
+                found[float(seconds[1])] = summary(rows, list(MEASURES), BASELINE)
+            else:
+                print(f"{path.name} has no rows of the {BASELINE} base yet; it is left out.", file=sys.stderr)
     return dict(sorted(found.items()))
 
 
@@ -44,7 +50,8 @@ def _line(x: float, y: float, to_x: float, to_y: float, color: str, width: float
 
 def _panel(found: dict[float, Summary], measure: str, left: float) -> list[str]:
     """Axes, and a line with points and whiskers for every method."""
-    title, top = MEASURES[measure]
+    cells = [cell for of_methods in found.values() for row in of_methods.values() if (cell := row[measure])]
+    top = next(top for top in TOPS if top >= max(_ends(cell)[1] for cell in cells) or top == TOPS[-1])
     places = [0.0, *found]
 
     def x_of(seconds: float) -> float:
@@ -53,7 +60,7 @@ def _panel(found: dict[float, Summary], measure: str, left: float) -> list[str]:
     def y_of(value: float) -> float:
         return TOP + HEIGHT * (1 - min(max(value, 0.0), top) / top)
 
-    out = [_text(left + WIDTH / 2, TOP - 10, title)]
+    out = [_text(left + WIDTH / 2, TOP - 10, MEASURES[measure])]
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         out += [_line(left, y_of(share * top), left + WIDTH, y_of(share * top), "#ddd"),
                 _text(left - 6, y_of(share * top) + 4, f"{share * top:g}", anchor="end")]  # fmt: skip
@@ -71,6 +78,14 @@ def _panel(found: dict[float, Summary], measure: str, left: float) -> list[str]:
     return out
 
 
+def _ends(cell: Cell) -> tuple[float, float]:
+    """Of a whisker; the point itself where there is none."""
+    if cell.mean is None or cell.interval is None or cell.difference is None:
+        return cell.mean or 0.0, cell.mean or 0.0
+    low, high = cell.interval
+    return cell.mean - cell.difference + low, cell.mean - cell.difference + high
+
+
 def _points(points: Sequence[tuple[float, Cell]], color: str, y_of: Callable[[float], float]) -> list[str]:
     """A method's line, whiskers and points."""
     out: list[str] = []
@@ -80,9 +95,8 @@ def _points(points: Sequence[tuple[float, Cell]], color: str, y_of: Callable[[fl
         y = y_of(cell.mean)
         if before is not None:
             out.append(_line(*before, x, y, color, 1.5))
-        if cell.interval is not None and cell.difference is not None:
-            low, high = (cell.mean - cell.difference + end for end in cell.interval)
-            out.append(_line(x, y_of(low), x, y_of(high), color))
+        low, high = _ends(cell)
+        out.append(_line(x, y_of(low), x, y_of(high), color))
         out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>')
         before = (x, y)
     return out
@@ -101,7 +115,11 @@ def figure(found: dict[float, Summary]) -> str:
 
 def main() -> None:
     """Draws what was measured."""
-    (RESULTS / "seconds.svg").write_text(figure(read(RESULTS)))
+    found = read(RESULTS)
+    if not found:
+        sys.exit("results of bench --quick --seconds 30 are expected, but there are none; run it first.")
+    with replacing(RESULTS / "seconds.svg") as partial:
+        partial.write_text(figure(found))
 
 
 if __name__ == "__main__":

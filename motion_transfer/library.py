@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import re
@@ -38,6 +39,7 @@ MAX_LORA_BYTES = 2 * 10**9
 
 _SHIPPED_KEY = "shipped/"  # no file's stem begins so
 _MAX_STEM_LETTERS = 40
+_COPIES = secrets.token_bytes(32)  # names the copies of a file, so that nobody can guess them
 _SHOWN_SECONDS = 24 * 3600.0  # as long as a page may stay open with them
 
 
@@ -81,9 +83,10 @@ class Render:
 def size_mb(folder: Path) -> float:
     """What the files of a folder and of those in it take on disk, as far as they stay while it is looked at."""
     num_bytes = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            num_bytes += path.stat().st_size if path.is_file() else 0
+    for root, _, names in os.walk(folder):  # which passes over folders that go meanwhile
+        for name in names:
+            with suppress(FileNotFoundError):
+                num_bytes += os.stat(os.path.join(root, name)).st_size
     return num_bytes / 1e6
 
 
@@ -124,7 +127,13 @@ def _recipe(path: Path) -> dict[str, Any] | None:
             recipe = json.loads((handle.metadata() or {}).get(RECIPE, "{}"))
     except (SafetensorError, OSError, ValueError, RecursionError):
         return None
-    return recipe if isinstance(recipe, dict) else None
+    return _printable(recipe) if isinstance(recipe, dict) else None
+
+
+def _printable(recipe: Any) -> Any:
+    """A recipe whose texts can be sent: halves of letters, which JSON may hold alone, become question marks."""
+    text = json.dumps(recipe, ensure_ascii=False)
+    return json.loads(text.encode("utf-8", "replace"))
 
 
 def _siblings(path: Path) -> list[Path]:
@@ -316,7 +325,7 @@ class Library:
             What `restore` needs to bring it back.
 
         Raises:
-            BadSpec: it comes with the program.
+            BadSpec: it comes with the program, or is gone.
         """
         _check_own(item)
         return self._discarded(item.path)
@@ -331,7 +340,10 @@ class Library:
         ticket = secrets.token_hex(8)
         folder = self.bin / ticket / path.parent.name
         folder.mkdir(parents=True)
-        for sibling in _siblings(path):
+        siblings = _siblings(path)
+        if not siblings:
+            raise BadSpec("something of this library is expected to be deleted, but it is gone already; look again.")
+        for sibling in siblings:
             os.replace(sibling, folder / sibling.name)
         return ticket
 
@@ -397,7 +409,7 @@ class Library:
             found = json.loads(item.path.with_suffix(".json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return _printable(found) if isinstance(found, dict) else {}
 
     def load(self, motion: Motion) -> Lora:
         """A motion's weights.
@@ -436,20 +448,25 @@ class Library:
 
         It is kept for about a day.
         """
-        path = self._shown_path(source.suffix)
+        changed = source.stat()
+        facts = f"{source.resolve()}\n{changed.st_mtime_ns}\n{changed.st_size}\n{name}"
+        path = self._shown_path(source.suffix, hmac.digest(_COPIES, facts.encode(), "sha256").hex()[:32])
         if name:
             path = path.with_suffix("") / name
-            path.parent.mkdir()
+        if path.is_file():  # looked at before
+            os.utime(path.parent if name else path)
+            return path
+        path.parent.mkdir(exist_ok=True)
         with replacing(path) as partial:
             shutil.copyfile(source, partial)
         return path
 
-    def _shown_path(self, suffix: str) -> Path:
-        """A fresh path for a copy, which nobody can guess; copies that have served are removed."""
+    def _shown_path(self, suffix: str, stem: str = "") -> Path:
+        """A path for a copy, which nobody can guess, a fresh one unless it has a name; old copies are removed."""
         folder = self.uploads / "shown"
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():
             with suppress(FileNotFoundError):
                 if time.time() - os.stat(old).st_mtime > _SHOWN_SECONDS:
                     shutil.rmtree(old) if old.is_dir() else old.unlink()
-        return folder / f"{secrets.token_hex(16)}{suffix}"
+        return folder / f"{stem or secrets.token_hex(16)}{suffix}"

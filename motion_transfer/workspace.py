@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from motion_transfer.errors import BadSpec, MotionTransferError
-from motion_transfer.jobs.store import ENDED, OPEN, JobStore
+from motion_transfer.jobs.store import ENDED, OPEN, PAUSED, QUEUED, Job, JobStore, NoSuchJob
 from motion_transfer.library import Library, size_mb
 
 EVERYBODY = ""  # owns all there is where visitors are not told apart
@@ -33,8 +35,9 @@ class Limits:
 
 FOR_A_VISITOR = Limits(open_jobs=8, kept_mb=500.0)
 FOR_ALL_VISITORS = Limits(open_jobs=64, kept_mb=20_000.0)  # tokens cost nothing: whoever makes many stays within this
-JOB_SECONDS = 24 * 3600.0  # for which a visitor's ended job is kept
-VISITOR_SECONDS = 7 * 24 * 3600.0  # for which the library of a visitor is kept who changes nothing in it
+ENDED_JOB_SECONDS = 24 * 3600.0  # for which a visitor's ended job is kept
+IDLE_JOB_SECONDS = 3 * 24 * 3600.0  # for which one is kept that waits or is paused, and at which nobody works
+VISITOR_SECONDS = 7 * 24 * 3600.0  # for which the library of a visitor is kept who does not open the page
 
 
 class UnknownVisitor(MotionTransferError):
@@ -86,35 +89,55 @@ class Workspace:
         """
         if not self.isolated:
             return
+        self._forget_old(owner)
         waiting = len(self.jobs.jobs(owner, states=OPEN))
         if waiting + num_jobs > FOR_A_VISITOR.open_jobs:
             raise BadSpec(f"a visitor may have {FOR_A_VISITOR.open_jobs} open jobs, but with this there would be "
                           f"{waiting + num_jobs}; wait, or remove some.")  # fmt: skip
-        if num_jobs and len(self.jobs.jobs(states=OPEN, limit=-1)) + num_jobs > FOR_ALL_VISITORS.open_jobs:
-            raise BadSpec(f"this machine takes {FOR_ALL_VISITORS.open_jobs} open jobs of all its visitors, but has as "
-                          "many; try again later.")  # fmt: skip
-        self._forget_old()
+        of_all = len(self._visitors_jobs(OPEN))
+        if num_jobs and of_all + num_jobs > FOR_ALL_VISITORS.open_jobs:
+            raise BadSpec(f"all visitors together may have {FOR_ALL_VISITORS.open_jobs} open jobs, but with this there "
+                          f"would be {of_all + num_jobs}; try again later.")  # fmt: skip
         jobs_mb = sum(size_mb(self.jobs.folder / job.key) for job in self.jobs.jobs(owner, limit=-1))
         kept_mb = self.library(owner).size_mb() + jobs_mb
         if kept_mb > FOR_A_VISITOR.kept_mb:
             raise BadSpec(f"a visitor may keep {FOR_A_VISITOR.kept_mb:.0f} MB, but {kept_mb:.0f} MB are kept; download "
                           "and delete some motions or renders, and remove some jobs.")  # fmt: skip
-        all_mb = size_mb(self._visitors) + size_mb(self.jobs.folder)
+        all_mb = sum(map(size_mb, (self._visitors, self.jobs.folder, self.uploads)))
         if all_mb > FOR_ALL_VISITORS.kept_mb:
-            raise BadSpec(f"this machine keeps {FOR_ALL_VISITORS.kept_mb:.0f} MB of all its visitors, but has "
-                          f"{all_mb:.0f} MB; try again in some days.")  # fmt: skip
+            raise BadSpec(f"all visitors together may keep {FOR_ALL_VISITORS.kept_mb:.0f} MB, but {all_mb:.0f} MB are "
+                          "kept; try again in some days.")  # fmt: skip
 
-    def _forget_old(self) -> None:
-        """Removes visitors' jobs that ended long ago, and libraries in which nothing was changed for long."""
+    def greet(self, owner: str) -> None:
+        """Notes that an owner has opened the page, whose library is therefore kept on."""
+        if owner != EVERYBODY:
+            with suppress(OSError):  # most have none yet
+                os.utime(self._visitors / owner)
+
+    def _visitors_jobs(self, states: Iterable[str]) -> list[Job]:
+        """Jobs of all visitors; what was ordered before they were told apart is not theirs."""
+        return [job for job in self.jobs.jobs(states=states, limit=-1) if job.owner != EVERYBODY]
+
+    def _forget_old(self, owner: str) -> None:
+        """Removes visitors' jobs and libraries that were left alone for long; the library of who asks stays.
+
+        Other requests may be at the same.
+        """
         now_s = time.time()
-        for job in self.jobs.jobs(states=ENDED, limit=-1):
-            if now_s - (job.ended_s or 0.0) > JOB_SECONDS:
-                self.remove_job(job.key, job.owner)
-        at_work = {job.owner for job in self.jobs.jobs(states=OPEN, limit=-1)}
+        for job in self._visitors_jobs((QUEUED, PAUSED)):
+            if now_s - max(job.made_s, job.told_s or 0.0) > IDLE_JOB_SECONDS:
+                with suppress(NoSuchJob):
+                    self.jobs.cancel(job.key)
+                    self.remove_job(job.key, job.owner)
+        for job in self._visitors_jobs(ENDED):
+            if now_s - (job.ended_s or 0.0) > ENDED_JOB_SECONDS:
+                with suppress(NoSuchJob):
+                    self.remove_job(job.key, job.owner)
+        staying = {owner, *(job.owner for job in self._visitors_jobs(OPEN))}
         for folder in self._visitors.glob("*"):
-            with suppress(FileNotFoundError):  # another request may be at it
-                changed_s = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
-                if folder.name not in at_work and now_s - changed_s > VISITOR_SECONDS:
+            with suppress(FileNotFoundError):
+                used_s = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+                if folder.name not in staying and now_s - used_s > VISITOR_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def remove_job(self, key: str, owner: str) -> None:

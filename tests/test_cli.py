@@ -17,6 +17,7 @@ import torch
 from motion_transfer.cli import main, work
 from motion_transfer.cli.shared import Meter, app
 from motion_transfer.library import Library
+from motion_transfer.lora.algebra import scaled
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
 from motion_transfer.presets import Preset, PresetLora, preset_link
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec, TuneSpec
@@ -329,11 +330,14 @@ def test_a_link_s_motion_is_fetched_only_when_told_to(
     monkeypatch.setattr("motion_transfer.hub.fetch", fetch)
     used = PresetLora(name="Wave", sha256=file_hash(lora), strength=0.5, hub=hub)
     name = Path(base[base.index("--base") + 1]).name
-    preset = Preset.of(name="x", base=name, render=RenderSpec(prompt="a blue circle", steps=2), loras=[used])
+    spec = RenderSpec(prompt="a star\nLoRA Wave: /at/hand\r\u202e", steps=2)
+    preset = Preset.of(name="x", base=name, render=spec, loras=[used])
     where = ["--workspace", str(tmp_path / "work"), "--out", str(tmp_path / "out.mp4"), *base]
     ask = ["render", "--from-link", preset_link(preset, "http://localhost:7860/"), *where]
+    assert main(["render", "--prompt", "x", "--fetch", *where]) == 2 and "--from-link" in _one_line(capsys)
     assert main(ask) == 2 and fetched == []
     assert f"not at hand, on the Hub as {hub}" in (said := capsys.readouterr()).out and "--fetch" in said.err
+    assert sum(line.startswith("LoRA Wave") for line in said.out.splitlines()) == 1 and "\u202e" not in said.out
     assert main([*ask, "--fetch"]) == 0 and fetched == [hub]
     motion = Library(tmp_path / "work").motions()[0]
     assert motion.hub == hub and motion.path.read_bytes() == lora.read_bytes()
@@ -342,9 +346,11 @@ def test_a_link_s_motion_is_fetched_only_when_told_to(
 def test_several_motions_add_up(clip_path: str, base: list[str], tmp_path: Path) -> None:
     lora, out = tmp_path / "m.safetensors", tmp_path / "out.mp4"
     assert main(["tune", clip_path, "--out", str(lora), *base, *SHORT]) == 0
+    learned = load_lora(lora)
+    save_lora(scaled(learned, 300.0), lora)  # so that it shows
     arguments = ["render", "--prompt", "a blue circle", "--steps", "2", "--out", str(out), *base]
     shown = []
-    for more in (["--lora", str(lora)] * 2, ["--lora", str(lora), "--strength", "2"]):
+    for more in (["--lora", str(lora)] * 2, ["--lora", str(lora), "--strength", "2"], ["--lora", str(lora)]):
         assert main([*arguments, *more]) == 0
         shown.append(read_clip(out).frames_THWC.astype(int))
-    assert abs(shown[0] - shown[1]).mean() < 1.0
+    assert abs(shown[0] - shown[1]).mean() < 0.2 * abs(shown[0] - shown[2]).mean()

@@ -32,6 +32,7 @@ FLOORS = (
         "workspace",
         "flags",
         "contenders",
+        "following",
         "lineup",
         "bench",
     ),

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,14 +19,13 @@ import typer
 from motion_transfer.bench import RENDERED_BY, Bench
 from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
 from motion_transfer.errors import BadClip, BadSpec
-from motion_transfer.evaluate.benchmark import Case as FollowingCase
-from motion_transfer.evaluate.benchmark import follow as follow_case
 from motion_transfer.evaluate.benchmark import following_cases
 from motion_transfer.evaluate.clip_folder import folder_cases
 from motion_transfer.evaluate.motionbench import bench_cases, development_cases, quick_cases, search_cases
 from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.flags import with_settings
+from motion_transfer.following import ARMS, followed
 from motion_transfer.lineup import CONTENDERS, ablations, chosen, grid, variants
 from motion_transfer.model.catalog import ASSETS, find_base, weights_hash
 from motion_transfer.pace import of_equal_seconds
@@ -34,30 +33,11 @@ from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
-from motion_transfer.video.kept import RENDERS, kept
+from motion_transfer.video.kept import RENDERS
 from motion_transfer.work import drive
 
 ProcessesOpt = Annotated[int, typer.Option(min=1, help="Processes that share clips and cores; 1 on a GPU.")]
 RendersOpt = Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")]
-BENCH_ARMS = ("lora", "bare", "lora_strict", "bare_strict")  # strict: 0 where the shape is not the asked one
-
-
-def _followed(
-    studio: Studio, tune: TuneSpec, render: RenderSpec, renders: Path, case: FollowingCase
-) -> tuple[dict[str, Any], list[Clip]]:
-    """A case's figures, and its reference beside the renders with the LoRA and without."""
-    reference, spec = case.reference(), replace(render, prompt=case.prompt)
-
-    def led() -> Clip:
-        return studio.render(studio.tune(reference, replace(tune, caption=reference.caption)).lora, spec)
-
-    ours = kept(renders / f"{case.number}-lora.npz", led)
-    bare = kept(renders / f"{case.number}-bare.npz", partial(studio.render, None, spec))
-    row = {"clip": case.scene.name, "motion": case.scene.motion, "prompt": case.prompt}
-    for arm, render_of in (("lora", ours), ("bare", bare)):
-        found = follow_case(case, render_of)
-        row |= {arm: found.cosine, f"{arm}_strict": found.strict}
-    return row, [reference, ours, bare]
 
 
 @app.command()
@@ -75,20 +55,20 @@ def follow(
     prepare(results / "follow.json")
     studio = Studio(precision=precision)
     facts = {"precision": precision, "tune": asdict(tune), "render": asdict(render)}
-    made_by = stamp(modules=(*RENDERED_BY, "motion_transfer.evaluate.benchmark"), folders=[studio.spec.folder],
+    made_by = stamp(modules=["motion_transfer.following"], folders=[studio.spec.folder],
                     settings=facts | {"count": count})  # fmt: skip
     base_hash = weights_hash(studio.spec.folder)
     found: dict[int, tuple[dict[str, Any], list[Clip]]] = {}
-    measured = each(partial(_followed, studio, tune, render, renders / f"follow-{made_by}"), following_cases(count),
+    measured = each(partial(followed, studio, tune, render, renders / f"follow-{made_by}"), following_cases(count),
                     num_processes=processes)  # fmt: skip
     for case, one in measured:
         found[case.number] = one
-        figures = "  ".join(f"{arm} {one[0][arm]:.3f}" for arm in BENCH_ARMS)
+        figures = "  ".join(f"{arm} {one[0][arm]:.3f}" for arm in ARMS)
         print(f"{len(found)}/{count} {case.scene.motion}: {figures}", flush=True)
     rows = [found[number][0] for number in range(count)]
-    means = {arm: sum(row[arm] for row in rows) / count for arm in BENCH_ARMS}
+    means = {arm: sum(row[arm] for row in rows) / count for arm in ARMS}
     interval = paired_interval([row["lora"] - row["bare"] for row in rows])
-    figures = "  ".join(f"{arm} {means[arm]:.3f}" for arm in BENCH_ARMS)
+    figures = "  ".join(f"{arm} {means[arm]:.3f}" for arm in ARMS)
     print(f"{figures}  difference in {interval[0]:.3f} to {interval[1]:.3f}")
     write_json(results / "follow.json", {"stamp": made_by, "base": base_hash, **facts, "means": means,
                                          "difference_95": interval, "clips": rows})  # fmt: skip
@@ -163,8 +143,8 @@ def bench(
         changes = _read_variants(varied)
         contenders = [variant for contender in contenders for variant in variants(contender, changes)]
     if seconds:
-        kept = results.with_name(f"{results.stem}-steps.json")
-        contenders = of_equal_seconds(studio, cases[0], contenders, seconds, kept, num_processes=processes)
+        steps_path = results.with_name(f"{results.stem}-steps.json")
+        contenders = of_equal_seconds(studio, cases[0], contenders, seconds, steps_path, num_processes=processes)
     plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts, render=render,
                  results=results, renders=renders, num_processes=processes)  # fmt: skip
     if plan.table().started_over:

@@ -179,9 +179,10 @@ def _finder(given: list[Path], workspace: Path | None) -> Callable[[str], Path |
 
 
 def _link_lines(preset: Preset, find: Callable[[str], Path | None]) -> list[str]:
-    """What a link asks for, in lines to read; its words may be anybody's, and hold no line breaks."""
+    """What a link asks for, in lines to read; its words may be anybody's, so none can end a line or turn it around."""
     plain = asdict(RenderSpec())
-    lines = [f"{name}: {value}" for name, value in asdict(preset.render_spec()).items() if value != plain[name]]
+    lines = [f"{name}: {repr(value) if isinstance(value, str) and not value.isprintable() else value}"
+             for name, value in asdict(preset.render_spec()).items() if value != plain[name]]  # fmt: skip
     for lora in preset.loras:
         where = f"not at hand, on the Hub as {lora.hub}" if lora.hub else "not at hand"
         found = find(lora.sha256)
@@ -231,6 +232,8 @@ def render_prompt(
 ) -> None:
     """Renders a prompt with a learned motion, or what a share link asks for."""
     given = lora or []
+    if fetch and not from_link:
+        raise BadSpec("--fetch goes with a link, but there is none; give it by --from-link.")
     prepare(out, inputs=tuple(given), video=out)
     if from_link:
         spec, used = _from_link(from_link, spec, base, given, workspace, fetch)

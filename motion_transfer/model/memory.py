@@ -12,7 +12,7 @@ import torch
 
 def watch_device(device: str) -> None:
     """Makes a GPU such as "cuda:1" the one whose memory is told here; of any other device nothing changes."""
-    if device.startswith("cuda"):
+    if device.startswith("cuda:"):
         torch.cuda.set_device(device)
 
 

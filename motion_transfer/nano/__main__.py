@@ -49,7 +49,12 @@ CompiledOpt = Annotated[bool, typer.Option(help="Compile the networks; needs a C
 ProcessesOpt = Annotated[int, typer.Option(min=1, help="Processes that share the cores and the renders.")]
 ResultsOpt = Annotated[Path, typer.Option(help="Folder of the figures.")]
 RendersOpt = Annotated[Path, typer.Option(help="Folder of the renders, to go on from.")]
-QuickOpt = Annotated[bool, typer.Option("--quick", help="About twelve clips; figures go into a folder `quick`.")]
+QuickOpt = Annotated[
+    bool,
+    typer.Option(
+        "--quick", help="A few clips of all kinds, whatever --count says; the figures go into a folder `quick`."
+    ),
+]
 WORK = Path.home() / ".cache" / "motion_transfer" / "nano"
 RESULTS = Path("docs/results")
 

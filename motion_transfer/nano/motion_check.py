@@ -101,6 +101,15 @@ def _scenes() -> Iterator[Scene]:
     return (scene for scene in scenes if len(scene.things) == 1 and scene.things[0].kind in SHAPES)
 
 
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    """NaN where there is nothing to take them of."""
+    return np.quantile(values, QUANTILES) if len(values) else np.full(len(QUANTILES), np.nan)
+
+
+def _rounded(values: np.ndarray, digits: int) -> list[float | None]:
+    return [None if np.isnan(value) else round(float(value), digits) for value in values]
+
+
 def compare(moves: dict[str, Moves]) -> dict[str, Any]:
     """Of the world and of each arm: quantiles, those of arms also as ratios to the world's, and shares at rest.
 
@@ -109,9 +118,9 @@ def compare(moves: dict[str, Moves]) -> dict[str, Any]:
     """
     out: dict[str, Any] = {"quantiles": QUANTILES}
     for name in ("speeds", "curvatures"):
-        found = {arm: np.quantile(getattr(of_arm, name), QUANTILES) for arm, of_arm in moves.items()}
-        out[name] = {arm: values.round(4).tolist() for arm, values in found.items()}
-        out[f"{name} to the world's"] = {arm: (values / np.maximum(found["world"], 1e-9)).round(3).tolist()
+        found = {arm: _quantiles(getattr(of_arm, name)) for arm, of_arm in moves.items()}
+        out[name] = {arm: _rounded(values, 4) for arm, values in found.items()}
+        out[f"{name} to the world's"] = {arm: _rounded(values / np.maximum(found["world"], 1e-9), 3)
                                          for arm, values in found.items() if arm != "world"}  # fmt: skip
     out["resting"] = {arm: round(float((of_arm.spans < REST).mean()), 4) for arm, of_arm in moves.items()}
     return out
@@ -123,9 +132,9 @@ def compare_flicker(seen: dict[str, list[Seen]]) -> dict[str, Any]:
     A caption doesn't say whether its object rests, so each arm's static clips are its own.
     """
     out: dict[str, Any] = {}
-    for name, counts in (("static clips", [False]), ("all clips", [False, True])):
-        values = {arm: [one.flicker for one in of_arm if one.flicker is not None and (not one.is_static) in counts]
-                  for arm, of_arm in seen.items()}  # fmt: skip
+    static = {arm: [one for one in of_arm if one.is_static] for arm, of_arm in seen.items()}
+    for name, clips in (("static clips", static), ("all clips", seen)):
+        values = {arm: [one.flicker for one in of_arm if one.flicker is not None] for arm, of_arm in clips.items()}
         means = {arm: round(float(np.mean(of_arm)), 4) if of_arm else None for arm, of_arm in values.items()}
         world = means["world"]
         out[name] = {"clips": {arm: len(of_arm) for arm, of_arm in values.items()}, "mean": means,
@@ -179,7 +188,7 @@ def check_motion(
     of_arms = {arm: [found[number][arm] for number in range(count)] for arm in ("world", *ARMS)}
     paths = {arm: [one.path_T2 for one in of_arm if one.is_seen] for arm, of_arm in of_arms.items()}
     figures = {"seen": {arm: round(len(seen) / count, 4) for arm, seen in paths.items()},
-               **compare({arm: moves_of(seen) for arm, seen in paths.items()}),
+               **compare({arm: moves_of(seen) for arm, seen in paths.items() if seen}),
                "flicker": compare_flicker(of_arms)}  # fmt: skip
     write_json(results / "base_motion.json", facts | figures)
     return figures

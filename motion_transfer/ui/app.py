@@ -106,6 +106,15 @@ def _visitor_token(token: str | None) -> str:
     return token or secrets.token_urlsafe(SHORTEST_TOKEN)
 
 
+def _greeting(workspace: Workspace) -> Callable[[str | None], None]:
+    """Notes that a visitor has opened the page."""
+
+    def greet(token: str | None) -> None:
+        told(lambda: workspace.greet(workspace.owner(token)))
+
+    return greet
+
+
 @dataclass(frozen=True, kw_only=True)
 class Opened:
     """What a link that was opened asks for, above the tabs; hidden where there is none."""
@@ -224,6 +233,7 @@ def _page(studio: Studio, workspace: Workspace, place_of: PlaceOf, slices: Slice
         app.load(None, js=NAME_CONTROLS)
         app.load(None, js=TAKE_DROPPED)
         known = app.load(_visitor_token, visitor, visitor, **QUIET)
+        known.then(_greeting(workspace), visitor, None, **QUIET)
         known.then(learned.estimate, *learned.estimated, **QUIET)
         known.then(opened_link(studio, place_of), visitor, opened.parts, **QUIET)
         guided = [visitor, tour_hidden], tour.parts

@@ -15,12 +15,13 @@ _DEEPEST = 3
 def _rows(values: Mapping[str, Any], before: str = "", depth: int = 1) -> Iterator[tuple[str, str]]:
     """Names, those of inner facts after a dot, and texts; tables of numbers and what lies deep are left out."""
     for name, value in values.items():
-        if isinstance(value, Mapping):
-            if depth < _DEEPEST:
-                yield from _rows(value, f"{before}{name}.", depth + 1)
-            continue
-        items = list(value) if isinstance(value, list | tuple) else [value]
-        if items and not any(isinstance(item, list | tuple | Mapping) for item in items):
+        items = list(value[:MOST_LETTERS]) if isinstance(value, list | tuple) else [value]
+        if items and all(isinstance(item, Mapping) for item in items):
+            several = {f"{name} {number}": item for number, item in enumerate(items, 1)}
+            for key, item in (several if isinstance(value, list | tuple) else {name: value}).items():
+                if depth < _DEEPEST:
+                    yield from _rows(item, f"{before}{key}.", depth + 1)
+        elif items and not any(isinstance(item, list | tuple | Mapping) for item in items):
             yield f"{before}{name}"[:MOST_LETTERS], ", ".join(str(item)[:MOST_LETTERS] for item in items)[:MOST_LETTERS]
 
 

@@ -124,7 +124,7 @@ class _LibraryPage:
 
     def undo(self, token: str | None, deleted: Deleted) -> tuple[Deleted, gr.Button]:
         """What was deleted last comes back."""
-        return bring_back(self._library(token), deleted)
+        return bring_back(lambda: self._library(token), deleted)
 
     def publish(
         self, token: str | None, kind: str, key: str | None, repository: str, private: bool, account: str | None = None

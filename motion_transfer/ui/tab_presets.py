@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.components import Component
 
 from motion_transfer.errors import MotionTransferError
+from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
@@ -124,8 +125,12 @@ class _PresetsPage:
 
     def undo(self, token: str | None, key: str | None, deleted: Deleted) -> tuple[Any, Any, Any]:
         """What was deleted last comes back."""
-        place = self._place_of(token)
-        left, button = bring_back(place.workspace.library(place.owner), deleted)
+
+        def library() -> Library:
+            place = self._place_of(token)
+            return place.workspace.library(place.owner)
+
+        left, button = bring_back(library, deleted)
         return self.refresh(token, key), left, button
 
     def bind(self, parts: dict[str, Any], visitor: gr.BrowserState) -> None:

@@ -6,10 +6,12 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from motion_transfer.errors import BadSpec
+from motion_transfer.jobs.store import ENDED, Job
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.ui.desk import Place
@@ -48,7 +50,7 @@ def test_a_visitor_has_so_much_room(tmp_path: Path, clip_path: Path, monkeypatch
         order_rendering(other, render_order())
     monkeypatch.setattr("motion_transfer.workspace.FOR_A_VISITOR", FOR_A_VISITOR)
     with monkeypatch.context() as later:
-        later.setattr("motion_transfer.workspace.JOB_SECONDS", -1.0)
+        later.setattr("motion_transfer.workspace.ENDED_JOB_SECONDS", -1.0)
         order_rendering(other, render_order())
     assert not (shared.jobs.folder / job.key).exists()  # it ended too long ago
     monkeypatch.setattr(Library, "size_mb", lambda _: FOR_A_VISITOR.kept_mb + 1)
@@ -67,7 +69,7 @@ def test_all_visitors_together_have_so_much_room(tmp_path: Path, monkeypatch: py
     workspace = Workspace(tmp_path, isolated=True)
     for number in range(FOR_ALL_VISITORS.open_jobs // 8):
         order_rendering(_visitor(workspace, number), render_order(videos=8))
-    with pytest.raises(BadSpec, match="all its visitors"):
+    with pytest.raises(BadSpec, match="all visitors together"):
         order_rendering(_visitor(workspace, 99), render_order())
     workspace.check_room(_visitor(workspace, 99).owner, 0)
     monkeypatch.setattr("motion_transfer.workspace.FOR_ALL_VISITORS", replace(FOR_ALL_VISITORS, kept_mb=0.0))
@@ -75,18 +77,45 @@ def test_all_visitors_together_have_so_much_room(tmp_path: Path, monkeypatch: py
         workspace.check_room(_visitor(workspace, 99).owner, 0)
 
 
-def test_a_library_that_nobody_changes_is_removed(tmp_path: Path) -> None:
+def test_jobs_that_nobody_is_at_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else paused ones would close a shared machine for good. What was ordered at home is not touched."""
+    home, workspace = Workspace(tmp_path), Workspace(tmp_path, isolated=True)
+    own = order_rendering(Place(workspace=home, owner=""), render_order())
+    ended = home.jobs.cancel(order_rendering(Place(workspace=home, owner=""), render_order()).key)
+    waiting, running = (order_rendering(_visitor(workspace, number), render_order()) for number in range(2))
+    workspace.jobs.take([running.kind], running.owner)
+    monkeypatch.setattr("motion_transfer.workspace.IDLE_JOB_SECONDS", -1.0)
+    monkeypatch.setattr("motion_transfer.workspace.ENDED_JOB_SECONDS", -1.0)
+    workspace.check_room(_visitor(workspace, 9).owner)
+    assert {job.key for job in workspace.jobs.jobs()} == {own.key, ended.key, running.key} and waiting.key
+
+
+def test_another_request_may_have_removed_a_job_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(tmp_path, isolated=True)
+    job = workspace.jobs.cancel(order_rendering(_visitor(workspace, 0), render_order()).key)
+    monkeypatch.setattr("motion_transfer.workspace.ENDED_JOB_SECONDS", -1.0)
+    listed = workspace.jobs.jobs
+
+    def before_it_goes(*args: Any, **kwargs: Any) -> list[Job]:
+        return [*listed(*args, **kwargs), *([job] if kwargs.get("states") == ENDED else [])]
+
+    monkeypatch.setattr(workspace.jobs, "jobs", before_it_goes)
+    workspace.check_room(_visitor(workspace, 1).owner)
+
+
+def test_a_library_that_nobody_opens_is_removed(tmp_path: Path) -> None:
     workspace, long_ago = Workspace(tmp_path, isolated=True), time.time() - VISITOR_SECONDS - 60
-    places = [_visitor(workspace, number) for number in range(4)]
+    places = [_visitor(workspace, number) for number in range(5)]
     for place in places:
         library = workspace.library(place.owner)
         library.presets.mkdir(parents=True)
     order_rendering(places[1], render_order())  # has work under way
     (workspace.library(places[2].owner).presets / "new.json").write_text("{}")
-    for number in (0, 1, 2):
+    for number in (0, 1, 2, 3, 4):
         root = workspace.library(places[number].owner).presets.parent
         for path in (root, *root.iterdir())[: 1 if number == 2 else None]:
             os.utime(path, (long_ago, long_ago))
-    workspace.check_room(places[3].owner, 0)
+    workspace.greet(places[3].owner)  # who opens the page comes back in time,
+    workspace.check_room(places[4].owner, 0)  # and who asks is there
     kept = [workspace.library(place.owner).presets.parent.exists() for place in places]
-    assert kept == [False, True, True, True]
+    assert kept == [False, True, True, True, True]
