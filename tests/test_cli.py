@@ -334,6 +334,7 @@ def test_a_link_s_motion_is_fetched_only_when_told_to(
     preset = Preset.of(name="x", base=name, render=spec, loras=[used])
     where = ["--workspace", str(tmp_path / "work"), "--out", str(tmp_path / "out.mp4"), *base]
     ask = ["render", "--from-link", preset_link(preset, "http://localhost:7860/"), *where]
+    capsys.readouterr()
     assert main(["render", "--prompt", "x", "--fetch", *where]) == 2 and "--from-link" in _one_line(capsys)
     assert main(ask) == 2 and fetched == []
     assert f"not at hand, on the Hub as {hub}" in (said := capsys.readouterr()).out and "--fetch" in said.err
@@ -353,4 +354,4 @@ def test_several_motions_add_up(clip_path: str, base: list[str], tmp_path: Path)
     for more in (["--lora", str(lora)] * 2, ["--lora", str(lora), "--strength", "2"], ["--lora", str(lora)]):
         assert main([*arguments, *more]) == 0
         shown.append(read_clip(out).frames_THWC.astype(int))
-    assert abs(shown[0] - shown[1]).mean() < 0.2 * abs(shown[0] - shown[2]).mean()
+    assert abs(shown[0] - shown[1]).mean() < 0.5 * abs(shown[0] - shown[2]).mean()
