@@ -17,7 +17,7 @@ from motion_transfer.types import TuneSpec
 NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off", inference_weight=1.0, rank=8, temporal_rate=1e-2,
                  noise_shift=12.0)  # fmt: skip
 MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased", motion_weight=1.0, inference_weight=1.0, rank=16,
-                           spatial_rate=4e-3, temporal_rate=4e-3, noise_shift=4.0, spatial_drop=0.5)  # fmt: skip
+                           spatial_rate=1e-2, temporal_rate=1e-2, noise_shift=4.0, spatial_drop=0.5)  # fmt: skip
 SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (1.6e-3, 4e-3, 1e-2)
 SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.7), (2e-3, 2e-2, 1e-1)
 
