@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import re
@@ -22,14 +21,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from motion_transfer.atomic import replacing, write_json
+from motion_transfer.copies import SHOWN_SIDE_PX, Copies
 from motion_transfer.errors import BadClip, BadLora, BadSpec, StorageFailed
 from motion_transfer.lora.files import RECIPE, file_hash, load_lora, save_lora
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.types import Clip, Lora, RenderSpec
-from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import write_clip
 
-SHOWN_SIDE_PX = 384
 MAX_NAME_LETTERS = 80
 TITLE_SUFFIX, HUB_SUFFIX = ".title", ".hub"
 _MAIN_SUFFIXES = (".safetensors", ".mp4", ".json")
@@ -39,8 +37,6 @@ MAX_LORA_BYTES = 2 * 10**9
 
 _SHIPPED_KEY = "shipped/"  # no file's stem begins so
 _MAX_STEM_LETTERS = 40
-_COPIES = secrets.token_bytes(32)  # names the copies of a file, so that nobody can guess them
-_SHOWN_SECONDS = 24 * 3600.0  # as long as a page may stay open with them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +213,7 @@ class Library:
         root = Path(root).expanduser().resolve()
         self.loras, self.renders, self.uploads = root / "loras", root / "renders", uploads or root / "uploads"
         self.presets, self.bin, self._shipped = root / "presets", root / "bin", shipped
+        self._copies = Copies(self.uploads / "shown")
 
     def prepare(self) -> None:
         """Makes the folders, and sees that they can be written.
@@ -432,41 +429,13 @@ class Library:
         return path
 
     def show(self, clip: Clip) -> Path:
-        """A copy of a clip for looking at, enlarged if it is small; kept for about a day."""
-        path = self._shown_path(".mp4")
-        write_clip(clip, path, min_side_px=SHOWN_SIDE_PX)
-        return path
+        """See `Copies.clip`."""
+        return self._copies.clip(clip)
 
     def show_picture(self, picture_HWC: np.ndarray) -> Path:
-        """A picture `(H, W, 3)` uint8 RGB for looking at; kept for about a day."""
-        path = self._shown_path(".png")
-        save_png(picture_HWC, path)
-        return path
+        """See `Copies.picture`."""
+        return self._copies.picture(picture_HWC)
 
     def show_file(self, source: Path, *, name: str = "") -> Path:
-        """A copy of a saved file for looking at or taking away, in a folder of its own if it is to keep its name.
-
-        It is kept for about a day.
-        """
-        changed = source.stat()
-        facts = f"{source.resolve()}\n{changed.st_mtime_ns}\n{changed.st_size}\n{name}"
-        path = self._shown_path(source.suffix, hmac.digest(_COPIES, facts.encode(), "sha256").hex()[:32])
-        if name:
-            path = path.with_suffix("") / name
-        if path.is_file():  # looked at before
-            os.utime(path.parent if name else path)
-            return path
-        path.parent.mkdir(exist_ok=True)
-        with replacing(path) as partial:
-            shutil.copyfile(source, partial)
-        return path
-
-    def _shown_path(self, suffix: str, stem: str = "") -> Path:
-        """A path for a copy, which nobody can guess, a fresh one unless it has a name; old copies are removed."""
-        folder = self.uploads / "shown"
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():
-            with suppress(FileNotFoundError):
-                if time.time() - os.stat(old).st_mtime > _SHOWN_SECONDS:
-                    shutil.rmtree(old) if old.is_dir() else old.unlink()
-        return folder / f"{stem or secrets.token_hex(16)}{suffix}"
+        """See `Copies.file`."""
+        return self._copies.file(source, name=name)

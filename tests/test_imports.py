@@ -28,6 +28,7 @@ FLOORS = (
         "pace",
         "hub",
         "space",
+        "copies",
         "library",
         "workspace",
         "flags",

@@ -12,13 +12,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from motion_transfer.copies import SHOWN_SIDE_PX
 from motion_transfer.errors import BadClip, BadLora, Cancelled, MotionTransferError, StorageFailed, WrongBase
 from motion_transfer.jobs.checkpoints import Checkpoints
 from motion_transfer.jobs.estimates import FILE_MB, RAN_ON, SECONDS, STEPS, ran_on
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, Job
 from motion_transfer.jobs.teller import Interrupted, Paused, Teller
-from motion_transfer.library import SHOWN_SIDE_PX, Motion
+from motion_transfer.library import Motion
 from motion_transfer.lora.algebra import stack
 from motion_transfer.model.memory import forget_peak_memory
 from motion_transfer.pipeline import Studio, scene_of
