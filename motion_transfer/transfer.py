@@ -27,7 +27,7 @@ from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.sampling import denoise
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, RenderSpec, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip, sparse_indices
-from motion_transfer.work import Stopwatch, drive
+from motion_transfer.work import Stopwatch
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ def tune_work(
             heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
         with watch.timing("spatial"):
             look = yield from tune_spatial(base, frames, heads, spec, resume)
-        show = (lambda: drive(_moved(base, preview))) if preview is not None else None
+        show = (lambda: _moved(base, preview)) if preview is not None else None
         with watch.timing("temporal"):
             layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, resume)
     finally:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ from motion_transfer.model.text import TextStates
 from motion_transfer.model.tune_state import Matrices, restore_matrices, restore_optimizer, take_state
 from motion_transfer.types import Clip, HeadMap, Latents, LowRank, Progress, TuneSpec, TuneState, Work
 
-Preview = Callable[[], Clip]
+Preview = Callable[[], Work[Clip]]
 MAX_GRADIENT_NORM = 1.0
 RISE_STEPS, FALL_SHARE = 10, 0.4
 CHEAP_TOKENS = 1024  # a clip this short is learned whole
@@ -117,6 +117,17 @@ def sparse_latents(latents: Latents, num_sparse: int, offset: int = 0) -> Latent
     stride = (latents.z_ZFYX.shape[1] - 1) // (num_sparse - 1)
     keep = list(range(offset, latents.z_ZFYX.shape[1], stride))
     return Latents(z_ZFYX=latents.z_ZFYX[:, keep], times_F=tuple(latents.times_F[i] for i in keep))
+
+
+def _preview(base: VideoBase, preview: Preview, weight: float, state: Callable[[], TuneState]) -> Work[Clip]:
+    """Renders with the temporal adapter alone; tuning can be left off, and its state kept, at each step of this too."""
+    with solo(base.transformer, "temporal", weight), closing(preview()) as work:
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as end:
+                return end.value
+            yield replace(progress, stage="preview", state=state)
 
 
 def _step_loss(base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, spec: TuneSpec, step: int) -> Tensor:
@@ -245,7 +256,7 @@ def tune_temporal(
         full: latents of the whole clip, of which every m-th is kept (sampling "latent").
         heads: labels of all heads.
         spec: settings.
-        preview: renders the motion learned so far; called with the temporal adapter alone active.
+        preview: how to render the motion learned so far, with whatever adapter is active.
         preview_every: steps between previews; 0 for none.
         resume: where an earlier run stood; it counts if it stood in this stage.
 
@@ -277,8 +288,7 @@ def tune_temporal(
     for step, loss, state in _train(base, stage, adapters, spec, resume):
         shown = None
         if preview is not None and preview_every and step % preview_every == 0:
-            with solo(base.transformer, "temporal", spec.inference_weight):
-                shown = preview()
+            shown = yield from _preview(base, preview, spec.inference_weight, state)
         yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, preview=shown, state=state)
     return read_adapter(base.transformer, "temporal")
 

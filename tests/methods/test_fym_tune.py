@@ -321,6 +321,23 @@ def test_previews_show_the_motion_lora_alone(studio: Studio, square_clip: Clip) 
     assert abs(render.frames_THWC - bare).max() > 5
 
 
+def test_tuning_can_be_left_off_amid_a_preview(studio: Studio, square_clip: Clip) -> None:
+    """Its steps are told one by one, with the state of the tuning step before; whoever leaves there finds a bare base,
+    and goes on to the same bits."""
+    preview, spec = RenderSpec(prompt="a blue circle", steps=3), TuneSpec(**{**SPEC.__dict__, "caption": ""})
+    whole = studio.tune(square_clip, spec).lora.layers
+    work = studio.tune_work(square_clip, spec, preview=preview, preview_every=2)
+    rendered = [progress for progress in work if progress.stage == "preview"]
+    assert [(progress.step, progress.total) for progress in rendered] == [(1, 3), (2, 3), (3, 3)]
+    work = studio.tune_work(square_clip, spec, preview=preview, preview_every=2)
+    state = next(progress for progress in work if progress.stage == "preview").state()
+    work.close()
+    assert _bare(studio.base)
+    assert (state.stage, state.step) == ("temporal", 2)
+    again = drive(studio.tune_work(square_clip, spec, resume=state)).lora.layers
+    assert all(torch.equal(whole[n].up_OR, again[n].up_OR) for n in whole)
+
+
 def test_illegal_sparse_length_is_refused_before_any_work(studio: Studio, square_clip: Clip) -> None:
     with pytest.raises(BadSpec, match="2, 3, 5"):
         next(studio.tune_work(square_clip, TuneSpec(sparse_latents=4)))

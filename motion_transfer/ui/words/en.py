@@ -148,6 +148,7 @@ STAGES = {
     "heads": "Sorting attention heads",
     "spatial": "Spatial stage: the look",
     "temporal": "Temporal stage: the motion",
+    "preview": "Rendering a preview",
     "render": "Rendering",
 }
 STEP = "step {step} of {total}"

@@ -141,6 +141,7 @@ STAGES = {
     "heads": "划分注意力头",
     "spatial": "空间阶段：外观",
     "temporal": "时间阶段：动作",
+    "preview": "渲染预览",
     "render": "渲染",
 }
 STEP = "第 {step} 步，共 {total} 步"
