@@ -115,7 +115,7 @@ FAINT = """() => {
   return texts.map((e) => {
     const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
     return [(a + 0.05) / (b + 0.05), e.textContent.trim().slice(0, 60)];
-  }).filter(([contrast]) => contrast < 3);
+  }).filter(([contrast]) => contrast < 4.5);
 }"""
 
 
