@@ -1,0 +1,67 @@
+"""How the page looks, and what the browser does by itself: colors, layout, names for screen readers, dropped files."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+# What gradio leaves without a name, for screen readers: a gallery's buttons, which hold videos alone, get those of the
+# files; the link, which can be copied, and pictures that can be clicked get their block's.
+NAME_CONTROLS = r"""() => {
+    const name = () => {
+        document.querySelectorAll(".gallery-item:not([aria-label]) video").forEach((video) =>
+            video.closest("button").setAttribute("aria-label",
+                video.src.split("/").pop().replace(/\.\w+$/, "").replaceAll("-", " ")));
+        document.querySelectorAll("#link textarea:not([aria-label]), button:has(> .image-frame):not([aria-label])")
+            .forEach((part) => part.setAttribute("aria-label", part.closest(".block").textContent.trim()));
+    };
+    new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+    name();
+}"""
+# A file dropped beside all places for files would replace the page; instead, it is taken for a render.
+TAKE_DROPPED = r"""() => {
+    document.addEventListener("dragover", (event) => event.preventDefault());
+    document.addEventListener("drop", (event) => {
+        const input = document.querySelector("#dropped input[type=file]");
+        if (event.defaultPrevented || !input || !event.dataTransfer.files.length) return;
+        event.preventDefault();
+        input.files = event.dataTransfer.files;
+        input.dispatchEvent(new Event("change", {bubbles: true}));
+    });
+}"""
+
+CSS = """
+.dark { --color-accent: #3b82f6; }
+.job progress { width: 100%; height: 0.6rem; accent-color: #2563eb; }
+.job p { margin: 0.25rem 0 0; overflow-wrap: anywhere; }
+.problem { border-left: 4px solid #d55e00; padding-left: 0.75rem; }
+#random, #rename { align-self: end; }
+#heads, #span, #strip, #box, #preview, #reference, #result, #item, #beside, #job-video { padding-top: 1.9rem; }
+#strip img { cursor: col-resize; }
+.card { display: flex; gap: 0.75rem; align-items: center; }
+.card img { width: 4rem; height: 4rem; object-fit: cover; border-radius: 4px; image-rendering: pixelated; }
+.card p { margin: 0; overflow-wrap: anywhere; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(110px, 1fr)); gap: 0.75rem; }
+.grid figure { margin: 0; }
+.grid video { width: 100%; image-rendering: pixelated; border-radius: 4px; }
+.grid figcaption { overflow-wrap: anywhere; font-size: 0.85rem; }
+.facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
+.facts td { overflow-wrap: anywhere; }
+.or, .min_value, .max_value { color: var(--body-text-color) !important; }
+.marked strong { color: #d55e00; }
+#opened, #tour { padding: 0.75rem 1rem; border-left: 4px solid #2563eb; background: var(--background-fill-secondary); }
+.code svg { max-width: 100%; height: auto; }
+#scores table { width: 100%; display: table; }
+#scores td { overflow-wrap: anywhere; }
+#scores td:last-child, #scores th:last-child { white-space: nowrap; }
+"""
+
+
+def page_theme() -> gr.Theme:
+    """The stock look with the system's own font, in colors whose contrast is at least 4.5 (WCAG 2.1, 1.4.3)."""
+    theme = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    return theme.set(
+        block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
+        color_accent="*primary_600", button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700", button_cancel_background_fill="#dc2626",
+        button_cancel_background_fill_hover="#b91c1c",
+    )  # fmt: skip
