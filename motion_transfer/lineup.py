@@ -14,10 +14,11 @@ from motion_transfer.types import TuneSpec
 
 # Ranks and rates are those that the search of `docs/results/search.md` found best; the noise shift, and how often
 # MotionDirector's temporal stage goes without the spatial LoRA (its released code: 0.2), are told in docs/decisions.md.
-NAIVE = TuneSpec(decoupled=False, spatial_steps=0, motion_loss="off", inference_weight=1.0, rank=8, temporal_rate=1e-2,
-                 noise_shift=12.0)  # fmt: skip
-MOTION_DIRECTOR = TuneSpec(decoupled=False, motion_loss="debiased", motion_weight=1.0, inference_weight=1.0, rank=16,
-                           spatial_rate=1e-2, temporal_rate=1e-2, noise_shift=4.0, spatial_drop=0.5)  # fmt: skip
+PLAIN = TuneSpec(decoupled=False, inference_weight=1.0, gradient_draws=0, up_rate_ratio=1.0, spatial_rate=1e-2,
+                 temporal_rate=1e-2, temporal_steps=300)  # fmt: skip
+NAIVE = replace(PLAIN, spatial_steps=0, motion_loss="off", rank=8, noise_shift=12.0)
+MOTION_DIRECTOR = replace(PLAIN, spatial_steps=40, motion_loss="debiased", motion_weight=1.0, rank=16, noise_shift=4.0,
+                          spatial_drop=0.5)  # fmt: skip
 SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (1.6e-3, 4e-3, 1e-2)
 SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.7), (2e-3, 2e-2, 1e-1)
 
@@ -25,6 +26,8 @@ SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.7), (2e-3, 2e-2, 1e-1)
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no-decoupling": {"decoupled": False},
     "no-spatial-stage": {"spatial_steps": 0},
+    "random-start": {"gradient_draws": 0},
+    "one-rate": {"spatial_rate": 1e-2, "temporal_rate": 1e-2, "up_rate_ratio": 1.0},
     "spatial-lora-always": {"spatial_drop": 0.0},
     "both-loras": {"keep": "both"},
     "no-output-projections": {"include_output": False},

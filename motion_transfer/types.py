@@ -160,8 +160,17 @@ class TuneSpec(_Checked):
         300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on all or sparse frames."
     )
     rank: int = knob(16, low=1, high=256, help="Rank of the LoRA.")
-    spatial_rate: float = knob(1e-2, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
-    temporal_rate: float = knob(1e-2, low=1e-7, high=0.1, help="Learning rate of the temporal stage.")
+    spatial_rate: float = knob(5e-3, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
+    temporal_rate: float = knob(5e-3, low=1e-7, high=0.1, help="Learning rate of the temporal stage.")
+    up_rate_ratio: float = knob(
+        4.0, low=0.01, high=100.0, help="How many times faster the up matrices, which begin at zero, learn (LoRA+)."
+    )
+    gradient_draws: int = knob(
+        8,
+        low=0,
+        high=1024,
+        help="Noise draws whose gradients say in which directions a LoRA begins; 0 begins in random ones.",
+    )
     spatial_decay: float = knob(0.1, low=0.0, high=10.0, help="Weight decay of the spatial stage.")
     temporal_decay: float = knob(0.5, low=0.0, high=10.0, help="Weight decay of the temporal stage.")
     spatial_drop: float = knob(

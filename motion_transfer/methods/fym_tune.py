@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from motion_transfer.errors import BadSpec, Diverged
 from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, read_adapter, solo
+from motion_transfer.lora.gradient_start import start_along_gradients
 from motion_transfer.lora.heads import MODULES, ROW_MODULES, group_masks
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import bell_weight, keyed_generator, mix, shifted
@@ -101,7 +102,10 @@ class _Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stage:
-    """What differs between the two stages; `alone_share` of the steps see no adapter but the stage's own."""
+    """What differs between the two stages.
+
+    `alone_share` of the steps see no adapter but the stage's own; `groups` are its heads' channels by module path.
+    """
 
     name: str
     steps: int
@@ -109,6 +113,7 @@ class _Stage:
     decay: float
     motion_loss: str
     alone_share: float
+    groups: Mapping[str, Tensor]
     draw: Callable[[torch.Generator], _Batch]
 
 
@@ -158,10 +163,22 @@ def _rate_share(step: int, steps: int) -> float:
     return min(1.0, rise, max(0.05, fall))
 
 
+def _optimizer(matrices: Matrices, stage: _Stage, spec: TuneSpec) -> torch.optim.AdamW:
+    """AdamW whose `up` matrices learn faster than the `down` ones (LoRA+, arXiv 2402.12354)."""
+    sides = {".down": stage.rate, ".up": stage.rate * spec.up_rate_ratio}
+    groups = [
+        {"params": [matrix for name, matrix in matrices.items() if name.endswith(side)], "lr": rate, "whole_rate": rate}
+        for side, rate in sides.items()
+    ]
+    return torch.optim.AdamW(groups, weight_decay=stage.decay, fused=True)
+
+
 def _train(
     base: VideoBase, stage: _Stage, adapters: Mapping[str, Matrices], spec: TuneSpec, resume: TuneState | None
-) -> Iterator[tuple[int, float, Callable[[], TuneState]]]:
+) -> Iterator[tuple[int, float | None, Callable[[], TuneState] | None]]:
     """Runs one stage on the adapter of its name; yields steps done, loss, and the means to take down the state.
+
+    There are neither loss nor state yet while it looks where to begin.
 
     Raises:
         Diverged: the loss is no number any more.
@@ -169,39 +186,52 @@ def _train(
     matrices = adapters[stage.name]
     if not matrices:  # no head in the group
         return
-    parameters = list(matrices.values())
     captioned, uncaptioned = (base.text.encode([caption]) for caption in (spec.caption, ""))
-    optimizer = torch.optim.AdamW(parameters, lr=stage.rate, weight_decay=stage.decay, fused=True)
-    if resume is not None:
-        restore_optimizer(matrices, optimizer, resume)
-    for step in range(resume.step if resume else 0, stage.steps):
+
+    def pull(step: int) -> float:
+        """The loss at a step; its gradients are left in the matrices."""
         data = keyed_generator(spec.seed, stage.name, step, "data")
         batch = stage.draw(data)
         dropped = torch.rand((), generator=data).item() < spec.caption_drop
         alone = torch.rand((), generator=data).item() < stage.alone_share
+        for matrix in matrices.values():
+            matrix.grad = None
         with solo(base.transformer, stage.name, 1.0) if alone else nullcontext():
             loss = _step_loss(base, batch, uncaptioned if dropped else captioned, stage, spec, step)
-            optimizer.zero_grad(set_to_none=True)
             loss.backward()
-        nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+        if not math.isfinite(value := loss.item()):
+            raise Diverged(f"a finite loss is expected, but step {max(1, step + 1)} of the {stage.name} stage gave "
+                           f"{value}; choose a smaller learning rate.")  # fmt: skip
+        return value
+
+    optimizer = _optimizer(matrices, stage, spec)
+    if resume is not None:
+        restore_optimizer(matrices, optimizer, resume)
+    elif spec.gradient_draws:
+        generator = keyed_generator(spec.seed, stage.name, "start")
+        for _ in start_along_gradients(matrices, stage.groups, pull, spec.gradient_draws, generator):
+            yield 0, None, None
+    for step in range(resume.step if resume else 0, stage.steps):
+        value = pull(step)
+        nn.utils.clip_grad_norm_(list(matrices.values()), MAX_GRADIENT_NORM)
         for group in optimizer.param_groups:
-            group["lr"] = stage.rate * _rate_share(step, stage.steps)
+            group["lr"] = group["whole_rate"] * _rate_share(step, stage.steps)
         optimizer.step()
-        value = loss.item()
-        if not math.isfinite(value):
-            raise Diverged(f"a finite loss is expected, but step {step + 1} of the {stage.name} stage gave {value}; "
-                           "choose a smaller learning rate.")  # fmt: skip
         yield step + 1, value, functools.partial(take_state, stage.name, step + 1, adapters, optimizer)
 
 
-def _adapter(
-    base: VideoBase, name: str, group_LN: Tensor, spec: TuneSpec, resume: TuneState | None
-) -> dict[str, nn.Parameter]:
-    """Attaches a stage's adapter to its head group, or to all heads without decoupling."""
+def _groups(base: VideoBase, group_LN: Tensor, spec: TuneSpec) -> dict[str, Tensor]:
+    """Channels of a stage's head group, or of all heads without decoupling, by module path."""
     modules = MODULES if spec.include_output else ROW_MODULES
-    masks = group_masks(group_LN if spec.decoupled else torch.ones_like(group_LN), base.head_width, modules)
+    return group_masks(group_LN if spec.decoupled else torch.ones_like(group_LN), base.head_width, modules)
+
+
+def _adapter(
+    base: VideoBase, name: str, groups: Mapping[str, Tensor], spec: TuneSpec, resume: TuneState | None
+) -> dict[str, nn.Parameter]:
+    """Attaches a stage's adapter to its head group."""
     init = keyed_generator(spec.seed, name, "init")
-    matrices = add_group_adapter(base.transformer, name, masks, rank=spec.rank, generator=init)
+    matrices = add_group_adapter(base.transformer, name, groups, rank=spec.rank, generator=init)
     if resume is not None:
         restore_matrices(name, matrices, resume)
     return matrices
@@ -224,14 +254,15 @@ def tune_spatial(
     """
     if not spec.spatial_steps:
         return {}
-    adapters = {"spatial": _adapter(base, "spatial", heads.spatial_LN, spec, resume)}
+    groups = _groups(base, heads.spatial_LN, spec)
+    adapters = {"spatial": _adapter(base, "spatial", groups, spec, resume)}
 
     def draw(generator: torch.Generator) -> _Batch:
         picks = torch.randint(len(frames_TZ1YX), (spec.spatial_batch,), generator=generator)
         return _Batch(z_BZFYX=frames_TZ1YX[picks], times_F=None)
 
     stage = _Stage(name="spatial", steps=spec.spatial_steps, rate=spec.spatial_rate, decay=spec.spatial_decay,
-                   motion_loss="off", alone_share=0.0, draw=draw)  # fmt: skip
+                   motion_loss="off", alone_share=0.0, groups=groups, draw=draw)  # fmt: skip
     if resume is None or resume.stage == stage.name:
         for step, loss, state in _train(base, stage, adapters, spec, resume):
             yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, state=state)
@@ -264,8 +295,9 @@ def tune_temporal(
         BadSpec: no head is temporal.
     """
     resume = resume if resume is not None and resume.stage == "temporal" else None
+    groups = _groups(base, heads.temporal_LN, spec)
     adapters = {"spatial": adapter_matrices(base.transformer, "spatial")}
-    adapters["temporal"] = _adapter(base, "temporal", heads.temporal_LN, spec, resume)
+    adapters["temporal"] = _adapter(base, "temporal", groups, spec, resume)
     if not adapters["temporal"]:
         raise BadSpec(f"motion is learned in temporal heads, but the head rule {spec.head_rule} finds none here; "
                       "choose the rule balanced.")  # fmt: skip
@@ -284,10 +316,10 @@ def tune_temporal(
         return _Batch(z_BZFYX=z, times_F=tuple(first + place for place in places_F[:length]))
 
     stage = _Stage(name="temporal", steps=spec.temporal_steps, rate=spec.temporal_rate, decay=spec.temporal_decay,
-                   motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, draw=draw)  # fmt: skip
+                   motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw)  # fmt: skip
     for step, loss, state in _train(base, stage, adapters, spec, resume):
         shown = None
-        if preview is not None and preview_every and step % preview_every == 0:
+        if preview is not None and preview_every and step and step % preview_every == 0:
             shown = yield from _preview(base, preview, spec.inference_weight, state)
         yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, preview=shown, state=state)
     return read_adapter(base.transformer, "temporal")

@@ -34,7 +34,7 @@ from motion_transfer.work import drive
 from tests.conftest import BLOCKS, HEAD_WIDTH, HEADS, Z_DIM
 
 SPEC = TuneSpec(caption="a red square", spatial_steps=3, temporal_steps=3, rank=2, spatial_batch=2, temporal_batch=2,
-                sparse_latents=3)  # fmt: skip
+                sparse_latents=3, gradient_draws=0)  # fmt: skip
 SPATIAL_LN = torch.tensor([[True, False, True, False], [False, False, False, True]])
 
 
@@ -350,28 +350,54 @@ def test_heads_are_mapped_on_the_bare_base(studio: Studio, square_clip: Clip) ->
     assert torch.equal(alone.mass_LN2, studio.tune(square_clip, SPEC).heads.mass_LN2)
 
 
-def _tuned(base: VideoBase, resume: TuneState | None = None) -> Generator[Progress, None, dict[str, LowRank]]:
+def test_both_stages_begin_along_the_gradients_of_some_draws(tiny_base: VideoBase) -> None:
+    """Told as steps of number 0; what is learned stays in its heads, and differs from a random start."""
+    spec = TuneSpec(**{**SPEC.__dict__, "gradient_draws": 2})
+    steps: list[tuple[str, int, bool]] = []
+    layers = drive(_tuned(tiny_base, spec), lambda p: steps.append((p.stage, p.step, p.loss is None)))
+    of_a_stage = [(0, True), (0, True), (1, False), (2, False), (3, False)]
+    assert steps == [(stage, *step) for stage in ("spatial", "temporal") for step in of_a_stage]
+    assert torch.equal(_touched(layers), ~SPATIAL_LN)
+    plain = drive(_tuned(tiny_base, SPEC))
+    assert not any(torch.equal(layers[n].down_RI, plain[n].down_RI) for n in layers)
+
+
+def test_up_matrices_learn_faster_by_their_ratio(tiny_base: VideoBase) -> None:
+    """Adam's first step is as long as the rate, whatever the gradient."""
+    for ratio in (1.0, 4.0):
+        remove_adapters(tiny_base.transformer)
+        once = {"up_rate_ratio": ratio, "temporal_steps": 1, "temporal_rate": 1e-3, "temporal_decay": 0.0}
+        layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), TuneSpec(**{**SPEC.__dict__, **once})))
+        rate = max(x.up_OR.abs().max().item() for x in layers.values())
+        assert rate == pytest.approx(1e-3 * ratio * fym_tune._rate_share(0, 1), rel=1e-2)
+
+
+def _tuned(
+    base: VideoBase, spec: TuneSpec = SPEC, resume: TuneState | None = None
+) -> Generator[Progress, None, dict[str, LowRank]]:
     """Both stages on a bare base."""
     remove_adapters(base.transformer)
-    yield from tune_spatial(base, _frames(), _heads(), SPEC, resume)
-    return (yield from tune_temporal(base, _full(), _full(), _heads(), SPEC, resume=resume))
+    yield from tune_spatial(base, _frames(), _heads(), spec, resume)
+    return (yield from tune_temporal(base, _full(), _full(), _heads(), spec, resume=resume))
 
 
+@pytest.mark.parametrize("draws", [0, 2])
 @pytest.mark.parametrize("fixture", ["tiny_base", "tiny_nf4"])
-def test_going_on_from_any_step_ends_in_the_same_bits(fixture: str, request: pytest.FixtureRequest) -> None:
-    base = request.getfixturevalue(fixture)
+def test_going_on_from_any_step_ends_in_the_same_bits(fixture: str, draws: int, request: pytest.FixtureRequest) -> None:
+    base, spec = request.getfixturevalue(fixture), TuneSpec(**{**SPEC.__dict__, "gradient_draws": draws})
     states: list[TuneState] = []
 
     def note(progress: Progress) -> None:
-        assert progress.state is not None
-        states.append(progress.state())
+        if progress.step:
+            assert progress.state is not None
+            states.append(progress.state())
 
-    whole = drive(_tuned(base), note)
+    whole = drive(_tuned(base, spec), note)
     assert [(s.stage, s.step) for s in states[:1] + states[-1:]] == [("spatial", 1), ("temporal", SPEC.temporal_steps)]
     for state in states:
         steps: list[tuple[str, int]] = []
-        again = drive(_tuned(base, state), lambda p, steps=steps: steps.append((p.stage, p.step)))
-        assert steps == [(s.stage, s.step) for s in states[states.index(state) + 1 :]]
+        again = drive(_tuned(base, spec, state), lambda p, steps=steps: steps.append((p.stage, p.step)))
+        assert [step for step in steps if step[1]] == [(s.stage, s.step) for s in states[states.index(state) + 1 :]]
         assert whole.keys() == again.keys()
         assert all(torch.equal(whole[n].up_OR, again[n].up_OR) for n in whole)
         assert all(torch.equal(whole[n].down_RI, again[n].down_RI) for n in whole)
