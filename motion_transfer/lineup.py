@@ -14,7 +14,7 @@ from motion_transfer.types import TuneSpec
 
 # Ranks and rates are those that the search of `docs/results/search.md` found best; the noise shift, and how often
 # MotionDirector's temporal stage goes without the spatial LoRA (its released code: 0.2), are told in docs/decisions.md.
-PLAIN = TuneSpec(decoupled=False, inference_weight=1.0, gradient_draws=0, up_rate_ratio=1.0, spatial_rate=1e-2,
+PLAIN = TuneSpec(decoupled=False, inference_weight=1.0, up_rate_ratio=1.0, spatial_rate=1e-2,
                  temporal_rate=1e-2, temporal_steps=300)  # fmt: skip
 NAIVE = replace(PLAIN, spatial_steps=0, motion_loss="off", rank=8, noise_shift=12.0)
 MOTION_DIRECTOR = replace(PLAIN, spatial_steps=40, motion_loss="debiased", motion_weight=1.0, rank=16, noise_shift=4.0,
@@ -26,7 +26,7 @@ SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.7), (2e-3, 2e-2, 1e-1)
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no-decoupling": {"decoupled": False},
     "no-spatial-stage": {"spatial_steps": 0},
-    "random-start": {"gradient_draws": 0},
+    "gradient-start": {"gradient_draws": 8},
     "one-rate": {"spatial_rate": 1e-2, "temporal_rate": 1e-2, "up_rate_ratio": 1.0},
     "spatial-lora-always": {"spatial_drop": 0.0},
     "both-loras": {"keep": "both"},

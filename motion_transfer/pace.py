@@ -21,16 +21,20 @@ TIMED_BY = ("motion_transfer.transfer",)
 
 
 def steps_within(studio: Studio, case: Case, seconds: float, learns: TuneSpec) -> tuple[int, int]:
-    """Steps of both stages, in their own proportion, that fit into some seconds together with heads and encoding.
+    """Steps of both stages, in their own proportion, that fit into some seconds with all that comes before them.
 
     Measured on one case, so that all cases get the same number of steps.
     """
     few = replace(learns, spatial_steps=min(TIMED_STEPS, learns.spatial_steps), temporal_steps=TIMED_STEPS)
     studio.tune(case.reference(), replace(few, spatial_steps=1, temporal_steps=2))  # a process's first steps are slow
-    took_s = studio.tune(case.reference(), few).seconds
+    took_s = studio.tune(case.reference(), replace(few, gradient_draws=0)).seconds
+    first_s = took_s["heads"] + took_s["encode"]
+    if learns.gradient_draws:
+        with_start_s = studio.tune(case.reference(), few).seconds
+        first_s += sum(max(0.0, with_start_s[stage] - took_s[stage]) for stage in ("spatial", "temporal"))
     each_s = {"spatial": took_s["spatial"] / max(1, few.spatial_steps), "temporal": took_s["temporal"] / TIMED_STEPS}
     whole_s = learns.spatial_steps * each_s["spatial"] + learns.temporal_steps * each_s["temporal"]
-    factor = max(0.0, seconds - took_s["heads"] - took_s["encode"]) / whole_s
+    factor = max(0.0, seconds - first_s) / whole_s
     return round(factor * learns.spatial_steps), max(1, round(factor * learns.temporal_steps))
 
 

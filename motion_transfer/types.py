@@ -166,7 +166,7 @@ class TuneSpec(_Checked):
         4.0, low=0.01, high=100.0, help="How many times faster the up matrices, which begin at zero, learn (LoRA+)."
     )
     gradient_draws: int = knob(
-        8,
+        0,
         low=0,
         high=1024,
         help="Noise draws whose gradients say in which directions a LoRA begins; 0 begins in random ones.",

@@ -111,7 +111,8 @@ def estimate_tuning(past: Sequence[Job], base: BaseSpec, precision: str, spec: T
     """
     latest = _latest(past, TUNE, ran_on(base.name, precision))
     a_step = _frames_a_step(vars(spec), base)
-    wanted = {"spatial": spec.spatial_steps * a_step["spatial"], "temporal": spec.temporal_steps * a_step["temporal"]}
+    steps = {"spatial": spec.spatial_steps, "temporal": spec.temporal_steps}
+    wanted = {stage: (n + spec.gradient_draws) * a_step[stage] if n else 0.0 for stage, n in steps.items()}
     each_stage = _lora_mb(base, spec)
     kept = each_stage * (2 if spec.keep == "both" else 1)
     return Estimate(

@@ -16,7 +16,7 @@ from motion_transfer.model.catalog import find_base
 from motion_transfer.types import Lora, LowRank, RenderSpec, TuneSpec
 
 BASE = find_base("nano")
-SPEC = TuneSpec(spatial_steps=50, temporal_steps=200)
+SPEC = TuneSpec(spatial_steps=50, temporal_steps=200, gradient_draws=0)
 SECONDS = {"encode": 1.0, "heads": 2.0, "spatial": 5.0, "temporal": 60.0}
 STEPS = {"spatial": 50, "temporal": 200}
 
@@ -45,6 +45,8 @@ def test_other_settings_take_in_proportion() -> None:
     assert _estimate([_job()], spec).seconds == pytest.approx(1 + 2 + 60)
     assert _estimate([_job()], replace(SPEC, sparse_latents=13)).seconds == pytest.approx(68.0)
     assert _estimate([_job()], replace(SPEC, sparse_latents=7)).seconds == pytest.approx(8 + 60 * 7 / 13)
+    longer = SECONDS["spatial"] + SECONDS["temporal"] / 4  # 50 draws before each stage, whose steps are 50 and 200
+    assert _estimate([_job()], replace(SPEC, gradient_draws=50)).seconds == pytest.approx(68.0 + longer)
 
 
 def test_the_median_of_the_latest_counts() -> None:

@@ -21,7 +21,7 @@ from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec
 from motion_transfer.video.io import write_clip
 from motion_transfer.workspace import Workspace
 
-SPEC = TuneSpec(caption="a red square", spatial_steps=4, temporal_steps=6, rank=2, sparse_latents=5)
+SPEC = TuneSpec(caption="a red square", spatial_steps=4, temporal_steps=6, rank=2, sparse_latents=5, gradient_draws=1)
 
 
 class Lender:

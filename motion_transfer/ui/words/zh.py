@@ -249,6 +249,8 @@ KNOBS: dict[str, tuple[str, str]] = {
     "temporal_rate": ("时间学习率", "时间阶段的学习率。"),
     "spatial_decay": ("空间权重衰减", "空间阶段的权重衰减。"),
     "temporal_decay": ("时间权重衰减", "时间阶段的权重衰减。"),
+    "up_rate_ratio": ("up 矩阵学习倍率", "从零开始的 up 矩阵学得快多少倍（LoRA+）。"),
+    "gradient_draws": ("梯度起点的抽样数", "用多少次加噪的梯度决定 LoRA 从哪些方向开始；0 表示随机方向。"),
     "spatial_batch": ("空间批量", "每个空间步的单帧数。"),
     "temporal_batch": ("时间批量", "每个时间步对视频加噪的次数。"),
     "spatial_drop": ("空间丢弃", "不带空间 LoRA 学习的时间步比例；渲染时也不带它。"),
