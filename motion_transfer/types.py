@@ -168,7 +168,7 @@ class TuneSpec(_Checked):
     gradient_draws: int = knob(
         0,
         low=0,
-        high=1024,
+        high=64,
         help="Noise draws whose gradients say in which directions a LoRA begins; 0 begins in random ones.",
     )
     spatial_decay: float = knob(0.1, low=0.0, high=10.0, help="Weight decay of the spatial stage.")

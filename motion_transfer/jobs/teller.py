@@ -94,7 +94,8 @@ class Teller:
     def _keep(self, progress: Progress, keep: Callable[[Progress], None]) -> None:
         begin_s = time.monotonic()
         keep(progress)
-        self._store.tell(self._job.key, deaths=0)
+        if progress.state is not None:
+            self._store.tell(self._job.key, deaths=0)
         now_s = time.monotonic()
         self._keep_at_s = now_s + max(SECONDS_BETWEEN_STATES, (now_s - begin_s) / SHARE_OF_STATES)
 

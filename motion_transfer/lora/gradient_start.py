@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from motion_transfer.errors import Diverged
 from motion_transfer.lora.heads import COLUMN_MODULES
 
 
 @torch.no_grad()
-def _sketching(matrices: Mapping[str, nn.Parameter], groups: Mapping[str, Tensor], generator: torch.Generator) -> None:
+def _prepare_sketch(
+    matrices: Mapping[str, nn.Parameter], groups: Mapping[str, Tensor], generator: torch.Generator
+) -> None:
     """Makes `down` zero, and `up` random within the group's rows."""
     for path, group in sorted(groups.items()):
         down, up = matrices[f"{path}.down"], matrices[f"{path}.up"]
@@ -35,7 +38,10 @@ def start_along_gradients(
     draws: int,
     generator: torch.Generator,
 ) -> Iterator[None]:
-    """Sets `down` to the leading directions of the gradient, as orthonormal rows, and `up` to zero; yields by draw.
+    """Sets `down` to the leading directions of the gradient and `up` to zero; yields by draw.
+
+    The rows are orthonormal, but for those cut to a group's columns. A gradient of lower rank leaves the last ones to
+    chance.
 
     Args:
         matrices: of an adapter confined to head groups, `(R, I)` and `(O, R)` by module path and side.
@@ -43,15 +49,21 @@ def start_along_gradients(
         pull: computes the loss of a draw and leaves its gradients in the matrices; draws are numbered -1, -2, ….
         draws: how many; together with the rank they bound the width of the sketch.
         generator: of the sketches.
+
+    Raises:
+        Diverged: a gradient is not finite.
     """
     seen: dict[str, list[Tensor]] = {path: [] for path in groups}
     for draw in range(1, draws + 1):
-        _sketching(matrices, groups, generator)
+        _prepare_sketch(matrices, groups, generator)
         pull(-draw)
         for path, sketches in seen.items():
             gradient_RI = matrices[f"{path}.down"].grad
             assert gradient_RI is not None
-            sketches.append(gradient_RI.float())
+            if not gradient_RI.isfinite().all():
+                raise Diverged("finite gradients are expected, but those of a start along gradients are not; choose "
+                               "0 gradient draws, or the precision bf16 or fp32.")  # fmt: skip
+            sketches.append(gradient_RI.float().clone())
         yield
     with torch.no_grad():
         for path, sketches in seen.items():

@@ -110,11 +110,11 @@ class _Page:
     system: SystemTab
     offered: gr.State
 
-    def show_tab_after(self, event: Dependency, tab_of: Callable[[str | None], str] = lambda _: RENDER_TAB) -> None:
+    def show_tab_after(self, event: Dependency, which: Callable[[str | None], str] = lambda _: RENDER_TAB) -> None:
         """Turns to the Render tab, where what was filled in stays: the motion learned last counts as offered."""
 
         def turn(key: str | None, saved: str | None) -> tuple[Any, str | None]:
-            return gr.Tabs(selected=tab_of(key)), saved
+            return gr.Tabs(selected=which(key)), saved
 
         event.then(turn, [self.jobs.key, self.learned.saved], [self.tabs, self.offered], queue=False, **QUIET)
 
