@@ -142,7 +142,7 @@ def test_a_script_of_stock_diffusers_alone_renders_a_learned_motion(tmp_path: Pa
     """`docs/stock_render.py` imports nothing of ours and shows what our render shows."""
     studio, path = Studio(precision="fp32"), ASSETS / "clips" / "single-line.mp4"
     spec = TuneSpec(caption=caption_of(path), spatial_steps=1, temporal_steps=6, temporal_rate=0.05,
-                    noise_shift=12.0, spatial_drop=0.0)  # fmt: skip
+                    up_rate_ratio=1.0, noise_shift=12.0, spatial_drop=0.0)  # fmt: skip
     lora = studio.tune(studio.read(path, caption=spec.caption), spec).lora
     save_lora(lora, tmp_path / "motion.safetensors")
     prompt = "a yellow car on a gray background"
