@@ -22,6 +22,9 @@ MOTION_DIRECTOR = replace(PLAIN, spatial_steps=40, motion_loss="debiased", motio
 SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (1.6e-3, 4e-3, 1e-2)
 SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.7), (2e-3, 2e-2, 1e-1)
 
+# Few steps gain by a start along gradients, many don't (docs/decisions.md, "Tuning: rates by side").
+FEW_STEPS, WITH_FEW_STEPS = 200, {"ours": {"gradient_draws": 8}}
+
 # One thing each that ours could do otherwise. nano has 13 latent frames; 7 are every second one.
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no-decoupling": {"decoupled": False},
@@ -71,6 +74,13 @@ def chosen(names: Sequence[str]) -> list[Contender]:
     if unknown:
         raise BadSpec(f"methods are {', '.join(CONTENDERS)}, but {unknown[0]!r} is asked for; choose among them.")
     return [CONTENDERS[name] for name in names]
+
+
+def with_few_steps(contender: Contender, steps: int) -> Contender:
+    """The contender as it learns best in some temporal steps: itself, unless they are few."""
+    if contender.learns is None or steps >= FEW_STEPS:
+        return contender
+    return replace(contender, learns=replace(contender.learns, **WITH_FEW_STEPS.get(contender.name, {})))
 
 
 def grid(contender: Contender) -> list[Contender]:
