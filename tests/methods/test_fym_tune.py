@@ -1,10 +1,8 @@
-"""Two-stage tuning: what each stage may touch, the motion loss, sparse sampling, previews, repeatability."""
+"""Two-stage tuning: what each stage may touch, its losses, rates, batches and starts, sparse sampling."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +11,8 @@ from torch import Tensor
 
 from motion_transfer.errors import BadSpec, Diverged
 from motion_transfer.lora.attach import LoraLayer, add_frozen, add_group_adapter, read_adapter, remove_adapters, solo
-from motion_transfer.lora.files import save_lora
 from motion_transfer.lora.heads import MODULES, group_masks
 from motion_transfer.methods import fym_tune
-from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
     _rate_share,
     default_sparse_latents,
@@ -28,61 +24,31 @@ from motion_transfer.methods.fym_tune import (
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import bell_weight, shifted
 from motion_transfer.model.text import TextStates
-from motion_transfer.pipeline import Studio
-from motion_transfer.types import Clip, HeadMap, Latents, Lora, LowRank, Progress, RenderSpec, TuneSpec, TuneState
+from motion_transfer.types import Lora, LowRank, TuneSpec
 from motion_transfer.work import drive
-from tests.conftest import BLOCKS, HEAD_WIDTH, HEADS, Z_DIM
-
-SPEC = TuneSpec(caption="a red square", spatial_steps=3, temporal_steps=3, rank=2, spatial_batch=2, temporal_batch=2,
-                sparse_latents=3, gradient_draws=0)  # fmt: skip
-SPATIAL_LN = torch.tensor([[True, False, True, False], [False, False, False, True]])
-
-
-def _heads(spatial_LN: Tensor = SPATIAL_LN) -> HeadMap:
-    return HeadMap(mass_LN2=torch.ones(BLOCKS, HEADS, 2), spatial_LN=spatial_LN, base_hash="")
-
-
-def _full() -> Latents:
-    generator = torch.Generator().manual_seed(1)
-    return Latents(z_ZFYX=torch.randn(Z_DIM, 5, 4, 4, generator=generator), times_F=(0.0, 1.0, 2.0, 3.0, 4.0))
-
-
-def _frames() -> Tensor:
-    return torch.randn(6, Z_DIM, 1, 4, 4, generator=torch.Generator().manual_seed(2))
-
-
-def _weights(base: VideoBase) -> dict[str, Tensor]:
-    """Copies of all base weights, under the names they have without adapters."""
-    named = base.transformer.state_dict().items()
-    return {n.replace(".base_layer", ""): t.clone() for n, t in named if ".lora_" not in n}
-
-
-def _velocity(base: VideoBase) -> Tensor:
-    with torch.no_grad():
-        return base.velocity(_full().z_ZFYX[None], torch.tensor([0.6]), base.text.encode(["a red square"]))
-
-
-def _touched(layers: dict[str, LowRank]) -> Tensor:
-    """Which heads a LoRA reads or writes, `(L, N)`; all four modules of a block must agree."""
-    touched = torch.zeros(BLOCKS, HEADS, dtype=torch.bool)
-    for path, x in layers.items():
-        block = int(path.split(".")[1])
-        channels = x.down_RI.ne(0).any(0) if path.endswith("to_out.0") else x.up_OR.ne(0).any(1)
-        heads_N = channels.view(HEADS, HEAD_WIDTH)
-        assert torch.equal(heads_N.any(1), heads_N.all(1)), path
-        assert not touched[block].any() or torch.equal(touched[block], heads_N.all(1)), path
-        touched[block] = heads_N.all(1)
-    return touched
+from tests.conftest import BLOCKS, HEADS
+from tests.methods.tuning import (
+    SPATIAL_LN,
+    SPEC,
+    full_latents,
+    heads,
+    retuned,
+    single_frames,
+    touched_heads,
+    tuned_layers,
+    velocity,
+    weights,
+)
 
 
 def test_each_stage_touches_its_own_heads_only(tiny_base: VideoBase) -> None:
     """U2, bitwise: rows of up (q, k, v), columns of down (o), the other adapter, base weights and biases."""
-    before = _weights(tiny_base)
-    spatial = drive(tune_spatial(tiny_base, _frames(), _heads(), SPEC))
-    temporal = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), SPEC))
-    assert torch.equal(_touched(spatial), SPATIAL_LN)
-    assert torch.equal(_touched(temporal), ~SPATIAL_LN)
-    after = _weights(tiny_base)
+    before = weights(tiny_base)
+    spatial = drive(tune_spatial(tiny_base, single_frames(), heads(), SPEC))
+    temporal = drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), SPEC))
+    assert torch.equal(touched_heads(spatial), SPATIAL_LN)
+    assert torch.equal(touched_heads(temporal), ~SPATIAL_LN)
+    after = weights(tiny_base)
     assert set(before) == set(after)
     assert all(torch.equal(before[n], after[n]) for n in before)
     still = read_adapter(tiny_base.transformer, "spatial")
@@ -93,8 +59,8 @@ def test_each_stage_touches_its_own_heads_only(tiny_base: VideoBase) -> None:
 
 def test_without_decoupling_both_stages_touch_all_heads(tiny_base: VideoBase) -> None:
     spec = TuneSpec(**{**SPEC.__dict__, "decoupled": False, "motion_loss": "debiased", "sparse_latents": 5})
-    assert _touched(drive(tune_spatial(tiny_base, _frames(), _heads(), spec))).all()
-    assert _touched(drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))).all()
+    assert touched_heads(drive(tune_spatial(tiny_base, single_frames(), heads(), spec))).all()
+    assert touched_heads(drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))).all()
 
 
 def test_every_motion_loss_learns_otherwise(tiny_base: VideoBase) -> None:
@@ -102,11 +68,11 @@ def test_every_motion_loss_learns_otherwise(tiny_base: VideoBase) -> None:
     for kind, space in (*product(("frame", "vmc", "debiased"), ("velocity", "x0")), ("off", "velocity")):
         remove_adapters(tiny_base.transformer)
         spec = TuneSpec(**{**SPEC.__dict__, "motion_loss": kind, "motion_space": space})
-        layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+        layers = drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
         learned[kind, space] = torch.cat([x.up_OR.flatten() for x in layers.values()])
     weightless = TuneSpec(**{**SPEC.__dict__, "motion_weight": 0.0})
     remove_adapters(tiny_base.transformer)
-    layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), weightless))
+    layers = drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), weightless))
     assert torch.equal(torch.cat([x.up_OR.flatten() for x in layers.values()]), learned["off", "velocity"])
     kinds = list(learned)
     assert not any(torch.equal(learned[a], learned[b]) for i, a in enumerate(kinds) for b in kinds[:i])
@@ -119,7 +85,7 @@ def test_tuning_that_diverges_ends_at_that_step(tiny_base: VideoBase, monkeypatc
         return step_loss(*args) * (float("nan") if args[-1] == 1 else 1.0)
 
     monkeypatch.setattr(fym_tune, "_step_loss", lost)
-    work = tune_spatial(tiny_base, _frames(), _heads(), SPEC)
+    work = tune_spatial(tiny_base, single_frames(), heads(), SPEC)
     assert next(work).step == 1
     with pytest.raises(Diverged, match="step 2 of the spatial stage gave nan; choose a smaller learning rate"):
         next(work)
@@ -128,8 +94,8 @@ def test_tuning_that_diverges_ends_at_that_step(tiny_base: VideoBase, monkeypatc
 def test_every_matrix_of_the_group_learns(tiny_base: VideoBase) -> None:
     """Both factors move; a decay alone would only shrink `down`."""
     start = TuneSpec(**{**SPEC.__dict__, "spatial_steps": 0})
-    first = drive(tune_spatial(tiny_base, _frames(), _heads(), start))
-    last = _retuned(tiny_base, SPEC)
+    first = drive(tune_spatial(tiny_base, single_frames(), heads(), start))
+    last = retuned(tiny_base, SPEC)
     for path, x in first.items():
         moved = last[path].down_RI - x.down_RI
         along = (moved * x.down_RI).sum() / x.down_RI.square().sum() * x.down_RI
@@ -137,41 +103,36 @@ def test_every_matrix_of_the_group_learns(tiny_base: VideoBase) -> None:
         assert last[path].up_OR.abs().max() > 0, path
 
 
-def _retuned(base: VideoBase, spec: TuneSpec) -> dict[str, LowRank]:
-    remove_adapters(base.transformer)
-    return drive(tune_spatial(base, _frames(), _heads(), spec))
-
-
 def test_zero_lora_is_the_base_bitwise(tiny_base: VideoBase) -> None:
-    bare = _velocity(tiny_base)
+    bare = velocity(tiny_base)
     masks = group_masks(SPATIAL_LN, tiny_base.head_width, MODULES)
     add_group_adapter(tiny_base.transformer, "zero", masks, rank=2, generator=torch.Generator().manual_seed(0))
     assert any(isinstance(m, LoraLayer) for m in tiny_base.transformer.modules())
-    assert torch.equal(bare, _velocity(tiny_base))
+    assert torch.equal(bare, velocity(tiny_base))
 
 
 def test_a_few_steps_lower_the_loss_on_one_batch(tiny_base: VideoBase) -> None:
     """Learning works at all: the temporal stage on a constant clip, at a high rate."""
     spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 40, "temporal_rate": 0.02, "temporal_batch": 8, "rank": 8})
-    losses = [p.loss for p in tune_temporal(tiny_base, _full(), _full(), _heads(), spec)]
+    losses = [p.loss for p in tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec)]
     assert sum(losses[-8:]) < 0.97 * sum(losses[:8])
 
 
 def test_learning_under_4_bit(tiny_nf4: VideoBase) -> None:
     """The same masks hold where the base is quantized."""
-    temporal = drive(tune_temporal(tiny_nf4, _full(), _full(), _heads(), SPEC))
-    assert torch.equal(_touched(temporal), ~SPATIAL_LN)
+    temporal = drive(tune_temporal(tiny_nf4, full_latents(), full_latents(), heads(), SPEC))
+    assert torch.equal(touched_heads(temporal), ~SPATIAL_LN)
 
 
 def test_no_spatial_head_skips_the_spatial_stage(tiny_base: VideoBase) -> None:
-    none = _heads(torch.zeros(BLOCKS, HEADS, dtype=torch.bool))
-    assert drive(tune_spatial(tiny_base, _frames(), none, SPEC)) == {}
+    none = heads(torch.zeros(BLOCKS, HEADS, dtype=torch.bool))
+    assert drive(tune_spatial(tiny_base, single_frames(), none, SPEC)) == {}
 
 
 def test_no_temporal_head_is_refused(tiny_base: VideoBase) -> None:
-    everything = _heads(torch.ones(BLOCKS, HEADS, dtype=torch.bool))
+    everything = heads(torch.ones(BLOCKS, HEADS, dtype=torch.bool))
     with pytest.raises(BadSpec, match="balanced"):
-        drive(tune_temporal(tiny_base, _full(), _full(), everything, SPEC))
+        drive(tune_temporal(tiny_base, full_latents(), full_latents(), everything, SPEC))
 
 
 def test_the_rate_rises_and_falls() -> None:
@@ -198,7 +159,7 @@ def test_captions_are_dropped_as_often_as_asked(
 
     monkeypatch.setattr(VideoBase, "velocity", watched)
     spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 20, "caption_drop": share})
-    drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+    drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
     assert set(seen) == expected
 
 
@@ -218,38 +179,31 @@ def test_default_sparse_length(full: int, frame_tokens: int, chosen: int) -> Non
 
 
 def test_sparse_latents_keep_their_frames_and_places() -> None:
-    sparse = sparse_latents(_full(), 3, offset=1)
+    sparse = sparse_latents(full_latents(), 3, offset=1)
     assert sparse.times_F == (1.0, 3.0)
-    assert torch.equal(sparse.z_ZFYX, _full().z_ZFYX[:, [1, 3]])
-    assert sparse_latents(_full(), 3).times_F == (0.0, 2.0, 4.0)
+    assert torch.equal(sparse.z_ZFYX, full_latents().z_ZFYX[:, [1, 3]])
+    assert sparse_latents(full_latents(), 3).times_F == (0.0, 2.0, 4.0)
 
 
 def test_solo_is_one_adapter_and_restores_everything(tiny_base: VideoBase) -> None:
     """While open, the output is that of the temporal LoRA alone, `strength` times as strong."""
-    spatial = drive(tune_spatial(tiny_base, _frames(), _heads(), SPEC))
-    temporal = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), SPEC))
-    both, learning = _velocity(tiny_base), {n: p.requires_grad for n, p in tiny_base.transformer.named_parameters()}
+    spatial = drive(tune_spatial(tiny_base, single_frames(), heads(), SPEC))
+    temporal = drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), SPEC))
+    both, learning = velocity(tiny_base), {n: p.requires_grad for n, p in tiny_base.transformer.named_parameters()}
     assert {n for n, on in learning.items() if on} == {n for n in learning if ".temporal." in n}
     with solo(tiny_base.transformer, "temporal", 0.7):
-        alone = _velocity(tiny_base)
-    assert torch.equal(both, _velocity(tiny_base))
+        alone = velocity(tiny_base)
+    assert torch.equal(both, velocity(tiny_base))
     assert learning == {n: p.requires_grad for n, p in tiny_base.transformer.named_parameters()}
-    _retuned(tiny_base, TuneSpec(**{**SPEC.__dict__, "spatial_steps": 0}))
+    retuned(tiny_base, TuneSpec(**{**SPEC.__dict__, "spatial_steps": 0}))
     add_frozen(
         tiny_base.transformer,
         "expected",
         Lora(layers={p: LowRank(down_RI=x.down_RI, up_OR=0.7 * x.up_OR) for p, x in temporal.items()}),
     )
-    assert (alone - _velocity(tiny_base)).abs().max() < 1e-5
+    assert (alone - velocity(tiny_base)).abs().max() < 1e-5
     assert (alone - both).abs().max() > 1e-4
     assert spatial
-
-
-@pytest.fixture
-def studio(tiny_base: VideoBase, tiny_base_folder: Path) -> Studio:
-    studio = Studio(base=str(tiny_base_folder))
-    studio.__dict__["base"] = tiny_base
-    return studio
 
 
 def test_a_temporal_step_without_the_spatial_lora_is_one_of_the_bare_base(tiny_base: VideoBase) -> None:
@@ -258,8 +212,8 @@ def test_a_temporal_step_without_the_spatial_lora_is_one_of_the_bare_base(tiny_b
     def learned(share: float, spatial_steps: int = 3) -> dict[str, LowRank]:
         remove_adapters(tiny_base.transformer)
         spec = TuneSpec(**{**SPEC.__dict__, "spatial_steps": spatial_steps, "spatial_drop": share})
-        look = drive(tune_spatial(tiny_base, _frames(), _heads(), spec))
-        motion = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+        look = drive(tune_spatial(tiny_base, single_frames(), heads(), spec))
+        motion = drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
         kept = read_adapter(tiny_base.transformer, "spatial")
         assert all(torch.equal(kept[name].up_OR, look[name].up_OR) for name in look)
         return motion
@@ -269,96 +223,15 @@ def test_a_temporal_step_without_the_spatial_lora_is_one_of_the_bare_base(tiny_b
     assert any(not torch.equal(without[name].up_OR, always[name].up_OR) for name in without)
 
 
-def _bare(base: VideoBase) -> bool:
-    return not any(isinstance(m, LoraLayer) for m in base.transformer.modules())
-
-
-def test_one_seed_one_file(studio: Studio, square_clip: Clip, tmp_path: Path) -> None:
-    """Two runs with one seed write the same bytes, also where one of them renders previews; another seed doesn't."""
-    files = {}
-    for name, seed, every in (("a", 1, 0), ("b", 1, 1), ("c", 2, 0)):
-        tuned = studio.tune(square_clip, TuneSpec(**{**SPEC.__dict__, "seed": seed, "inference_weight": 0.7}),
-                            preview=RenderSpec(steps=1), preview_every=every)  # fmt: skip
-        save_lora(tuned.lora, tmp_path / name)
-        files[name] = (tmp_path / name).read_bytes()
-    assert files["a"] == files["b"] != files["c"]
-
-
-@pytest.mark.parametrize("sampling", ["pixel", "latent"])
-def test_tune_leaves_the_base_as_it_was(studio: Studio, square_clip: Clip, sampling: str) -> None:
-    before, bare = _weights(studio.base), _velocity(studio.base)
-    tuned = studio.tune(square_clip, TuneSpec(**{**SPEC.__dict__, "sampling": sampling}))
-    assert _bare(studio.base)
-    assert torch.equal(bare, _velocity(studio.base))
-    assert all(torch.equal(t, before[n]) for n, t in _weights(studio.base).items())
-    assert torch.equal(_touched(dict(tuned.lora.layers)), tuned.heads.temporal_LN)
-    assert not hasattr(studio.base.transformer, "peft_config")
-
-
-@pytest.mark.parametrize("stage", ["heads", "spatial", "temporal"])
-def test_a_closed_generator_leaves_the_base_as_it_was(studio: Studio, square_clip: Clip, stage: str) -> None:
-    bare = _velocity(studio.base)
-    work = studio.tune_work(square_clip, SPEC)
-    while next(work).stage != stage:
-        pass
-    work.close()
-    assert _bare(studio.base)
-    assert torch.equal(bare, _velocity(studio.base))
-
-
-def test_previews_show_the_motion_lora_alone(studio: Studio, square_clip: Clip) -> None:
-    """The last preview equals a render with the finished LoRA; the spatial LoRA has no part in it."""
-    preview = RenderSpec(prompt="a blue circle", steps=3, seed=4, motion_until=0.0)
-    shown: list[Clip | None] = []
-    spec = TuneSpec(**{**SPEC.__dict__, "inference_weight": 0.6, "temporal_rate": 0.1, "spatial_rate": 0.05})
-    tuned = studio.tune(square_clip, spec, preview=preview, preview_every=3,
-                        on_progress=lambda p: shown.append(p.preview) if p.stage == "temporal" else None)  # fmt: skip
-    assert [s is not None for s in shown] == [False, False, True]
-    render = studio.render(tuned.lora, preview)
-    difference = abs(shown[-1].frames_THWC.astype(int) - render.frames_THWC.astype(int))
-    assert difference.max() <= 1
-    bare = studio.render(None, preview).frames_THWC.astype(int)
-    assert abs(render.frames_THWC - bare).max() > 5
-
-
-def test_tuning_can_be_left_off_amid_a_preview(studio: Studio, square_clip: Clip) -> None:
-    """Its steps are told one by one, with the state of the tuning step before; whoever leaves there finds a bare base,
-    and goes on to the same bits."""
-    preview, spec = RenderSpec(prompt="a blue circle", steps=3), TuneSpec(**{**SPEC.__dict__, "caption": ""})
-    whole = studio.tune(square_clip, spec).lora.layers
-    work = studio.tune_work(square_clip, spec, preview=preview, preview_every=2)
-    rendered = [progress for progress in work if progress.stage == "preview"]
-    assert [(progress.step, progress.total) for progress in rendered] == [(1, 3), (2, 3), (3, 3)]
-    work = studio.tune_work(square_clip, spec, preview=preview, preview_every=2)
-    state = next(progress for progress in work if progress.stage == "preview").state()
-    work.close()
-    assert _bare(studio.base)
-    assert (state.stage, state.step) == ("temporal", 2)
-    again = drive(studio.tune_work(square_clip, spec, resume=state)).lora.layers
-    assert all(torch.equal(whole[n].up_OR, again[n].up_OR) for n in whole)
-
-
-def test_illegal_sparse_length_is_refused_before_any_work(studio: Studio, square_clip: Clip) -> None:
-    with pytest.raises(BadSpec, match="2, 3, 5"):
-        next(studio.tune_work(square_clip, TuneSpec(sparse_latents=4)))
-
-
-def test_heads_are_mapped_on_the_bare_base(studio: Studio, square_clip: Clip) -> None:
-    """Tuning labels the heads as `map_heads` on the whole clip does."""
-    latents = studio.base.codec.encode(studio.fit(square_clip))
-    alone = drive(map_heads(studio.base, latents, SPEC.caption))
-    assert torch.equal(alone.mass_LN2, studio.tune(square_clip, SPEC).heads.mass_LN2)
-
-
 def test_both_stages_begin_along_the_gradients_of_some_draws(tiny_base: VideoBase) -> None:
     """Told as steps of number 0; what is learned stays in its heads, and differs from a random start."""
     spec = TuneSpec(**{**SPEC.__dict__, "gradient_draws": 2})
     steps: list[tuple[str, int, bool]] = []
-    layers = drive(_tuned(tiny_base, spec), lambda p: steps.append((p.stage, p.step, p.loss is None)))
+    layers = drive(tuned_layers(tiny_base, spec), lambda p: steps.append((p.stage, p.step, p.loss is None)))
     of_a_stage = [(0, True), (0, True), (1, False), (2, False), (3, False)]
     assert steps == [(stage, *step) for stage in ("spatial", "temporal") for step in of_a_stage]
-    assert torch.equal(_touched(layers), ~SPATIAL_LN)
-    plain = drive(_tuned(tiny_base, SPEC))
+    assert torch.equal(touched_heads(layers), ~SPATIAL_LN)
+    plain = drive(tuned_layers(tiny_base, SPEC))
     assert not any(torch.equal(layers[n].down_RI, plain[n].down_RI) for n in layers)
 
 
@@ -367,45 +240,16 @@ def test_up_matrices_learn_faster_by_their_ratio(tiny_base: VideoBase) -> None:
     for ratio in (1.0, 4.0):
         remove_adapters(tiny_base.transformer)
         once = {"up_rate_ratio": ratio, "temporal_steps": 1, "temporal_rate": 1e-3, "temporal_decay": 0.0}
-        layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), TuneSpec(**{**SPEC.__dict__, **once})))
+        layers = drive(
+            tune_temporal(tiny_base, full_latents(), full_latents(), heads(), TuneSpec(**{**SPEC.__dict__, **once}))
+        )
         rate = max(x.up_OR.abs().max().item() for x in layers.values())
         assert rate == pytest.approx(1e-3 * ratio * fym_tune._rate_share(0, 1), rel=1e-2)
 
 
-def _tuned(
-    base: VideoBase, spec: TuneSpec = SPEC, resume: TuneState | None = None
-) -> Generator[Progress, None, dict[str, LowRank]]:
-    """Both stages on a bare base."""
-    remove_adapters(base.transformer)
-    yield from tune_spatial(base, _frames(), _heads(), spec, resume)
-    return (yield from tune_temporal(base, _full(), _full(), _heads(), spec, resume=resume))
-
-
-@pytest.mark.parametrize("draws", [0, 2])
-@pytest.mark.parametrize("fixture", ["tiny_base", "tiny_nf4"])
-def test_going_on_from_any_step_ends_in_the_same_bits(fixture: str, draws: int, request: pytest.FixtureRequest) -> None:
-    base, spec = request.getfixturevalue(fixture), TuneSpec(**{**SPEC.__dict__, "gradient_draws": draws})
-    states: list[TuneState] = []
-
-    def note(progress: Progress) -> None:
-        if progress.step:
-            assert progress.state is not None
-            states.append(progress.state())
-
-    whole = drive(_tuned(base, spec), note)
-    assert [(s.stage, s.step) for s in states[:1] + states[-1:]] == [("spatial", 1), ("temporal", SPEC.temporal_steps)]
-    for state in states:
-        steps: list[tuple[str, int]] = []
-        again = drive(_tuned(base, spec, state), lambda p, steps=steps: steps.append((p.stage, p.step)))
-        assert [step for step in steps if step[1]] == [(s.stage, s.step) for s in states[states.index(state) + 1 :]]
-        assert whole.keys() == again.keys()
-        assert all(torch.equal(whole[n].up_OR, again[n].up_OR) for n in whole)
-        assert all(torch.equal(whole[n].down_RI, again[n].down_RI) for n in whole)
-
-
 def test_without_the_output_projection_queries_keys_and_values_learn(tiny_base: VideoBase) -> None:
     spec = TuneSpec(**{**SPEC.__dict__, "include_output": False})
-    temporal = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+    temporal = drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
     assert {path.split(".", 2)[2] for path in temporal} == {"attn1.to_q", "attn1.to_k", "attn1.to_v"}
 
 
@@ -426,7 +270,7 @@ def test_kept_frames_lie_where_the_rule_says(
 
     monkeypatch.setattr(VideoBase, "velocity", watched)
     spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 12, "positions": rule})
-    drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+    drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
     assert set(seen) == {tuple(round(place, 9) for place in clip) for clip in places}
 
 
@@ -439,19 +283,6 @@ def test_bell_weights_favor_the_middle_and_are_one_on_average(tiny_base: VideoBa
     for weighting in ("none", "bell"):
         remove_adapters(tiny_base.transformer)
         spec = TuneSpec(**{**SPEC.__dict__, "loss_weighting": weighting})
-        layers = drive(tune_temporal(tiny_base, _full(), _full(), _heads(), spec))
+        layers = drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
         learned.append(torch.cat([x.up_OR.flatten() for x in layers.values()]))
     assert not torch.equal(*learned)
-
-
-def test_a_lora_may_keep_the_look_as_well(studio: Studio, square_clip: Clip) -> None:
-    """The motion's part is the same as without, and the spatial heads' part lies beside it."""
-    motion, both = (
-        studio.tune(square_clip, TuneSpec(**{**SPEC.__dict__, "keep": keep})).lora for keep in ("temporal", "both")
-    )
-    look = {path for path in both.layers if path not in motion.layers}
-    shared = [path for path in both.layers if path in motion.layers]
-    assert look or any(both.layers[p].down_RI.shape[0] > motion.layers[p].down_RI.shape[0] for p in shared)
-    for path in shared:
-        rank = motion.layers[path].down_RI.shape[0]
-        assert torch.equal(both.layers[path].down_RI[:rank], motion.layers[path].down_RI)
