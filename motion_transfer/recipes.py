@@ -24,6 +24,7 @@ from motion_transfer.video.io import clip_comment, read_clip, write_clip
 
 FORMAT = 1
 MOST_STRENGTH = 100.0  # of a LoRA; several strengths may multiply
+_NAME = re.compile(r"[^/\\:]*[^/\\:.][^/\\:]*")  # of a folder, without the way there
 _SHA256 = re.compile("[0-9a-f]{64}")
 LIBRARIES = ("torch", "diffusers", "peft", "bitsandbytes", "numpy")
 
@@ -138,6 +139,18 @@ def read_recipe(path: Path) -> Recipe:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadClip(f"a render of this program is expected, but {path.name} says of itself nothing or something "
                       "else; choose the file as it was downloaded.") from error  # fmt: skip
+
+
+def base_name(recipe: Recipe) -> str:
+    """The base to open for a recipe that anybody may have written.
+
+    Raises:
+        WrongBase: it leads to a folder of the sender's choice.
+    """
+    if not _NAME.fullmatch(recipe.base):
+        raise WrongBase(f"a base is expected by its name, but the render names {recipe.base!r:.60}; "
+                        "say with --base which folder to open.")  # fmt: skip
+    return recipe.base
 
 
 def _changed(recipe: Recipe, studio: Studio) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import torch
 from motion_transfer.errors import BadClip, BadLora, WrongBase
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
 from motion_transfer.pipeline import Studio
-from motion_transfer.recipes import Recipe, UsedLora, pixels_hash, read_recipe, recipe_of, verify
+from motion_transfer.recipes import Recipe, UsedLora, base_name, pixels_hash, read_recipe, recipe_of, verify
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
 from motion_transfer.version import VERSION
 from motion_transfer.video.io import write_clip
@@ -125,6 +125,14 @@ def test_a_recipe_of_other_hands_is_checked(
     write_clip(square_clip, tmp_path / "forged.mp4", comment=json.dumps(values))
     with pytest.raises(BadClip, match="expected"):
         read_recipe(tmp_path / "forged.mp4")
+
+
+@pytest.mark.parametrize("base", ["/somewhere", "../other", "..", ".", "", "C:\\base", "\\\\host\\base", "a/b"])
+def test_a_recipe_leads_to_no_folder(rendered: Path, base: str) -> None:
+    recipe = read_recipe(rendered)
+    assert base_name(replace(recipe, base="my wan 2.1")) == "my wan 2.1"
+    with pytest.raises(WrongBase, match="--base"):
+        base_name(replace(recipe, base=base))
 
 
 def test_equal_pixels_have_equal_hashes() -> None:

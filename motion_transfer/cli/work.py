@@ -38,7 +38,7 @@ from motion_transfer.model.catalog import find_base
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene_of
 from motion_transfer.presets import Preset, preset_from_link
-from motion_transfer.recipes import UsedLora, found_lora, read_recipe, recipe_of, verify
+from motion_transfer.recipes import UsedLora, base_name, found_lora, read_recipe, recipe_of, verify
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
@@ -258,7 +258,7 @@ def verify_render(
 ) -> None:
     """Renders a video's own recipe again and compares; exit status 1 if it does not come out the same."""
     recipe = read_recipe(video)
-    studio = Studio(base=base or recipe.base, precision=recipe.precision)
+    studio = Studio(base=base or base_name(recipe), precision=recipe.precision)
     found = drive(verify(studio, video, _finder(lora or [], workspace)), Meter())
     same = "the same, to the last bit" if found.same else f"not the same: off by {found.mean_levels:.2f} of 255 levels"
     print("\n".join([same, *found.changed]))

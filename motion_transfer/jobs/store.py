@@ -223,6 +223,12 @@ class JobStore:
         """A key for a job to come, so that its files can be laid down first. It can't be guessed."""
         return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(8)}"
 
+    @contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """While open, what is submitted is queued together at the end, or none of it if the block fails."""
+        with self._writing():
+            yield
+
     def submit(self, key: str, kind: str, owner: str, title: str, orders: Mapping[str, Any]) -> Job:
         """Queues a job behind all others."""
         with self._writing() as db:
@@ -256,6 +262,19 @@ class JobStore:
             (*states, *owners, limit),
         )
         return [_job(row) for row in rows]
+
+    def newest(self, owner: str, kind: str) -> Job | None:
+        """The owner's job of a kind that was made last."""
+        rows = self._rows(
+            f"SELECT {_COLUMNS} FROM jobs WHERE owner = ? AND kind = ? ORDER BY made_s DESC, rowid DESC LIMIT 1",
+            (owner, kind),
+        )
+        return _job(rows[0]) if rows else None
+
+    def num_before(self, job: Job) -> int:
+        """How many jobs, of whomever, run or are to be done before one that waits."""
+        question = "SELECT count(*) FROM jobs WHERE state = ? OR (state = ? AND place < ?)"
+        return int(self._rows(question, (RUNNING, QUEUED, job.place))[0][0])
 
     def losses(self, key: str) -> list[tuple[str, int, float]]:
         """Stage, step and loss of every step told so far."""

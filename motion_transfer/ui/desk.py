@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from motion_transfer.errors import MotionTransferError, StorageFailed
 from motion_transfer.jobs.orders import RENDER
-from motion_transfer.jobs.store import CANCEL, CANCELLED, DONE, FAILED, PAUSE, PAUSED, QUEUED, RUNNING, Job
+from motion_transfer.jobs.store import CANCEL, CANCELLED, DONE, FAILED, PAUSE, PAUSED, QUEUED, RUNNING, Job, NoSuchJob
 from motion_transfer.ui import words
 from motion_transfer.workspace import Workspace
 
@@ -122,9 +123,11 @@ def job_line(job: Job, ahead: int | None, done: str) -> str:
 
 def shown_job(place: Place, kind: str, key: str | None) -> Job | None:
     """The job to show: the one that is asked for, else the owner's latest of its kind."""
-    jobs = [job for job in place.workspace.jobs.jobs(place.owner) if job.kind == kind]
-    asked = next((job for job in jobs if job.key == key), None)
-    return asked or max(jobs, key=lambda job: job.made_s, default=None)
+    jobs = place.workspace.jobs
+    with suppress(NoSuchJob):
+        if key is not None and (asked := jobs.job(key, place.owner)).kind == kind:
+            return asked
+    return jobs.newest(place.owner, kind)
 
 
 def ahead_of(place: Place, job: Job) -> int | None:
@@ -133,8 +136,7 @@ def ahead_of(place: Place, job: Job) -> int | None:
         return 0
     if place.has_workers and not place.workspace.jobs.attended():
         return None
-    others = place.workspace.jobs.jobs(states=(QUEUED, RUNNING))
-    return sum(other.state == RUNNING or other.place < job.place for other in others)
+    return place.workspace.jobs.num_before(job)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from html import escape
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from motion_transfer.errors import BadLora
 from motion_transfer.jobs.orders import TUNE
 from motion_transfer.jobs.store import ENDED, QUEUED, Job, NoSuchJob
 from motion_transfer.jobs.worker import PREVIEW
@@ -68,10 +70,13 @@ def _clip_rows(orders: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _motion_rows(library: Library, orders: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Which motions were rendered, how strong; by their key where they are gone."""
-    names = {motion.key: motion.name for motion in (*library.motions(), *library.shipped_motions())}
-    used = [
-        words.MOTION_USED.format(name=names.get(key, key), strength=strength) for key, strength in orders["motions"]
-    ]
+
+    def name(key: str) -> str:
+        with suppress(BadLora):
+            return library.motion(key).name
+        return key
+
+    used = [words.MOTION_USED.format(name=name(key), strength=strength) for key, strength in orders["motions"]]
     return [(words.MOTION, fact) for fact in used or [words.NO_MOTION]]
 
 

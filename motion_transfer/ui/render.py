@@ -214,11 +214,12 @@ def order_rendering(place: Place, order: RenderOrder, expected: Estimate | None 
     spec = spec_from(RenderSpec, {**order.knobs, "seed": seed})
     jobs, queued = place.workspace.jobs, list[Job]()
     told_before = expected.as_values() if expected else {}
-    for prompt, number in product(prompts, range(videos)):
-        one = replace(spec, prompt=prompt, seed=(seed + number) % (SEED_HIGH + 1))
-        asked = orders.to_json(orders.RenderOrder(
-            spec=one, motions=motions, sha256s=sha256s, base=place.base, expected=told_before))  # fmt: skip
-        queued.append(jobs.submit(jobs.new_key(), orders.RENDER, place.owner, prompt, asked))
+    with jobs.all_or_none():
+        for prompt, number in product(prompts, range(videos)):
+            one = replace(spec, prompt=prompt, seed=(seed + number) % (SEED_HIGH + 1))
+            asked = orders.to_json(orders.RenderOrder(
+                spec=one, motions=motions, sha256s=sha256s, base=place.base, expected=told_before))  # fmt: skip
+            queued.append(jobs.submit(jobs.new_key(), orders.RENDER, place.owner, prompt, asked))
     return queued[0]
 
 

@@ -74,9 +74,11 @@ class _JobsPage:
 
         def do() -> tuple[Any, Any, Any]:
             place = self._place_of(token)
-            job = look_at_jobs(place, key).job
-            found = picture_job(place, job, seen) if job else None
-            if job is None or found is None:
+            if key is None:  # none is chosen yet
+                return gr.skip(), gr.skip(), gr.skip()
+            job = place.workspace.jobs.job(key, place.owner)
+            found = picture_job(place, job, seen)
+            if found is None:
                 return gr.skip(), gr.skip(), gr.skip()
             learns = job.kind == TUNE
             losses = gr.LinePlot(found.losses, visible=learns) if "curve" in found.renewed else gr.skip()

@@ -56,6 +56,15 @@ def test_jobs_are_done_in_their_order(store: JobStore) -> None:
     assert store.take(KINDS) is None
 
 
+def test_the_newest_of_a_kind_and_how_many_come_first(store: JobStore) -> None:
+    first, other, last = put(store), put(store, owner="another", kind="render"), put(store)
+    assert store.newest("me", "tune") == last and store.newest("me", "render") is None
+    assert [store.num_before(job) for job in (first, other, last)] == [0, 1, 2]
+    assert taken(store).key == first.key and store.num_before(last) == 2
+    store.cancel(other.key)
+    assert store.num_before(last) == 1
+
+
 def test_what_a_worker_tells_is_read_by_another_store(store: JobStore) -> None:
     put(store)
     job = taken(store)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from motion_transfer.errors import BadSpec, MotionTransferError
+from motion_transfer.errors import BadSpec, MotionTransferError, StorageFailed
+from motion_transfer.jobs.store import Job, JobStore
 from motion_transfer.jobs.worker import Worker
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
@@ -53,6 +54,21 @@ def test_several_videos_have_seeds_in_a_row(place: Place, library: Library, work
     for videos in (0, 9, 1.5, None):
         with pytest.raises(BadSpec, match="videos"):
             order_rendering(place, render_order(videos=videos))
+
+
+def test_several_videos_are_ordered_together_or_not_at_all(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, submit = place.workspace.jobs, JobStore.submit
+
+    def failing(store: JobStore, *order: Any) -> Job:
+        if store.jobs():
+            raise StorageFailed("the disk is full.")
+        return submit(store, *order)
+
+    monkeypatch.setattr(JobStore, "submit", failing)
+    with pytest.raises(StorageFailed):
+        order_rendering(place, render_order(videos=2))
+    assert jobs.jobs() == []
+    assert order_rendering(place, render_order()) == jobs.jobs()[0]
 
 
 def test_several_prompts_make_several_videos(place: Place) -> None:
