@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from safetensors import safe_open
 
 from motion_transfer.cli import main, work
 from motion_transfer.cli.shared import Meter, app
@@ -355,3 +356,28 @@ def test_several_motions_add_up(clip_path: str, base: list[str], tmp_path: Path)
         assert main([*arguments, *more]) == 0
         shown.append(read_clip(out).frames_THWC.astype(int))
     assert abs(shown[0] - shown[1]).mean() < 0.5 * abs(shown[0] - shown[2]).mean()
+
+
+def test_a_lora_is_looked_into_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ComfyUI layout has its names; what can't be, is one line."""
+    layer = LowRank(down_RI=torch.ones(2, 1536), up_OR=torch.ones(1536, 2))
+    save_lora(Lora(layers={"blocks.3.attn1.to_q": layer}), tmp_path / "a.safetensors")
+    assert main(["lora", "inspect", str(tmp_path / "a.safetensors"), "--json", str(tmp_path / "a.json")]) == 0
+    shown = capsys.readouterr().out
+    for fact in (
+        "layout: diffusers",
+        "Wan2.1-T2V-1.3B (by its shapes)",
+        "rank: 2",
+        "heads: 12 of 12",
+        "WanVideoWrapper",
+    ):
+        assert fact in shown
+    assert json.loads((tmp_path / "a.json").read_text())["modules"] == {"attn1.to_q": 1}
+    assert main(["lora", "convert", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]) == 0
+    with safe_open(str(tmp_path / "b.safetensors"), framework="pt") as handle:
+        assert "diffusion_model.blocks.3.self_attn.q.alpha" in handle.keys()  # noqa: SIM118
+    capsys.readouterr()
+    for options in (["b.safetensors", "--layout", "kohya"], ["a.safetensors"]):
+        rest = [str(tmp_path / options[0]), *options[1:]]
+        assert main(["lora", "convert", str(tmp_path / "a.safetensors"), *rest]) == 2
+        _one_line(capsys)
