@@ -14,22 +14,21 @@ from motion_transfer.types import TuneSpec
 
 # Ranks and rates are those that the search of `docs/results/search.md` found best; the noise shift, and how often
 # MotionDirector's temporal stage goes without the spatial LoRA (its released code: 0.2), are told in docs/decisions.md.
-PLAIN = TuneSpec(decoupled=False, inference_weight=1.0, up_rate_ratio=1.0, spatial_rate=1e-2,
-                 temporal_rate=1e-2, temporal_steps=300)  # fmt: skip
+PLAIN = TuneSpec(decoupled=False, inference_weight=1.0, up_rate_ratio=1.0, lowest_noise=0.0, gradient_draws=0,
+                 spatial_rate=1e-2, temporal_rate=1e-2, temporal_steps=300)  # fmt: skip
 NAIVE = replace(PLAIN, spatial_steps=0, motion_loss="off", rank=8, noise_shift=12.0)
 MOTION_DIRECTOR = replace(PLAIN, spatial_steps=40, motion_loss="debiased", motion_weight=1.0, rank=16, noise_shift=4.0,
                           spatial_drop=0.5)  # fmt: skip
 SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (1.6e-3, 4e-3, 1e-2)
 SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.7), (2e-3, 2e-2, 1e-1)
 
-# Few steps gain by a start along gradients, many don't (docs/decisions.md, "Tuning: rates by side").
-FEW_STEPS, WITH_FEW_STEPS = 200, {"ours": {"gradient_draws": 8}}
-
 # One thing each that ours could do otherwise. nano has 13 latent frames; 7 are every second one.
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no-decoupling": {"decoupled": False},
     "no-spatial-stage": {"spatial_steps": 0},
-    "gradient-start": {"gradient_draws": 8},
+    "random-start": {"gradient_draws": 0},
+    "random-start-300-steps": {"gradient_draws": 0, "temporal_steps": 300},
+    "all-noise-levels": {"lowest_noise": 0.0},
     "one-rate": {"spatial_rate": 1e-2, "temporal_rate": 1e-2, "up_rate_ratio": 1.0},
     "spatial-lora-always": {"spatial_drop": 0.0},
     "both-loras": {"keep": "both"},
@@ -74,13 +73,6 @@ def chosen(names: Sequence[str]) -> list[Contender]:
     if unknown:
         raise BadSpec(f"methods are {', '.join(CONTENDERS)}, but {unknown[0]!r} is asked for; choose among them.")
     return [CONTENDERS[name] for name in names]
-
-
-def with_few_steps(contender: Contender, steps: int) -> Contender:
-    """The contender as it learns best in some temporal steps: itself, unless they are few."""
-    if contender.learns is None or steps >= FEW_STEPS:
-        return contender
-    return replace(contender, learns=replace(contender.learns, **WITH_FEW_STEPS.get(contender.name, {})))
 
 
 def grid(contender: Contender) -> list[Contender]:

@@ -12,7 +12,6 @@ from statistics import mean
 
 from motion_transfer.contenders import Case, Contender
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
-from motion_transfer.lineup import with_few_steps
 from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
 from motion_transfer.types import TuneSpec
@@ -70,8 +69,6 @@ def of_equal_seconds(
 ) -> list[Contender]:
     """The contenders with the steps that fit into some seconds of tuning; those that learn nothing as they are.
 
-    One that learns otherwise where steps are few is timed anew if they are.
-
     Args:
         studio: with the base.
         case: what they are timed on.
@@ -81,18 +78,12 @@ def of_equal_seconds(
         num_processes: all of them work while timing, as in the benchmark.
     """
     kept = _kept(studio, seconds, num_processes, path)
-
-    def timed(those: Sequence[Contender]) -> list[Contender]:
-        new = [one for one in those if one.learns is not None and _key(one) not in kept.rows]
-        found: dict[str, list[tuple[int, int]]] = {}
-        rounds = new * num_processes  # so that nobody is timed with the cores to itself
-        for one, steps in each(partial(_timed, studio, case, seconds), rounds, num_processes=num_processes):
-            found.setdefault(_key(one), []).append(steps)
-        for key, steps in found.items():
-            spatial, temporal = (round(mean(of_stage)) for of_stage in zip(*steps, strict=True))
-            kept.add(key, {"spatial_steps": spatial, "temporal_steps": temporal})
-        return [_with_steps(one, kept.rows.get(_key(one), {})) for one in those]
-
-    first = timed(contenders)
-    return timed([with_few_steps(own, one.learns.temporal_steps if one.learns else 0)
-                  for own, one in zip(contenders, first, strict=True)])  # fmt: skip
+    new = [one for one in contenders if one.learns is not None and _key(one) not in kept.rows]
+    found: dict[str, list[tuple[int, int]]] = {}
+    rounds = new * num_processes  # so that nobody is timed with the cores to itself
+    for one, steps in each(partial(_timed, studio, case, seconds), rounds, num_processes=num_processes):
+        found.setdefault(_key(one), []).append(steps)
+    for key, steps in found.items():
+        spatial, temporal = (round(mean(of_stage)) for of_stage in zip(*steps, strict=True))
+        kept.add(key, {"spatial_steps": spatial, "temporal_steps": temporal})
+    return [_with_steps(one, kept.rows.get(_key(one), {})) for one in contenders]

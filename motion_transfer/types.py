@@ -155,9 +155,9 @@ class TuneSpec(_Checked):
 
     caption: str = knob("", help="What the reference clip shows; leave empty if unsure.")
     seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the random numbers.")
-    spatial_steps: int = knob(40, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames.")
+    spatial_steps: int = knob(20, low=0, high=20000, unit="steps", help="Steps of the spatial stage, on single frames.")
     temporal_steps: int = knob(
-        300, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on all or sparse frames."
+        150, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on all or sparse frames."
     )
     rank: int = knob(16, low=1, high=256, help="Rank of the LoRA.")
     spatial_rate: float = knob(5e-3, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
@@ -166,7 +166,7 @@ class TuneSpec(_Checked):
         4.0, low=0.01, high=100.0, help="How many times faster the up matrices, which begin at zero, learn (LoRA+)."
     )
     gradient_draws: int = knob(
-        0,
+        8,
         low=0,
         high=64,
         help="Noise draws whose gradients say in which directions a LoRA begins; 0 begins in random ones.",
@@ -174,7 +174,7 @@ class TuneSpec(_Checked):
     spatial_decay: float = knob(0.1, low=0.0, high=10.0, help="Weight decay of the spatial stage.")
     temporal_decay: float = knob(0.5, low=0.0, high=10.0, help="Weight decay of the temporal stage.")
     spatial_drop: float = knob(
-        0.5,
+        0.8,
         low=0.0,
         high=1.0,
         help="Share of the temporal steps that are learned without the spatial LoRA, as renders will be without it.",
@@ -214,6 +214,9 @@ class TuneSpec(_Checked):
         help="Where kept frames lie on the time axis: at their own places, by the paper's rule, or side by side.",
     )
     noise_shift: float = knob(4.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
+    lowest_noise: float = knob(
+        0.6, low=0.0, high=0.99, help="Noise levels below this are not learned from: renders let the motion act above."
+    )
     caption_drop: float = knob(
         0.2,
         low=0.0,

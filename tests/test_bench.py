@@ -156,20 +156,6 @@ def test_a_benchmark_that_goes_on_keeps_its_steps(
     assert other[0].learns is not None and other[0].learns.temporal_steps == 1
 
 
-def test_few_steps_begin_along_gradients(
-    studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ours is timed anew with its start; methods without one, and ours with steps enough, stay as they are."""
-    monkeypatch.setattr(pace, "steps_within", lambda studio, case, seconds, learns: (
-        0, round(seconds) - learns.gradient_draws))  # fmt: skip
-    for seconds, draws in ((60.0, 8), (400.0, 0)):
-        naive, ours = of_equal_seconds(studio, cases[0], chosen(["naive", "ours"]), seconds,
-                                       tmp_path / f"{seconds}.json", num_processes=1)  # fmt: skip
-        assert naive.learns is not None and ours.learns is not None
-        assert (naive.learns.gradient_draws, naive.learns.temporal_steps) == (0, seconds)
-        assert (ours.learns.gradient_draws, ours.learns.temporal_steps) == (draws, seconds - draws)
-
-
 def test_the_search_is_the_same_for_all_that_learn() -> None:
     ours, naive = grid(CONTENDERS["ours"]), grid(CONTENDERS["naive"])
     points = [{(c.learns.rank, c.learns.spatial_rate, c.learns.temporal_rate) for c in cs} for cs in (ours, naive)]

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from motion_transfer.errors import BadClip, BadLora, WrongBase
+from motion_transfer.lora.algebra import scaled
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
 from motion_transfer.pipeline import Studio
 from motion_transfer.recipes import Recipe, UsedLora, base_name, pixels_hash, read_recipe, recipe_of, verify
@@ -85,7 +86,7 @@ def test_what_is_missing_or_wrong_is_one_sentence(
 ) -> None:
     with pytest.raises(BadLora, match="wave"):
         drive(verify(studio, rendered, lambda _: None))
-    save_lora(Lora(layers={}, info={}), tmp_path / "other.safetensors")
+    save_lora(scaled(load_lora(lora_path), 2.0), tmp_path / "other.safetensors")
     with pytest.raises(BadLora, match="wave"):
         drive(verify(studio, rendered, lambda _: tmp_path / "other.safetensors"))
     recipe = read_recipe(rendered)

@@ -24,7 +24,7 @@ from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, rea
 from motion_transfer.lora.gradient_start import start_along_gradients
 from motion_transfer.lora.heads import MODULES, ROW_MODULES, group_masks
 from motion_transfer.model.base import VideoBase
-from motion_transfer.model.flow import bell_weight, keyed_generator, mix, shifted
+from motion_transfer.model.flow import bell_weight, keyed_generator, mix, shifted, unshifted
 from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.text import TextStates
 from motion_transfer.model.tune_state import Matrices, restore_matrices, restore_optimizer, take_state
@@ -136,11 +136,15 @@ def _preview(base: VideoBase, preview: Preview, weight: float, state: Callable[[
 
 
 def _step_loss(base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, spec: TuneSpec, step: int) -> Tensor:
-    """Denoising loss plus weighted motion loss at random noise levels, spread evenly over the batch."""
+    """Denoising loss plus weighted motion loss at random noise levels, spread evenly over the batch.
+
+    Departs from the paper: levels at which no render lets the motion act are left out.
+    """
     rows = batch.z_BZFYX.shape[0]
     generator = keyed_generator(spec.seed, stage.name, step, "noise")
     uniform = (torch.arange(rows) + torch.rand(rows, generator=generator)) / rows
-    sigma_B = shifted(uniform, spec.noise_shift)
+    lowest = unshifted(spec.lowest_noise, spec.noise_shift)
+    sigma_B = shifted(lowest + (1 - lowest) * uniform, spec.noise_shift)
     noise = torch.randn(batch.z_BZFYX.shape, generator=generator)
     noisy = mix(batch.z_BZFYX, noise, sigma_B)
     predicted = base.velocity(noisy, sigma_B, text, batch.times_F)

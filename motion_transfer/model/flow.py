@@ -19,6 +19,11 @@ def shifted(uniform: Tensor, shift: float) -> Tensor:
     return shift * uniform / (1 + (shift - 1) * uniform)
 
 
+def unshifted(sigma: float, shift: float) -> float:
+    """The uniform draw that `shifted` makes a noise level of."""
+    return sigma / (shift - (shift - 1) * sigma)
+
+
 def bell_weight(sigma_B: Tensor, shift: float) -> Tensor:
     """Weights `(B,)` of noise levels, most in the middle: a bell less its least value, 1 on average.
 

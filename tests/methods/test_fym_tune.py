@@ -22,7 +22,7 @@ from motion_transfer.methods.fym_tune import (
     tune_temporal,
 )
 from motion_transfer.model.base import VideoBase
-from motion_transfer.model.flow import bell_weight, shifted
+from motion_transfer.model.flow import bell_weight, shifted, unshifted
 from motion_transfer.model.text import TextStates
 from motion_transfer.types import Lora, LowRank, TuneSpec
 from motion_transfer.work import drive
@@ -272,6 +272,31 @@ def test_kept_frames_lie_where_the_rule_says(
     spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 12, "positions": rule})
     drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
     assert set(seen) == {tuple(round(place, 9) for place in clip) for clip in places}
+
+
+@pytest.mark.parametrize("lowest", [0.0, 0.6])
+def test_no_level_below_the_lowest_is_learned_from(
+    tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch, lowest: float
+) -> None:
+    """Each step's levels are spread over all that is left."""
+    seen, velocity = [], VideoBase.velocity
+
+    def watched(base: VideoBase, z: Tensor, sigma_B: Tensor, *others: Any) -> Tensor:
+        seen.append(sigma_B)
+        return velocity(base, z, sigma_B, *others)
+
+    monkeypatch.setattr(VideoBase, "velocity", watched)
+    spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 40, "noise_shift": 2.0, "lowest_noise": lowest})
+    drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
+    levels = torch.cat(seen)
+    assert len(levels) == 80 and lowest <= levels.min() < lowest + 0.1 and levels.max() > 0.95
+    middle = shifted(torch.tensor((1 + unshifted(lowest, 2.0)) / 2), 2.0)
+    assert levels.median().item() == pytest.approx(middle.item(), abs=0.07)
+
+
+def test_levels_and_draws_go_both_ways() -> None:
+    for level, shift in ((0.0, 4.0), (0.6, 4.0), (0.3, 1.0), (0.9, 12.0)):
+        assert shifted(torch.tensor(unshifted(level, shift)), shift).item() == pytest.approx(level, abs=1e-6)
 
 
 def test_bell_weights_favor_the_middle_and_are_one_on_average(tiny_base: VideoBase) -> None:

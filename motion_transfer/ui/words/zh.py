@@ -250,6 +250,7 @@ KNOBS: dict[str, tuple[str, str]] = {
     "spatial_decay": ("空间权重衰减", "空间阶段的权重衰减。"),
     "temporal_decay": ("时间权重衰减", "时间阶段的权重衰减。"),
     "up_rate_ratio": ("up 矩阵学习倍率", "从零开始的 up 矩阵学得快多少倍（LoRA+）。"),
+    "lowest_noise": ("最低噪声", "不在低于此的噪声水平上学习：渲染时运动只在更高处起作用。"),
     "gradient_draws": ("梯度起点的抽样数", "用多少次加噪的梯度决定 LoRA 从哪些方向开始；0 表示随机方向。"),
     "spatial_batch": ("空间批量", "每个空间步的单帧数。"),
     "temporal_batch": ("时间批量", "每个时间步对视频加噪的次数。"),
