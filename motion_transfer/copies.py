@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,6 +48,10 @@ class Copies:
 
     def file(self, source: Path, *, name: str = "") -> Path:
         """A saved file, in a folder of its own if it is to keep a name; the same copy while the file stays the same."""
+        return self.made_of(source, name, lambda path: shutil.copyfile(source, path))
+
+    def made_of(self, source: Path, name: str, make: Callable[[Path], object]) -> Path:
+        """A file made of a saved one, see `file`; `make` is asked to write it anew when the source has changed."""
         changed = source.stat()
         facts = f"{source.resolve()}\n{changed.st_mtime_ns}\n{changed.st_size}\n{name}"
         path = self._path(source.suffix, hmac.digest(_SECRET, facts.encode(), "sha256").hex()[:32])
@@ -57,7 +62,7 @@ class Copies:
             return path
         path.parent.mkdir(exist_ok=True)
         with replacing(path) as partial:
-            shutil.copyfile(source, partial)
+            make(partial)
         return path
 
     def _path(self, suffix: str, stem: str = "") -> Path:

@@ -15,10 +15,11 @@ from huggingface_hub.errors import LocalTokenNotFoundError
 
 from motion_transfer.errors import BadLora, BadSpec, HubFailed, MotionTransferError
 from motion_transfer.library import Library, Motion
-from motion_transfer.lora.files import file_hash, load_lora
+from motion_transfer.lora.files import file_hash, load_lora, save_lora
+from motion_transfer.lora.layouts import COMFYUI
 from motion_transfer.presets import PresetLora
 
-WEIGHTS = "motion.safetensors"
+WEIGHTS, FOR_COMFYUI = "motion.safetensors", "motion-comfyui.safetensors"
 MOST_BYTES = 2 * 10**9
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _CARD = """---
@@ -39,6 +40,8 @@ A motion LoRA, learned from one clip of “{caption}” on the base `{base}` by 
 ```python
 pipeline.load_lora_weights("{repository}", weight_name="{weights}")
 ```
+
+`{for_comfyui}` holds the same in the layout that ComfyUI and most other tools read.
 
 The clip it was learned from is not part of this repository. Whoever publishes a motion answers for having the right to
 learn it.
@@ -99,7 +102,7 @@ def card_of(motion: Motion, repository: str) -> str:
     return _CARD.format(
         data=data.to_yaml(), name=_plain(motion.name), caption=_plain(motion.caption), base=_plain(motion.base),
         base_hash=_plain(info.get("base_hash", ""))[:12], rank=motion.rank or "?", sha256=file_hash(motion.path),
-        method=_plain(info.get("method", "")), repository=repository, weights=WEIGHTS,
+        method=_plain(info.get("method", "")), repository=repository, weights=WEIGHTS, for_comfyui=FOR_COMFYUI,
     )  # fmt: skip
 
 
@@ -120,6 +123,7 @@ def publish(motion: Motion, repository: str, *, private: bool, token: str | bool
     checked_name(repository, "a repository")
     with tempfile.TemporaryDirectory() as folder, asking(f"take the motion {repository}"):
         shutil.copyfile(motion.path, Path(folder) / WEIGHTS)
+        save_lora(load_lora(motion.path), Path(folder) / FOR_COMFYUI, COMFYUI)
         ModelCard(card_of(motion, repository)).save(Path(folder) / "README.md")
         made = hub.create_repo(repository, private=private, exist_ok=True)
         commit = hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"Motion {motion.name:.60}")

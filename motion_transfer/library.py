@@ -23,7 +23,9 @@ from safetensors import SafetensorError, safe_open
 from motion_transfer.atomic import replacing, write_json
 from motion_transfer.copies import SHOWN_SIDE_PX, Copies
 from motion_transfer.errors import BadClip, BadLora, BadSpec, StorageFailed
-from motion_transfer.lora.files import RECIPE, file_hash, load_lora, save_lora
+from motion_transfer.lora.doctor import Checkup, examine
+from motion_transfer.lora.files import RECIPE, file_hash, load_lora, read_lora, save_lora
+from motion_transfer.lora.layouts import COMFYUI
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.types import Clip, Lora, RenderSpec
 from motion_transfer.video.io import write_clip
@@ -200,6 +202,12 @@ def _sha256(path: Path, changed_ns: int, size: int) -> str:
     return file_hash(path)
 
 
+@lru_cache(maxsize=64)
+def _checkup(path: Path, changed_ns: int, size: int) -> Checkup:
+    """What a file holds, kept for as long as the file is the same."""
+    return examine(read_lora(path))
+
+
 class Library:
     """Motions and renders of one owner. Nothing that was saved is ever overwritten.
 
@@ -370,6 +378,15 @@ class Library:
         changed = motion.path.stat()
         return _sha256(motion.path, changed.st_mtime_ns, changed.st_size)
 
+    def checkup(self, motion: Motion) -> Checkup:
+        """What a motion's file holds.
+
+        Raises:
+            BadLora: it is broken.
+        """
+        changed = motion.path.stat()
+        return _checkup(motion.path, changed.st_mtime_ns, changed.st_size)
+
     def of_sha256(self, sha256: str) -> Motion | None:
         """The motion whose file has this hash, the owner's or a shipped one; None if there is none."""
         every = (*self.motions(), *self.shipped_motions())
@@ -439,3 +456,13 @@ class Library:
     def show_file(self, source: Path, *, name: str = "") -> Path:
         """See `Copies.file`."""
         return self._copies.file(source, name=name)
+
+    def for_comfyui(self, motion: Motion) -> Path:
+        """A copy of a motion's file in the layout that ComfyUI and most other tools read.
+
+        Raises:
+            BadLora: the file is broken.
+            OSError: the disk does not take it.
+        """
+        name = f"{motion.path.stem}-comfyui.safetensors"
+        return self._copies.made_of(motion.path, name, lambda path: save_lora(self.load(motion), path, COMFYUI))

@@ -17,7 +17,8 @@ from motion_transfer import hub
 from motion_transfer.cli import main
 from motion_transfer.errors import BadLora, BadSpec, HubFailed
 from motion_transfer.library import Library, Motion, motion_at
-from motion_transfer.lora.files import file_hash, save_lora
+from motion_transfer.lora.files import file_hash, load_lora, read_lora, save_lora
+from motion_transfer.lora.layouts import COMFYUI
 from motion_transfer.types import Lora, LowRank
 
 COMMIT = "c" * 40
@@ -83,7 +84,11 @@ def test_a_published_motion_comes_back(api: FolderHub, motion: Motion, tmp_path:
     published = hub.publish(motion, "owner/wave", private=True)
     assert published.address.endswith("owner/wave") and published.hub == f"owner/wave@{COMMIT}"
     assert api.calls[0] == {"token": True} and api.calls[1]["private"] is True
-    assert sorted(path.name for path in (api.root / "owner" / "wave").iterdir()) == ["README.md", hub.WEIGHTS]
+    there = api.root / "owner" / "wave"
+    assert {path.name for path in there.iterdir()} == {"README.md", hub.WEIGHTS, hub.FOR_COMFYUI}
+    converted, own = read_lora(there / hub.FOR_COMFYUI), load_lora(motion.path)
+    assert converted.layout == COMFYUI and converted.lora.info == own.info
+    assert all(torch.equal(converted.lora.layers[name].up_OR, layer.up_OR) for name, layer in own.layers.items())
     (tmp_path / "got").mkdir()
     back = hub.fetch(published.hub, file_hash(motion.path), tmp_path / "got", token=False)
     assert api.calls[-1] == {"token": False}

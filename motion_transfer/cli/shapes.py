@@ -49,8 +49,8 @@ def _step_seconds(base: VideoBase, full: Latents, num_frames: int) -> float:
     remove_adapters(base.transformer)
     spatial_LN = (torch.arange(base.num_heads) % 2 == 0)[None]
     heads = HeadMap(mass_LN2=torch.zeros(1, base.num_heads, 2), spatial_LN=spatial_LN, base_hash="")
-    spec = TuneSpec(caption="a red circle", rank=RANK, temporal_batch=1, temporal_steps=1, sampling="pixel",
-                    sparse_latents=num_frames)  # fmt: skip
+    spec = TuneSpec(caption="a red circle", rank=RANK, temporal_batch=1, temporal_steps=1, gradient_draws=0,
+                    sampling="pixel", sparse_latents=num_frames)  # fmt: skip
     sparse = full if num_frames == DENSE else _latents(num_frames, full.z_ZFYX.shape[-1])
     begin = time.monotonic()
     next(tune_temporal(base, sparse, full, heads, spec))

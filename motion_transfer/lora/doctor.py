@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -45,6 +46,15 @@ class Checkup:
     norms: Mapping[str, float]
     unread: tuple[str, ...]
     misread_by: tuple[str, ...]
+
+    def block_norms(self) -> dict[int, float]:
+        """Frobenius norm of all changes of each transformer block, by its number, in order."""
+        squares: dict[int, float] = {}
+        for name, size in self.norms.items():
+            block = _split(name)[0]
+            if block.isdigit():
+                squares[int(block)] = squares.get(int(block), 0.0) + size**2
+        return {block: math.sqrt(square) for block, square in sorted(squares.items())}
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -46,6 +46,8 @@ CSS = """
 .grid figcaption { overflow-wrap: anywhere; font-size: 0.85rem; }
 .facts th { text-align: left; padding-right: 1rem; font-weight: 600; vertical-align: top; }
 .facts td { overflow-wrap: anywhere; }
+.bars { display: inline-flex; align-items: flex-end; gap: 2px; height: 2.5rem; }
+.bars i { width: 6px; min-height: 1px; background: var(--color-accent); }
 .or, .min_value, .max_value { color: var(--body-text-color) !important; }
 .marked strong { color: #d55e00; }
 #opened, #tour { padding: 0.75rem 1rem; border-left: 4px solid #2563eb; background: var(--background-fill-secondary); }

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from motion_transfer.errors import BadSpec, HubFailed
+from motion_transfer.errors import BadLora, BadSpec, HubFailed
 from motion_transfer.hub import Published, publish
 from motion_transfer.library import Library, Motion, Render
 from motion_transfer.ui import words
-from motion_transfer.ui.desk import Place
+from motion_transfer.ui.checkup_facts import checkup_facts
+from motion_transfer.ui.desk import Place, capital
 from motion_transfer.ui.jobs import Choices
 from motion_transfer.ui.recipe_facts import recipe_facts
 from motion_transfer.ui.render import item_label
@@ -103,6 +104,26 @@ def look_at_item(library: Library, kind: str, key: str | None) -> ItemView:
     )
 
 
+def for_comfyui(library: Library, kind: str, key: str | None) -> Path:
+    """A copy of a motion's file for ComfyUI and most other tools.
+
+    Raises:
+        BadSpec, BadLora, BadClip: see `item`; or a render is chosen.
+    """
+    found = item(library, kind, key)
+    if not isinstance(found, Motion):
+        raise BadSpec(words.ONLY_MOTIONS_CONVERT)
+    return library.for_comfyui(found)
+
+
+def _checkup_facts(library: Library, motion: Motion) -> str:
+    """What the file holds, or why that can't be said."""
+    try:
+        return checkup_facts(library.checkup(motion))
+    except BadLora as error:
+        return f"<p>{escape(capital(str(error)))}</p>"
+
+
 def _facts(library: Library, found: Motion | Render) -> str:
     """A table of what is known; its words come from files, which may be anybody's."""
     if isinstance(found, Motion):
@@ -110,7 +131,8 @@ def _facts(library: Library, found: Motion | Render) -> str:
                 (words.FINGERPRINT, library.sha256(found))]  # fmt: skip
     else:
         rows = [(words.PROMPT_ASKED, found.prompt or "–")]
+    checkup = _checkup_facts(library, found) if isinstance(found, Motion) else ""
     made = words.SHIPPED if isinstance(found, Motion) and found.shipped else found.made
     rows += [(words.MADE, made), (words.FILE, found.path.name)]
     lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
-    return f'<table class="facts">{lines}</table>{recipe_facts(library.recipe(found))}'
+    return f'<table class="facts">{lines}</table>{checkup}{recipe_facts(library.recipe(found))}'

@@ -16,8 +16,17 @@ from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import told
 from motion_transfer.ui.jobs import Choices
-from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, kinds, look_at_item, publish_item
-from motion_transfer.ui.toasts import warn
+from motion_transfer.ui.shelf import (
+    MOTIONS,
+    RENDERS,
+    for_comfyui,
+    item,
+    item_choices,
+    kinds,
+    look_at_item,
+    publish_item,
+)
+from motion_transfer.ui.toasts import tell, warn
 from motion_transfer.ui.undo import Deleted, bring_back, undo_button
 
 ON_SPACE = "SPACE_ID" in os.environ  # where visitors log in with accounts of their own
@@ -64,9 +73,11 @@ class _LibraryPage:
         return gr.Radio(choices=kinds()), *self.find(token, kind, search, key)
 
     def look(self, token: str | None, kind: str, key: str | None) -> tuple[Any, ...]:
-        """Another one was chosen: video, facts, name, file, and the button that leads to a render with it."""
-        leads_on = gr.Button(visible=kind == MOTIONS and bool(key))
-        empty = None, "", "", gr.DownloadButton(value=None, interactive=False), leads_on
+        """Another one was chosen: video, facts, name, file, and the buttons that lead to a render or a conversion."""
+        is_motion = kind == MOTIONS and bool(key)
+        leads_on = (gr.Button(visible=is_motion), gr.Button(visible=is_motion),
+                    gr.DownloadButton(value=None, visible=False))  # fmt: skip
+        empty = None, "", "", gr.DownloadButton(value=None, interactive=False), *leads_on
         if not key:
             return empty
         view, error = told(lambda: look_at_item(self._library(token), kind, key))
@@ -75,7 +86,15 @@ class _LibraryPage:
             warn(error)
             return empty
         file = gr.DownloadButton(value=str(view.file), interactive=True)
-        return view.video and str(view.video), view.facts, view.name, file, leads_on
+        return view.video and str(view.video), view.facts, view.name, file, *leads_on
+
+    def convert(self, token: str | None, kind: str, key: str | None) -> tuple[Any, Any]:
+        """For ComfyUI was pressed: the file for it takes the button's place."""
+        path, error = told(lambda: for_comfyui(self._library(token), kind, key))
+        if path is None:
+            warn(error or "")
+            return gr.skip(), gr.skip()
+        return gr.Button(visible=False), gr.DownloadButton(value=str(path), visible=True)
 
     def compare(self, token: str | None, key: str | None) -> str | None:
         """A second render beside the chosen one."""
@@ -85,15 +104,20 @@ class _LibraryPage:
     def take_in(self, token: str | None, path: str) -> tuple[Any, Any, Any, Any]:
         """A LoRA file was uploaded: the motions, with it chosen."""
 
-        def do() -> str:
+        def do() -> tuple[str, tuple[str, ...]]:
             place = self._place_of(token)
             place.workspace.check_room(place.owner, 0)
-            return place.workspace.library(place.owner).import_motion(Path(path), Path(path).name).key
+            library = place.workspace.library(place.owner)
+            motion = library.import_motion(Path(path), Path(path).name)
+            return motion.key, library.checkup(motion).unread
 
-        key, error = told(do)
-        if key is None:
+        done, error = told(do)
+        if done is None:
             warn(error or "")
             return (gr.skip(),) * 4
+        key, unread = done
+        if unread:
+            tell(words.SOME_UNREAD.format(count=len(unread), name=Path(path).name, first=unread[0]))
         return MOTIONS, "", *self.find(token, MOTIONS, "", key)
 
     def rename(self, token: str | None, kind: str, key: str | None, name: str) -> None:
@@ -148,11 +172,12 @@ class _LibraryPage:
         wanted = [visitor, parts["kind"], parts["search"], parts["chosen"]]
         listed = [parts["chosen"], parts["other"]]
         one = [visitor, parts["kind"], parts["chosen"]]
-        shown = [parts[name] for name in ("video", "facts", "name", "file", "use")]
+        shown = [parts[name] for name in ("video", "facts", "name", "file", "use", "convert", "converted")]
         parts["kind"].input(self.find, wanted, listed, **QUIET).then(self.look, one, shown, **QUIET)
         parts["search"].change(self.find, wanted, listed, trigger_mode="always_last", **QUIET)
         parts["chosen"].change(self.look, one, shown, **QUIET)
         parts["other"].change(self.compare, [visitor, parts["other"]], parts["beside"], **QUIET)
+        parts["convert"].click(self.convert, one, [parts["convert"], parts["converted"]], **QUIET)
         renamed = parts["rename"].click(self.rename, [*one, parts["name"]], None, **QUIET)
         bin_parts = [parts["deleted"], parts["undo"]]
         deleted = parts["delete"].click(self.delete, [*one, parts["deleted"]], bin_parts, **QUIET)
@@ -186,6 +211,9 @@ def _parts() -> dict[str, Any]:
                 parts["rename"] = gr.Button(words.RENAME, min_width=90, scale=0, elem_id="rename")
             with gr.Row():
                 parts["file"] = gr.DownloadButton(words.TAKE_AWAY, interactive=False, min_width=120)
+                parts["convert"] = gr.Button(words.CONVERT, min_width=120, visible=False, elem_id="convert")
+                parts["converted"] = gr.DownloadButton(words.TAKE_CONVERTED, min_width=120, visible=False,
+                                                       elem_id="converted")  # fmt: skip
                 parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, elem_id="delete")
             parts["undo"] = gr.Button(visible=False, elem_id="undo")
             parts["facts"] = gr.HTML("")

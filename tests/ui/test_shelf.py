@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import gradio as gr
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from motion_transfer.errors import BadClip, BadLora, BadSpec, HubFailed
 from motion_transfer.hub import Published
 from motion_transfer.library import Library, Motion
+from motion_transfer.lora.files import read_lora
+from motion_transfer.lora.layouts import COMFYUI
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
+from motion_transfer.ui import tab_library
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.shelf import MOTIONS, RENDERS, item, item_choices, look_at_item, publish_item
 from motion_transfer.ui.tab_library import _LibraryPage
@@ -105,6 +110,59 @@ def test_only_motions_are_published(
     visitor = Place(workspace=Workspace(tmp_path / "many", isolated=True), owner="0" * 32)
     with pytest.raises(HubFailed, match="not logged in"):  # never with the machine's own account
         publish_item(visitor, MOTIONS, motion.key, "owner/wave", False, None)
+
+
+def _imported(library: Library, path: Path, tensors: dict[str, torch.Tensor]) -> Motion:
+    save_file(tensors, path)
+    return library.import_motion(path, path.name)
+
+
+def test_the_card_says_what_a_file_holds_and_who_misreads_it(library: Library, tmp_path: Path) -> None:
+    """A file of a trainer: two blocks, the second changed more, and a key that is no Wan LoRA's."""
+    tensors = {f"lora_unet_blocks_{block}_self_attn_q.{part}.weight": torch.full(shape, float(block + 1))
+               for block in (0, 1) for part, shape in (("lora_down", (2, 1536)), ("lora_up", (1536, 2)))}  # fmt: skip
+    tensors["lora_te_<b>.lora_down.weight"] = torch.ones(1, 4)
+    motion = _imported(library, tmp_path / "their.safetensors", tensors)
+    facts = look_at_item(library, MOTIONS, motion.key).facts
+    for words in ("<details open>", "kohya", "Wan2.1-T2V-1.3B, by its shapes", "attn1.to_q × 2", "24 of 24",
+                  "lora_te_&lt;b&gt;", "diffusers refuses this layout"):  # fmt: skip
+        assert words in facts, words
+    assert [int(height) for height in re.findall(r"height:(\d+)%", facts)] == [25, 100]
+
+
+def test_what_was_not_read_is_told_on_import(
+    place: Place, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(tab_library, "tell", said.append)
+    path, page = tmp_path / "their.safetensors", _LibraryPage(studio, lambda _: place)
+    tensors = {
+        "blocks.0.attn1.to_q.lora_A.weight": torch.ones(1, 4),
+        "blocks.0.attn1.to_q.lora_B.weight": torch.ones(4, 1),
+    }
+    save_file(tensors, path)
+    page.take_in(None, str(path))
+    assert said == []
+    save_file({**tensors, "text_model.lora_A.weight": torch.ones(1, 4)}, path)
+    page.take_in(None, str(path))
+    assert len(said) == 1 and "1 keys of their.safetensors" in said[0] and "text_model" in said[0]
+
+
+def test_a_motion_is_taken_away_for_comfyui(
+    library: Library, place: Place, studio: Studio, motion: Motion, renders: list[Path]
+) -> None:
+    page = _LibraryPage(studio, lambda _: place)
+    button, download = page.convert(None, MOTIONS, motion.key)
+    assert not button.visible and download.visible
+    path = library.for_comfyui(motion)
+    assert Path(download.value["path"]).name == path.name == f"{motion.path.stem}-comfyui.safetensors"
+    assert library.uploads in path.parents
+    found, own = read_lora(path), library.load(motion)
+    assert found.layout == COMFYUI and found.lora.info == own.info and not found.unread
+    for name, layer in own.layers.items():
+        assert torch.equal(found.lora.layers[name].down_RI, layer.down_RI)
+    assert library.for_comfyui(motion) == path  # made once
+    assert page.convert(None, RENDERS, renders[0].stem) == (gr.skip(), gr.skip())
 
 
 def test_an_imported_motion_is_chosen(

@@ -134,6 +134,10 @@ def test_a_motion_is_renamed_deleted_and_brought_back(page: sync_api.Page, clip_
     item = page.locator("#items label", has_text="Shelved")
     item.click()
     wait_until_plays(page, "#item video")
+    page.locator("#convert").click()
+    with page.expect_download() as taken:
+        page.locator("#converted").click()
+    assert taken.value.suggested_filename == "shelved-comfyui.safetensors"
     page.get_by_label("Name", exact=True).fill("Renamed")
     page.locator("#rename").click()
     page.locator("#items label", has_text="Renamed").wait_for()
