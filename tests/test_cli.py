@@ -15,11 +15,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from motion_transfer.cli import main, work
+from motion_transfer.cli import blocks, main, work
 from motion_transfer.cli.shared import Meter, app
 from motion_transfer.library import Library
 from motion_transfer.lora.algebra import scaled
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
+from motion_transfer.model.wan_shapes import WanShape
 from motion_transfer.presets import Preset, PresetLora, preset_link
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec, TuneSpec
 from motion_transfer.video.io import clip_comment, read_clip, write_clip
@@ -381,3 +382,15 @@ def test_a_lora_is_looked_into_and_written_anew(tmp_path: Path, capsys: pytest.C
         rest = [str(tmp_path / options[0]), *options[1:]]
         assert main(["lora", "convert", str(tmp_path / "a.safetensors"), *rest]) == 2
         _one_line(capsys)
+
+
+def test_block_check_compares_precisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "WAN_SHAPES", {"small": WanShape(num_blocks=9, num_heads=2, hidden=640)})
+    assert main(["block-check", "--side", "8", "--frames", "1", "--json", str(tmp_path / "blocks.json")]) == 0
+    rows = json.loads((tmp_path / "blocks.json").read_text())["rows"]
+    assert [(row["shape"], row["precision"]) for row in rows] == [("small", p) for p in ("bf16", "int8", "nf4")]
+    for row in rows:
+        for part in ("weight_mb", "saved_mb"):
+            assert row[part] == pytest.approx(row[f"{part}_said"], rel=0.02)
+    assert rows[0]["output_error"] == rows[0]["gradient_error"] == 0.0
+    assert 0 < rows[1]["output_error"] < rows[2]["output_error"] < 0.5

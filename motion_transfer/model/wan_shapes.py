@@ -19,6 +19,11 @@ class WanShape:
     hidden: int  # of the feed-forward layers
     head_width: int = 128
 
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return self.num_heads * self.head_width
+
 
 WAN_SHAPES = {
     "1.3b": WanShape(num_blocks=30, num_heads=12, hidden=8960),
