@@ -75,6 +75,12 @@ def end_line() -> None:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
+def note(text: str) -> None:
+    """Says on standard error what a person should know while the work goes on."""
+    end_line()
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
 def prepare(*outputs: Path | None, inputs: tuple[Path | None, ...] = (), video: Path | None = None) -> None:
     """Checks the output files and makes their folders, so that a bad path shows before the work and not after it."""
     if video is not None and video.suffix.lower() != ".mp4":

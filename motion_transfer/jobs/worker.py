@@ -143,7 +143,8 @@ class Worker:
 
         preview = RenderSpec(prompt=order.preview_prompt or order.spec.caption, steps=PREVIEW_STEPS)
         every = math.ceil(order.spec.temporal_steps / PREVIEWS)
-        work = studio.tune_work(clip, order.spec, preview=preview, preview_every=every, resume=resume)
+        work = studio.tune_work(clip, order.spec, preview=preview, preview_every=every, resume=resume,
+                                say=lambda note: self._store.tell(job.key, note=note))  # fmt: skip
         tuned = teller.run(work, see, keep)
         lora = replace(tuned.lora, info={**tuned.lora.info, "movement": order.movement})
         saved = self._workspace.library(job.owner).save_motion(

@@ -31,6 +31,13 @@ WAN_SHAPES = {
 }
 
 
+def shape_of(transformer: WanTransformer3DModel) -> WanShape:
+    """The shape of a transformer."""
+    config = transformer.config
+    return WanShape(num_blocks=config.num_layers, num_heads=config.num_attention_heads, hidden=config.ffn_dim,
+                    head_width=config.attention_head_dim)  # fmt: skip
+
+
 def random_transformer(
     shape: WanShape, *, text_width: int = 4096, num_blocks: int | None = None, seed: int = 0
 ) -> WanTransformer3DModel:

@@ -21,6 +21,7 @@ from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, fr
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, RUNNING, Job, JobStore
 from motion_transfer.jobs.worker import HEADS, KINDS, PREVIEW, Worker
 from motion_transfer.library import Library
+from motion_transfer.model.base import VideoBase
 from motion_transfer.pipeline import Studio
 from motion_transfer.recipes import read_recipe
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
@@ -245,6 +246,31 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
     done = store.job(job.key)
     assert done.state == DONE and "damaged checkpoint" in done.note
     assert library.motion(done.results["motion"]).name == "Wave"
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_job_that_runs_out_of_memory_goes_on_and_says_so(
+    store: JobStore, library: Library, worker: Worker, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = order_tune(store, clip_path)
+    assert worker.work()
+    velocity, learned = VideoBase.velocity, 0
+
+    def short(base: VideoBase, *args: Any) -> torch.Tensor:
+        nonlocal learned
+        learned += torch.is_grad_enabled()
+        if learned == 9:
+            learned += 1
+            raise torch.OutOfMemoryError("out of memory, as the test wants it")
+        return velocity(base, *args)
+
+    monkeypatch.setattr(VideoBase, "velocity", short)
+    job = order_tune(store, clip_path)
+    assert worker.work()
+    done = store.job(job.key)
+    assert done.state == DONE and "memory ran out" in done.note and "computed twice" in done.note
+    one, other = (library.load(library.motion(store.job(key).results["motion"])) for key in (plain.key, job.key))
+    assert all(torch.equal(layer.up_OR, other.layers[name].up_OR) for name, layer in one.layers.items())
 
 
 def test_orders_come_back_from_json() -> None:

@@ -1,0 +1,97 @@
+"""Tuning that runs out of memory goes on with less, to the same bits, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from motion_transfer import ladder, transfer
+from motion_transfer.errors import NotEnoughMemory
+from motion_transfer.ladder import MARGIN, first_rung, tune_within_memory, tuning_bytes
+from motion_transfer.model import checkpointing
+from motion_transfer.model.base import VideoBase
+from motion_transfer.model.checkpointing import RUNGS
+from motion_transfer.transfer import tune_work
+from motion_transfer.types import Clip, RenderSpec, TuneSpec
+from motion_transfer.work import drive
+from tests.methods.tuning import SPEC, is_bare
+
+WITH_START = TuneSpec(**{**SPEC.__dict__, "gradient_draws": 2, "temporal_steps": 5})
+PREVIEW = RenderSpec(prompt="a red square", steps=2, guidance=1.0, early_guidance=1.0)
+
+
+def _changes(lora: Any) -> dict[str, Tensor]:
+    return {name: layer.up_OR @ layer.down_RI for name, layer in lora.layers.items()}
+
+
+def _short_of_memory(monkeypatch: pytest.MonkeyPatch, fails: Callable[[int, str, bool], bool]) -> None:
+    """Passes fail where asked: given the number of the learning pass, the rung, and whether it learns."""
+    velocity, num_learning, rung = VideoBase.velocity, 0, "none"
+    opened = checkpointing.checkpointed
+
+    def failing(base: VideoBase, *args: Any) -> Tensor:
+        nonlocal num_learning
+        learns = torch.is_grad_enabled()
+        num_learning += learns
+        if fails(num_learning, rung, learns):
+            raise torch.OutOfMemoryError("out of memory, as the test wants it")
+        return velocity(base, *args)
+
+    def watched(transformer: Any, asked: str) -> Any:
+        nonlocal rung
+        rung = asked
+        return opened(transformer, asked)
+
+    monkeypatch.setattr(VideoBase, "velocity", failing)
+    monkeypatch.setattr(ladder, "checkpointed", watched)
+
+
+@pytest.mark.parametrize("spec", [SPEC, WITH_START])
+@pytest.mark.parametrize("fails_at", [1, 2, 4, 6])
+def test_it_goes_on_from_its_last_step_to_the_same_bits(
+    tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch, spec: TuneSpec, fails_at: int
+) -> None:
+    """In the first step, in a stage, between stages and in a start along gradients."""
+    plain = _changes(drive(tune_work(tiny_base, square_clip, spec)).lora)
+    _short_of_memory(monkeypatch, lambda number, rung, learns: rung == "none" and number == fails_at)
+    said: list[str] = []
+    found = _changes(drive(tune_within_memory(tiny_base, square_clip, spec, say=said.append)).lora)
+    assert all(torch.equal(found[name], change) for name, change in plain.items())
+    assert len(said) == 1 and "every second block is computed twice" in said[0] and is_bare(tiny_base)
+
+
+def test_the_last_rung_has_no_previews(
+    tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_moved", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    said: list[str] = []
+    work = tune_within_memory(tiny_base, square_clip, SPEC, preview=PREVIEW, preview_every=1, say=said.append)
+    shown = list[bool]()
+    drive(work, lambda progress: shown.append(progress.preview is not None))
+    assert not any(shown) and len(said) == 3 and "without previews" in said[-1]
+
+
+@pytest.mark.parametrize("learning", [True, False])
+def test_what_never_fits_is_said_once(
+    tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch, learning: bool
+) -> None:
+    """Learning fails on every rung; what comes before it fails at once."""
+    _short_of_memory(monkeypatch, lambda number, rung, learns: learns)
+    if not learning:
+        monkeypatch.setattr(type(tiny_base.codec), "encode", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    said: list[str] = []
+    with pytest.raises(NotEnoughMemory, match="close other programs"):
+        drive(tune_within_memory(tiny_base, square_clip, SPEC, say=said.append))
+    assert len(said) == (3 if learning else 0) and is_bare(tiny_base)
+
+
+def test_it_begins_where_the_shapes_say_that_it_fits(tiny_base: VideoBase) -> None:
+    needs = [tuning_bytes(tiny_base, SPEC, rung) for rung in RUNGS]
+    assert needs[0] > needs[-1] > 0
+    assert first_rung(tiny_base, SPEC, int(MARGIN * needs[0]) + 1) == "none"
+    assert first_rung(tiny_base, SPEC, int(MARGIN * needs[0]) - 1) != "none"
+    assert first_rung(tiny_base, SPEC, 0) == "all"
