@@ -26,17 +26,20 @@ class Checkpoints:
 
     def __init__(self, folder: Path, made_for: str) -> None:
         self.folder, self.made_for = Path(folder), made_for
+        self._last: tuple[str, int, Path] | None = None
 
     def _files(self) -> list[Path]:
         """Newest first."""
         return sorted(self.folder.glob("state-*.safetensors"), reverse=True)
 
     def save(self, state: TuneState) -> Path:
-        """Writes a state, then drops all but the newest two.
+        """Writes a state, then drops all but the newest two; the last one, as in a preview, is not written again.
 
         Raises:
             OSError: the disk does not take it.
         """
+        if self._last is not None and self._last[:2] == (state.stage, state.step) and self._last[2].is_file():
+            return self._last[2]
         facts = {"stage": state.stage, "step": state.step, "made_for": self.made_for}
         number = 1 + max((int(path.name.split("-")[1]) for path in self._files()), default=0)
         written = self.folder / f"state-{number:06d}-.safetensors"
@@ -46,6 +49,7 @@ class Checkpoints:
         os.replace(written, path)
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)
+        self._last = (state.stage, state.step, path)
         return path
 
     def newest(self) -> tuple[TuneState | None, list[Path]]:

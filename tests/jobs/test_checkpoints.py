@@ -29,6 +29,15 @@ def test_the_newest_state_is_found(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_tuning_still_stands_is_written_once(tmp_path: Path) -> None:
+    """So that a long preview doesn't push the state before it out."""
+    checkpoints = Checkpoints(tmp_path, "this job")
+    paths = [checkpoints.save(state(step)) for step in (1, 2, 2, 2)]
+    assert len(set(paths)) == 2 == len(list(tmp_path.iterdir()))
+    paths[-1].unlink()
+    assert checkpoints.save(state(2)).is_file()
+
+
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty", "text"])
 def test_a_damaged_state_is_passed_over(tmp_path: Path, harm: str) -> None:
     checkpoints = Checkpoints(tmp_path, "this job")
