@@ -15,11 +15,11 @@ from huggingface_hub.errors import LocalTokenNotFoundError
 
 from motion_transfer.errors import BadLora, BadSpec, HubFailed, MotionTransferError
 from motion_transfer.library import Library, Motion
-from motion_transfer.lora.files import file_hash, load_lora, save_lora
-from motion_transfer.lora.layouts import COMFYUI
+from motion_transfer.lora.files import file_hash, read_lora, save_lora
+from motion_transfer.lora.layouts import COMFYUI, DIFFUSERS
 from motion_transfer.presets import PresetLora
 
-WEIGHTS, FOR_COMFYUI = "motion.safetensors", "motion-comfyui.safetensors"
+WEIGHTS, FOR_COMFYUI, ORIGINAL = "motion.safetensors", "motion-comfyui.safetensors", "original.safetensors"
 MOST_BYTES = 2 * 10**9
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _CARD = """---
@@ -41,7 +41,7 @@ A motion LoRA, learned from one clip of “{caption}” on the base `{base}` by 
 pipeline.load_lora_weights("{repository}", weight_name="{weights}")
 ```
 
-`{for_comfyui}` holds the same in the layout that ComfyUI and most other tools read.
+`{for_comfyui}` holds it in the layout that ComfyUI and most other tools read.{unread}
 
 The clip it was learned from is not part of this repository. Whoever publishes a motion answers for having the right to
 learn it.
@@ -96,13 +96,16 @@ def _plain(text: object) -> str:
 
 def card_of(motion: Motion, repository: str) -> str:
     """The card of a motion's repository."""
-    info = load_lora(motion.path).info
+    found = read_lora(motion.path)
+    info, lost = found.lora.info, len(found.unread)
+    unread = f" Keys of the original file that could not be read, and are in neither: {lost}." if lost else ""
     data = ModelCardData(library_name="diffusers", pipeline_tag="text-to-video",
                          tags=["lora", "motion-transfer", "video", "wan"])  # fmt: skip
     return _CARD.format(
         data=data.to_yaml(), name=_plain(motion.name), caption=_plain(motion.caption), base=_plain(motion.base),
         base_hash=_plain(info.get("base_hash", ""))[:12], rank=motion.rank or "?", sha256=file_hash(motion.path),
         method=_plain(info.get("method", "")), repository=repository, weights=WEIGHTS, for_comfyui=FOR_COMFYUI,
+        unread=unread,
     )  # fmt: skip
 
 
@@ -122,8 +125,15 @@ def publish(motion: Motion, repository: str, *, private: bool, token: str | bool
     hub = HfApi(token=token)
     checked_name(repository, "a repository")
     with tempfile.TemporaryDirectory() as folder, asking(f"take the motion {repository}"):
-        shutil.copyfile(motion.path, Path(folder) / WEIGHTS)
-        save_lora(load_lora(motion.path), Path(folder) / FOR_COMFYUI, COMFYUI)
+        found = read_lora(motion.path)
+        weights, for_comfyui = Path(folder) / WEIGHTS, Path(folder) / FOR_COMFYUI
+        if found.layout in (DIFFUSERS, COMFYUI):
+            shutil.copyfile(motion.path, weights if found.layout == DIFFUSERS else for_comfyui)
+        else:  # as it is, for presets name it by its hash
+            shutil.copyfile(motion.path, Path(folder) / ORIGINAL)
+        for path, layout in ((weights, DIFFUSERS), (for_comfyui, COMFYUI)):
+            if not path.is_file():
+                save_lora(found.lora, path, layout)
         ModelCard(card_of(motion, repository)).save(Path(folder) / "README.md")
         made = hub.create_repo(repository, private=private, exist_ok=True)
         commit = hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"Motion {motion.name:.60}")

@@ -1,12 +1,14 @@
 """Tuning that fits into memory: begins where the shapes say that it fits, and steps down where it does not after all.
 
-Each rung of `model.checkpointing` takes less memory and more time than the one before, and none changes the result; so
-a tuning that runs out of memory goes on from its last step with the next rung, to the same bits.
+Each rung of `model.checkpointing` takes less memory and more time than the one before, and none changes the result
+beyond what two equal runs differ by: on the CPU nothing, on a GPU the order of its sums. So a tuning that runs out of
+memory goes on from its last step with the next rung.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,9 +26,10 @@ from motion_transfer.transfer import Tuned, tune_work
 from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec, TuneState, Work
 
 MARGIN = 1.25  # of what the shapes say: allocators leave gaps, and the backward pass has numbers of its own
+LEARNING = ("spatial", "temporal", "preview")
 _HOW = {
     "alternate": "every second block is computed twice from here on, which takes less memory and more time",
-    "all": "all blocks are computed twice from here on, which takes the least memory and a third more time",
+    "all": "all blocks but the last are computed twice from here on, which takes the least memory, and half more time",
 }
 _NO_PREVIEWS = "it goes on without previews"
 
@@ -67,10 +70,11 @@ def first_rung(base: VideoBase, spec: TuneSpec, free_bytes: int) -> str:
     return next((rung for rung in RUNGS if MARGIN * tuning_bytes(base, spec, rung) <= free_bytes), ALL)
 
 
-def _tries(first: str) -> Iterator[_Try]:
+def _tries(first: str, has_previews: bool) -> Iterator[_Try]:
     for rung in RUNGS[RUNGS.index(first) :]:
-        yield _Try(rung=rung, previews=True, said=_HOW.get(rung, ""))
-    yield _Try(rung=ALL, previews=False, said=_NO_PREVIEWS)
+        yield _Try(rung=rung, previews=has_previews, said=_HOW.get(rung, ""))
+    if has_previews:
+        yield _Try(rung=ALL, previews=False, said=_NO_PREVIEWS)
 
 
 def tune_within_memory(
@@ -95,13 +99,14 @@ def tune_within_memory(
         say: told in a sentence when it steps down.
 
     Raises:
-        NotEnoughMemory: not even the last rung fits, or the clip can't be encoded.
+        NotEnoughMemory: not even the last rung fits, or what comes before the first step does not.
     """
-    tries = list(_tries(first_rung(base, spec, free_memory_bytes(base.device))))
-    for number, one in enumerate(tries):
-        shown = preview if one.previews else None
-        last: Progress | None = None
-        work = tune_work(base, clip, spec, preview=shown, preview_every=preview_every, resume=resume)
+    has_previews = preview is not None and preview_every > 0
+    tries = list(_tries(first_rung(base, spec, free_memory_bytes(base.device)), has_previews))
+    for one, following in itertools.zip_longest(tries, tries[1:]):
+        last, stood = Progress(stage="", step=0, total=0), None
+        work = tune_work(base, clip, spec, preview=preview if one.previews else None, preview_every=preview_every,
+                         resume=resume)  # fmt: skip
         try:
             with checkpointed(base.transformer, one.rung), closing(work):
                 while True:
@@ -109,19 +114,19 @@ def tune_within_memory(
                         last = next(work)
                     except StopIteration as end:
                         return end.value
+                    stood = last.state or stood  # what a start along gradients tells of has none of its own
                     yield last
         except NotEnoughMemory:
-            if last is None or number + 1 == len(tries):  # before the first step, no rung needs less
+            has_begun = last.heads is not None or last.stage in LEARNING
+            if following is None or not has_begun:  # before the first step, no rung needs less
                 raise
-            resume = _stand(last, resume)
+        gc.collect()  # by now nobody holds what the failed step had taken
+        resume = stood() if stood is not None else resume
+        if say is not None:
+            when = f"after step {last.step} of the {last.stage} stage" if last.heads is None else "in the first step"
+            say(f"memory ran out {when}; {following.said}.")
+        del last, stood
         gc.collect()
         if base.device.type == "cuda":
             torch.cuda.empty_cache()
-        if say is not None:
-            say(f"memory ran out after step {last.step} of the {last.stage} stage; {tries[number + 1].said}.")
     raise AssertionError("the last try returns or raises")
-
-
-def _stand(last: Progress, before: TuneState | None) -> TuneState | None:
-    """Where tuning stood when memory ran out. The step that failed changed nothing yet."""
-    return last.state() if last.state is not None else before

@@ -12,13 +12,14 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import LocalTokenNotFoundError
+from safetensors.torch import save_file
 
 from motion_transfer import hub
 from motion_transfer.cli import main
 from motion_transfer.errors import BadLora, BadSpec, HubFailed
 from motion_transfer.library import Library, Motion, motion_at
 from motion_transfer.lora.files import file_hash, load_lora, read_lora, save_lora
-from motion_transfer.lora.layouts import COMFYUI
+from motion_transfer.lora.layouts import COMFYUI, DIFFUSERS, KOHYA
 from motion_transfer.types import Lora, LowRank
 
 COMMIT = "c" * 40
@@ -94,6 +95,33 @@ def test_a_published_motion_comes_back(api: FolderHub, motion: Motion, tmp_path:
     assert api.calls[-1] == {"token": False}
     assert back.read_bytes() == motion.path.read_bytes()
     assert Library(tmp_path / "work").import_motion(back, "wave").caption == "a `red` square"
+
+
+def test_a_foreign_file_is_published_in_layouts_that_are_what_they_are_called(api: FolderHub, tmp_path: Path) -> None:
+    """Beside its own bytes, which presets name; what could not be read is said."""
+    tensors = {"lora_unet_blocks_0_self_attn_q.lora_down.weight": torch.ones(2, 4),
+               "lora_unet_blocks_0_self_attn_q.lora_up.weight": torch.ones(4, 2),
+               "lora_te_text.lora_down.weight": torch.ones(1, 4)}  # fmt: skip
+    save_file(tensors, tmp_path / "theirs.safetensors")
+    motion = motion_at(tmp_path / "theirs.safetensors")
+    assert motion is not None
+    published = hub.publish(motion, "owner/theirs", private=True)
+    there = api.root / "owner" / "theirs"
+    layouts = {name: read_lora(there / name).layout for name in (hub.WEIGHTS, hub.FOR_COMFYUI, hub.ORIGINAL)}
+    assert layouts == {hub.WEIGHTS: DIFFUSERS, hub.FOR_COMFYUI: COMFYUI, hub.ORIGINAL: KOHYA}
+    assert "are in neither: 1." in ModelCard.load(there / "README.md").text
+    assert hub.fetch(published.hub, file_hash(motion.path), tmp_path).name == hub.ORIGINAL
+
+
+def test_a_file_for_comfyui_is_not_written_twice(api: FolderHub, motion: Motion, tmp_path: Path) -> None:
+    path = tmp_path / "comfy.safetensors"
+    save_lora(load_lora(motion.path), path, COMFYUI)
+    found = motion_at(path)
+    assert found is not None
+    hub.publish(found, "owner/comfy", private=True)
+    there = api.root / "owner" / "comfy"
+    assert {file.name for file in there.iterdir()} == {"README.md", hub.WEIGHTS, hub.FOR_COMFYUI}
+    assert (there / hub.FOR_COMFYUI).read_bytes() == path.read_bytes()
 
 
 def test_the_card_is_one_and_foreign_words_stay_words(api: FolderHub, motion: Motion) -> None:

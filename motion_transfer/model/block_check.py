@@ -73,12 +73,15 @@ def _stored_bytes(parameter: Tensor) -> int:
 
 
 def _as_opened(transformer: WanTransformer3DModel, precision: str, dtype: torch.dtype) -> None:
-    """Brings weights into the types that they are opened in, and quantizes the blocks."""
+    """Brings weights into the types that they are opened in, and quantizes the blocks, as those of a large model."""
     for name, parameter in transformer.named_parameters():
         if not any(kept in name for kept in transformer._keep_in_fp32_modules):
             parameter.data = parameter.data.to(dtype)
     if precision in ("nf4", "int8"):
         quantize(transformer, precision, torch.device("cpu"), dtype)
+        for module in transformer.modules():
+            if hasattr(module, "unpacked_OI"):  # which only small models have room for
+                module.unpacked_OI = None
 
 
 def run_blocks(

@@ -76,7 +76,10 @@ def saved_bytes(shape: WanShape, tokens: int, rank: int, *, itemsize: int = 2, t
     By token and in units of the width d: six float32 tensors (norms, gates, residual sums) are 24 d. In bfloat16 six
     queries, keys, values and their like are 12 d, and the float32 copies that peft makes of the inputs of four LoRA
     layers 16 d; in float32 they are 24 d and 4 d, for no copies are needed: the same sum. The feed-forward layer keeps
-    its hidden channels once, each LoRA layer its `rank` products, attention a number for each head, norms a few.
+    its hidden channels once, each LoRA layer its `rank` products, attention two numbers for each head, norms nine.
+
+    Left out is what isn't kept by autograd: the inputs that bitsandbytes' int8 layers hold; and the maps of attention
+    without a fused kernel.
 
     Args:
         shape: of the transformer.
@@ -85,7 +88,8 @@ def saved_bytes(shape: WanShape, tokens: int, rank: int, *, itemsize: int = 2, t
         itemsize: bytes of the numbers that are computed with.
         text_tokens: of the prompt.
     """
-    by_token = 52 * shape.width + itemsize * shape.hidden + 4 * FLOAT32 * rank + 2 * FLOAT32 * shape.num_heads + 36
+    numbers = 4 * rank + 2 * shape.num_heads + 9
+    by_token = 52 * shape.width + itemsize * shape.hidden + FLOAT32 * numbers
     return tokens * by_token + 2 * text_tokens * shape.width * itemsize
 
 

@@ -90,6 +90,8 @@ def _running(job: Job) -> str:
         parts.append(words.MEMORY.format(gb=job.peak_memory_mb / 1000))
     if job.wish:
         parts.append({PAUSE: words.PAUSING, CANCEL: words.CANCELLING}[job.wish])
+    if job.note:
+        parts.append(capital(job.note))
     figures = "".join(f" · {part}" for part in parts)
     return status(stage, figures=figures, done=job.step / job.total if job.total else 0.0)
 

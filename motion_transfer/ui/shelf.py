@@ -68,6 +68,21 @@ def item(library: Library, kind: str, key: str | None) -> Motion | Render:
     return library.motion(key) if kind == MOTIONS else library.render(key)
 
 
+def take_in(place: Place, path: Path) -> tuple[Motion, str]:
+    """Imports an uploaded LoRA file: the motion, and what a person should know of it, if anything.
+
+    Raises:
+        BadLora: it is no LoRA.
+        BadSpec, StorageFailed: there is no room for it.
+    """
+    place.workspace.check_room(place.owner, 0)
+    library = place.workspace.library(place.owner)
+    motion = library.import_motion(path, path.name)
+    unread = library.checkup(motion).unread
+    said = words.SOME_UNREAD.format(count=len(unread), name=path.name, first=unread[0]) if unread else ""
+    return motion, said
+
+
 def publish_item(
     place: Place, kind: str, key: str | None, repository: str, private: bool, token: str | None
 ) -> Published:

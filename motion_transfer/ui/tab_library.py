@@ -25,6 +25,7 @@ from motion_transfer.ui.shelf import (
     kinds,
     look_at_item,
     publish_item,
+    take_in,
 )
 from motion_transfer.ui.toasts import tell, warn
 from motion_transfer.ui.undo import Deleted, bring_back, undo_button
@@ -103,22 +104,14 @@ class _LibraryPage:
 
     def take_in(self, token: str | None, path: str) -> tuple[Any, Any, Any, Any]:
         """A LoRA file was uploaded: the motions, with it chosen."""
-
-        def do() -> tuple[str, tuple[str, ...]]:
-            place = self._place_of(token)
-            place.workspace.check_room(place.owner, 0)
-            library = place.workspace.library(place.owner)
-            motion = library.import_motion(Path(path), Path(path).name)
-            return motion.key, library.checkup(motion).unread
-
-        done, error = told(do)
+        done, error = told(lambda: take_in(self._place_of(token), Path(path)))
         if done is None:
             warn(error or "")
             return (gr.skip(),) * 4
-        key, unread = done
-        if unread:
-            tell(words.SOME_UNREAD.format(count=len(unread), name=Path(path).name, first=unread[0]))
-        return MOTIONS, "", *self.find(token, MOTIONS, "", key)
+        motion, said = done
+        if said:
+            tell(said)
+        return MOTIONS, "", *self.find(token, MOTIONS, "", motion.key)
 
     def rename(self, token: str | None, kind: str, key: str | None, name: str) -> None:
         """Rename was pressed."""

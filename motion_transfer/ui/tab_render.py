@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.components import Component
 
 from motion_transfer.jobs.store import Job
-from motion_transfer.library import Library, Motion
+from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import RenderSpec
 from motion_transfer.ui import words
@@ -45,6 +45,7 @@ from motion_transfer.ui.render import (
     ordered_rendering,
 )
 from motion_transfer.ui.share import Shared, page_address, receive, restore, share
+from motion_transfer.ui.shelf import take_in
 from motion_transfer.ui.toasts import tell, warn
 
 # Clips differ in length: all begin again together when the longest has ended.
@@ -221,17 +222,12 @@ class _RenderPage:
 
     def take_in(self, token: str | None, path: str, *keys: str | None) -> list[Any]:
         """A LoRA file was uploaded: it is chosen in the first free place, else in the first of all."""
-
-        def do() -> Motion:
-            place = self._place_of(token)
-            place.workspace.check_room(place.owner, 0)
-            return place.workspace.library(place.owner).import_motion(Path(path), Path(path).name)
-
-        motion, error = told(do)
-        if motion is None:
+        done, error = told(lambda: take_in(self._place_of(token), Path(path)))
+        if done is None:
             warn(error or "")
             return [gr.skip()] * (2 * MOST_MOTIONS)
-        tell(words.IMPORTED.format(name=motion.name))
+        motion, said = done
+        tell(f"{words.IMPORTED.format(name=motion.name)} {said}".strip())
         free = next((number for number, key in enumerate(keys) if not key), 0)
         chosen = [motion.key if number == free else key for number, key in enumerate(keys)]
         while chosen and chosen[-1] == "":

@@ -145,7 +145,7 @@ def test_what_was_not_read_is_told_on_import(
     assert said == []
     save_file({**tensors, "text_model.lora_A.weight": torch.ones(1, 4)}, path)
     page.take_in(None, str(path))
-    assert len(said) == 1 and "1 keys of their.safetensors" in said[0] and "text_model" in said[0]
+    assert len(said) == 1 and "1 of the keys of their.safetensors" in said[0] and "text_model" in said[0]
 
 
 def test_a_motion_is_taken_away_for_comfyui(

@@ -34,6 +34,7 @@ def test_a_running_job_tells_stage_step_rate_time_and_memory() -> None:
         assert part in line
     assert "steps a second" not in job_line(running(rate=None), 0, "")
     assert words.CANCELLING in job_line(running(wish="cancel"), 0, "")
+    assert "Memory ran out &lt;so&gt;" in job_line(running(note="memory ran out <so>"), 0, "")
     assert "step 5" in job_line(running(state=PAUSED), 0, "")
     assert 'role="alert"' in job_line(running(state="failed", note="no <space>."), 0, "")
     assert words.NO_WORKER in job_line(running(state=QUEUED), None, "")

@@ -214,7 +214,7 @@ CHECKUP, LAYOUT, RANK, UNKNOWN, BY_SHAPES = "What the file holds", "Layout", "Ra
 HEADS_CHANGED, OF, LAYERS = "Self-attention heads it changes", "{some} of {all}", "Layers, × blocks"
 BLOCK, BLOCKS_CHANGED = "block", "Change by block"
 UNREAD, BEWARE = "Not read", "Beware"
-SOME_UNREAD = "{count} keys of {name} could not be read and have no effect here, {first} for one."
+SOME_UNREAD = "Not read, and without effect here: {count} of the keys of {name}, such as {first}."
 
 # Presets
 PRESETS, NO_PRESETS = "Presets", "There is no preset yet. Save one below."

@@ -207,7 +207,7 @@ CHECKUP, LAYOUT, RANK, UNKNOWN, BY_SHAPES = "文件内容", "布局", "秩", "�
 HEADS_CHANGED, OF, LAYERS = "所改变的自注意力头", "{all} 个中的 {some} 个", "层 × 块数"
 BLOCK, BLOCKS_CHANGED = "块", "各块的改变量"
 UNREAD, BEWARE = "未读取", "注意"
-SOME_UNREAD = "{name} 中有 {count} 个键无法读取，在这里不起作用，例如 {first}。"
+SOME_UNREAD = "未读取且在这里不起作用：{name} 的键中有 {count} 个，例如 {first}。"
 
 # Presets
 PRESETS, NO_PRESETS = "预设", "还没有预设。请在下方保存一个。"
