@@ -12,7 +12,7 @@ MOST_UNREAD = 5
 
 
 def _rows(checkup: Checkup) -> Iterator[tuple[str, str]]:
-    base = checkup.base or words.UNKNOWN
+    base = checkup.base or words.BASE_UNKNOWN
     yield words.LAYOUT, checkup.layout
     yield words.BASE, words.BY_SHAPES.format(base=base) if checkup.base and checkup.is_guess else base
     yield words.RANK, ", ".join(map(str, checkup.ranks))

@@ -202,7 +202,7 @@ def span_from_click(path: Path, x_px: float, start_s: float | None, end_s: float
 def unknown_note(studio: Studio, text: str) -> str:
     """A Markdown line that marks the words the base never learned; empty if it knows them all."""
     unknown = dict.fromkeys(studio.unknown_words(text))
-    return words.UNKNOWN.format(words=", ".join(f"**{word}**" for word in unknown)) if unknown else ""
+    return words.UNKNOWN_WORDS.format(words=", ".join(f"**{word}**" for word in unknown)) if unknown else ""
 
 
 def expect_learning(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> Estimate | None:

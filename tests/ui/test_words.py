@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import string
 from collections.abc import Iterator
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,6 +37,14 @@ def _places(text: str) -> list[str]:
 
 def test_both_languages_name_the_same() -> None:
     assert sorted(name for name in vars(zh) if name.isupper()) == NAMES
+
+
+@pytest.mark.parametrize("catalog", [en, zh])
+def test_every_text_has_a_name_of_its_own(catalog: ModuleType) -> None:
+    assert catalog.__file__ is not None
+    nodes = ast.walk(ast.parse(Path(catalog.__file__).read_text()))
+    given = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    assert len(given) == len(set(given))
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - NOT_TRANSLATED))

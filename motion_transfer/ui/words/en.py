@@ -45,7 +45,7 @@ COLORS_KNOWN, SHAPES_KNOWN, BACKGROUNDS_KNOWN, OTHERS_KNOWN = (
     "Backgrounds",
     "Other words",
 )
-UNKNOWN = "The base never learned {words}; it will ignore what it does not know."
+UNKNOWN_WORDS = "The base never learned {words}; it will ignore what it does not know."
 MOTION_NAME = "Name of the motion"
 MOTION_HINT = "my motion"
 STORAGE = "The workspace should take what is saved, but does not ({reason}); free some space or choose another folder."
@@ -210,7 +210,13 @@ LOG_IN = "your own account of the Hub is expected, but you are not logged in; pr
 NO_ITEM = "a motion or a render is expected, but none is chosen; choose one from the list."
 CAPTION_SHORT, FINGERPRINT, MADE, FILE = "Caption of its clip", "SHA-256", "Made", "File"
 RECIPE = "How it was made"
-CHECKUP, LAYOUT, RANK, UNKNOWN, BY_SHAPES = "What the file holds", "Layout", "Rank", "unknown", "{base}, by its shapes"
+CHECKUP, LAYOUT, RANK, BASE_UNKNOWN, BY_SHAPES = (
+    "What the file holds",
+    "Layout",
+    "Rank",
+    "unknown",
+    "{base}, by its shapes",
+)
 HEADS_CHANGED, OF, LAYERS = "Self-attention heads it changes", "{some} of {all}", "Layers, × blocks"
 BLOCK, BLOCKS_CHANGED = "block", "Change by block"
 UNREAD, BEWARE = "Not read", "Beware"
