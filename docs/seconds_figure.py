@@ -12,10 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from motion_transfer.atomic import replacing
-from motion_transfer.evaluate.tables import Cell, Row, Summary, summary
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+from motion_transfer.atomic import replacing  # noqa: E402
+from motion_transfer.evaluate.tables import Cell, Row, Summary, summary  # noqa: E402
+
+RESULTS = ROOT / "docs" / "results"
 MEASURES = {"motion_fidelity": "balanced motion fidelity", "leakage": "leakage"}
 TOPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of an axis
 COLORS = {"ours": "#0072b2", "motiondirector": "#d55e00", "naive": "#009e73", "ditflow": "#cc79a7", "bare": "#666666"}
