@@ -99,9 +99,8 @@ def card_of(motion: Motion, repository: str) -> str:
     """The card of a motion's repository."""
     found = read_lora(motion.path)
     info, published = found.lora.info, _PUBLISHED_AS.get(found.layout, ORIGINAL)
-    unread = f" {len(found.unread)} keys of `{published}` could not be read; no other file has them." * bool(
-        found.unread
-    )
+    lost = len(found.unread)
+    unread = f" {lost} keys of `{published}` could not be read; no other file has them." if lost else ""
     learned = _LEARNED.format(caption=_plain(motion.caption)) if info.get("method") == "follow-your-motion" else ""
     data = ModelCardData(library_name="diffusers", pipeline_tag="text-to-video",
                          tags=["lora", "motion-transfer", "video", "wan"])  # fmt: skip
