@@ -1,23 +1,40 @@
-"""Clips to normalized latents and back."""
+"""Clips to normalized latents and back.
+
+On a GPU the codec's weights come for a moment and go again: tuning has better use for their room.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from motion_transfer.model.tensor_cache import TensorCache, hash_of
 from motion_transfer.types import Clip, Latents
 
 FRAME_BATCH = 16
 
 
 class Codec:
-    """A causal video autoencoder with its latent statistics; everything in float32."""
+    """A causal video autoencoder with its latent statistics; everything in float32.
 
-    def __init__(self, vae: AutoencoderKLWan, device: torch.device) -> None:
-        self.vae = vae.to(device).eval().requires_grad_(False)
+    Args:
+        vae: on the CPU.
+        device: where it computes.
+        cache: keeps latents of clips, if any.
+        name: says which weights these are, for the cache.
+    """
+
+    def __init__(
+        self, vae: AutoencoderKLWan, device: torch.device, cache: TensorCache | None = None, name: str = ""
+    ) -> None:
+        self.vae = vae.eval().requires_grad_(False)
         self.device = device
+        self._cache, self._name = cache, name
         shape = (1, -1, 1, 1, 1)
         self.mean = torch.tensor(vae.config.latents_mean, device=device).view(shape)
         self.std = torch.tensor(vae.config.latents_std, device=device).view(shape)
@@ -31,10 +48,25 @@ class Codec:
         """Latent frames of a clip of `num_frames`."""
         return (num_frames - 1) // self.frames_per_latent + 1
 
-    @torch.no_grad()
+    @contextmanager
+    def _at_work(self) -> Iterator[AutoencoderKLWan]:
+        """The autoencoder, on its device while open."""
+        try:
+            yield self.vae.to(self.device)
+        finally:
+            self.vae.to("cpu")
+
     def _encode(self, frames_BCTHW: Tensor) -> Tensor:
-        posterior = self.vae.encode(frames_BCTHW.to(self.device)).latent_dist
-        return ((posterior.mode().float() - self.mean) / self.std).cpu()
+        """Latents `(B, Z, F, Y, X)` of pixels in -1..1, on the CPU."""
+        if self._cache is None:
+            return self._encode_anew(frames_BCTHW)
+        return self._cache.get((self._name, hash_of(frames_BCTHW)), lambda: self._encode_anew(frames_BCTHW))
+
+    @torch.no_grad()
+    def _encode_anew(self, frames_BCTHW: Tensor) -> Tensor:
+        with self._at_work() as vae:
+            posterior = vae.encode(frames_BCTHW.to(self.device)).latent_dist
+            return ((posterior.mode().float() - self.mean) / self.std).cpu()
 
     def encode(self, clip: Clip) -> Latents:
         """The whole clip; its latent frames sit at 0, 1, 2, …"""
@@ -53,7 +85,8 @@ class Codec:
     def decode(self, z_ZFYX: Tensor) -> np.ndarray:
         """Frames `(T, H, W, 3)` uint8."""
         raw = z_ZFYX[None].to(self.device) * self.std + self.mean
-        video_CTHW = self.vae.decode(raw).sample[0].float().cpu()
+        with self._at_work() as vae:
+            video_CTHW = vae.decode(raw).sample[0].float().cpu()
         return ((video_CTHW / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 3, 0).numpy()
 
 
