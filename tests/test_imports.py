@@ -23,6 +23,7 @@ FLOORS = (
     (
         "jobs",
         "ladder",
+        "planner",
         "pipeline",
         "recipes",
         "machine",
