@@ -7,9 +7,11 @@ What a stage keeps is counted (`model.footprint`); what it takes for a moment wa
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from motion_transfer.machine import Machine
 from motion_transfer.methods.fym_tune import default_sparse_latents, rows_at_once
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import WAN_NATIVE, BaseSpec
@@ -24,6 +26,7 @@ CODEC_WIDTH, CODEC_WEIGHTS = 96, 126_892_531  # of Wan2.1's codec
 ENCODING, DECODING = 15_100, 20_500  # bytes a pixel in float32, of a codec of that width
 RESERVED_GPU = 10**9  # what driver, PyTorch and their libraries take of a GPU
 RESERVED_CPU = 8 * 10**8  # what the program itself takes of a machine's memory
+SHOWN_PRECISIONS = ("nf4", "int8", "bf16")
 MARGIN = 1.1  # allocators leave gaps
 
 
@@ -164,3 +167,31 @@ def plan(size: ModelSize, precision: str, spec: TuneSpec, capacity: int, *, item
     """The needs with the least checkpointing that fits into so many bytes; with the most if nothing does."""
     found = [needs(size, precision, spec, rung, itemsize=itemsize) for rung in RUNGS]
     return next((one for one in found if one.learning <= capacity), found[RUNGS.index(ALL)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A base in some precision, what it needs on a machine, and whether that is there."""
+
+    name: str
+    precision: str
+    needs: Needs
+    fits: bool
+
+
+def what_fits(machine: Machine, sizes: Mapping[str, ModelSize], spec: TuneSpec) -> list[Fit]:
+    """Which bases a machine can learn and render with, memory being free, in each precision for blocks' weights.
+
+    Args:
+        machine: whose GPU counts, or whose memory where there is none.
+        sizes: of bases, by name.
+        spec: settings of learning.
+    """
+    capacity = machine.gpu_memory_gb * 1e9 - RESERVED_GPU if machine.gpu else machine.memory_gb * 1e9 - RESERVED_CPU
+    fits = []
+    for name, size in sizes.items():
+        for precision in SHOWN_PRECISIONS:
+            itemsize = 2 if machine.gpu or precision == "bf16" else FLOAT32
+            found = plan(size, precision, spec, int(capacity), itemsize=itemsize)
+            fits.append(Fit(name=name, precision=precision, needs=found, fits=found.fits(int(capacity))))
+    return fits

@@ -56,6 +56,7 @@ UI_ROOMS = {
     "pipeline",
     "recipes",
     "machine",
+    "planner",
     "presets",
     "hub",
     "jobs",

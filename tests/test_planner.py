@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from motion_transfer.machine import this_machine
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import BaseSpec
 from motion_transfer.model.checkpointing import RUNGS
@@ -22,6 +24,7 @@ from motion_transfer.planner import (
     plan,
     size_in,
     size_of,
+    what_fits,
 )
 from motion_transfer.types import TuneSpec
 
@@ -77,6 +80,17 @@ def test_the_fastest_plan_that_fits() -> None:
         assert plan(size, "nf4", spec, one.learning) == one
     tight = plan(size, "nf4", spec, 10**9)
     assert tight == by_rung[-1] and not tight.fits(10**9) and tight.fits(10**11)
+
+
+def test_what_fits_a_card_and_a_machine_without(tmp_path: Path) -> None:
+    machine = replace(this_machine(tmp_path), gpu="", memory_gb=24.0)
+    card = replace(machine, gpu="a card", gpu_memory_gb=24.0)
+    on_card, without = (what_fits(one, WAN_SIZES, TuneSpec()) for one in (card, machine))
+    assert [(one.name, one.precision) for one in on_card] == [
+        (n, p) for n in WAN_SIZES for p in ("nf4", "int8", "bf16")
+    ]
+    assert [one.fits for one in on_card] == [True] * 4 + [False] * 2
+    assert all(less.needs.rendering <= more.needs.rendering for less, more in zip(on_card, without, strict=True))
 
 
 @pytest.mark.parametrize(("name", "most_gb"), [("Wan2.1 1.3B", 8), ("Wan2.1 14B", 16)])
