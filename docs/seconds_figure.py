@@ -1,7 +1,9 @@
 """Fidelity and leakage against tuning seconds: `python docs/seconds_figure.py` remakes `docs/results/seconds.svg`.
 
-Reads what `bench --quick --seconds 30` (60, 120) left in `docs/results`. A point is a mean over clips, its whisker the
-95% interval of the difference to the bare base, laid around the point; the bare base stands at the left edge.
+Reads what `bench --quick --seconds 30` (60, 120) left in `docs/results`. A point is a mean over clips, at the seconds
+that tuning really took (steps are counted out beforehand, so that differs from what was asked), on a logarithmic axis;
+its whisker is the 95% interval of the difference to the bare base, laid around the point; the bare base stands at the
+left edge.
 """
 
 from __future__ import annotations
@@ -10,18 +12,22 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from math import log2
 from pathlib import Path
 
-from motion_transfer.atomic import replacing
-from motion_transfer.evaluate.tables import Cell, Row, Summary, summary
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+from motion_transfer.atomic import replacing  # noqa: E402
+from motion_transfer.evaluate.tables import Cell, Row, Summary, summary  # noqa: E402
+
+RESULTS = ROOT / "docs" / "results"
 MEASURES = {"motion_fidelity": "balanced motion fidelity", "leakage": "leakage"}
 TOPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of an axis
 COLORS = {"ours": "#0072b2", "motiondirector": "#d55e00", "naive": "#009e73", "ditflow": "#cc79a7", "bare": "#666666"}
-BASELINE = "bare"
+BASELINE, TOOK = "bare", "tuning_s"
 WIDTH, HEIGHT, LEFT, TOP = 380, 260, 60, 30  # of a panel, and where it begins, in pixels
-APART_PX = 5  # between methods of one x
+APART_PX = 2  # between methods of one x
 
 
 def read(results: Path) -> dict[float, Summary]:
@@ -34,7 +40,7 @@ def read(results: Path) -> dict[float, Summary]:
             for row in json.loads(path.read_text())["rows"].values():
                 rows.setdefault(row["method"], []).append(row)
             if BASELINE in rows:
-                found[float(seconds[1])] = summary(rows, list(MEASURES), BASELINE)
+                found[float(seconds[1])] = summary(rows, [*MEASURES, TOOK], BASELINE)
             else:
                 print(f"{path.name} has no rows of the {BASELINE} base yet; it is left out.", file=sys.stderr)
     return dict(sorted(found.items()))
@@ -55,7 +61,10 @@ def _panel(found: dict[float, Summary], measure: str, left: float) -> list[str]:
     places = [0.0, *found]
 
     def x_of(seconds: float) -> float:
-        return left + WIDTH * (0.08 + 0.84 * places.index(seconds) / max(1, len(places) - 1))
+        first, last = min(found), max(found)
+        octaves = max(1.0, log2(last / first))
+        place = 1 + (len(found) - 1 or 1) * log2(seconds / first) / octaves if seconds else 0.0
+        return left + WIDTH * (0.08 + 0.84 * place / (len(places) - 1))
 
     def y_of(value: float) -> float:
         return TOP + HEIGHT * (1 - min(max(value, 0.0), top) / top)
@@ -69,7 +78,8 @@ def _panel(found: dict[float, Summary], measure: str, left: float) -> list[str]:
     methods = [method for method in COLORS if any(method in cells for cells in found.values())]
     for number, method in enumerate(methods):
         shift = APART_PX * (number - (len(methods) - 1) / 2)
-        points = [(x_of(seconds) + shift, cells[method][measure]) for seconds, cells in found.items()
+        points = [(x_of(cells[method][TOOK].mean or seconds) + shift, cells[method][measure])
+                  for seconds, cells in found.items()
                   if method in cells and cells[method][measure].mean is not None]  # fmt: skip
         if method == BASELINE and points:
             points = [(x_of(0.0), points[0][1])]

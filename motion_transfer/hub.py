@@ -25,18 +25,19 @@ from motion_transfer.presets import PresetLora
 WEIGHTS, FOR_COMFYUI, ORIGINAL = "motion.safetensors", "motion-comfyui.safetensors", "original.safetensors"
 MOST_BYTES = 2 * 10**9
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+_PUBLISHED_AS = {DIFFUSERS: WEIGHTS, COMFYUI: FOR_COMFYUI}  # a file of another layout goes beside both
+_LEARNED = ", learned from one clip of “{caption}” by Follow-Your-Motion ([arXiv 2506.05207](https://arxiv.org/abs/2506.05207))"
 _CARD = """---
 {data}
 ---
 
 # {name}
 
-A motion LoRA, learned from one clip of “{caption}” on the base `{base}` by Follow-Your-Motion
-([arXiv 2506.05207](https://arxiv.org/abs/2506.05207)), rank {rank}.
+A motion LoRA of rank {rank} for the base `{base}`{learned}.
 
 | | |
 |---|---|
-| SHA-256 | `{sha256}` |
+| SHA-256 of `{published}` | `{sha256}` |
 | base | `{base}` {base_hash} |
 | learned by | {method} |
 
@@ -132,12 +133,14 @@ def _plain(text: object) -> str:
 def card_of(motion: Motion, repository: str) -> str:
     """The card of a motion's repository."""
     found = read_lora(motion.path)
-    info, lost = found.lora.info, len(found.unread)
-    unread = f" Keys of the original file that could not be read, and are in neither: {lost}." if lost else ""
+    info, published = found.lora.info, _PUBLISHED_AS.get(found.layout, ORIGINAL)
+    lost = len(found.unread)
+    unread = f" {lost} keys of `{published}` could not be read; no other file has them." if lost else ""
+    learned = _LEARNED.format(caption=_plain(motion.caption)) if info.get("method") == "follow-your-motion" else ""
     data = ModelCardData(library_name="diffusers", pipeline_tag="text-to-video",
                          tags=["lora", "motion-transfer", "video", "wan"])  # fmt: skip
     return _CARD.format(
-        data=data.to_yaml(), name=_plain(motion.name), caption=_plain(motion.caption), base=_plain(motion.base),
+        data=data.to_yaml(), name=_plain(motion.name), learned=learned, base=_plain(motion.base), published=published,
         base_hash=_plain(info.get("base_hash", ""))[:12], rank=motion.rank or "?", sha256=file_hash(motion.path),
         method=_plain(info.get("method", "")), repository=repository, weights=WEIGHTS, for_comfyui=FOR_COMFYUI,
         unread=unread,
@@ -162,10 +165,8 @@ def publish(motion: Motion, repository: str, *, private: bool, token: str | bool
     with tempfile.TemporaryDirectory() as folder, asking(f"take the motion {repository}"):
         found = read_lora(motion.path)
         weights, for_comfyui = Path(folder) / WEIGHTS, Path(folder) / FOR_COMFYUI
-        if found.layout in (DIFFUSERS, COMFYUI):
-            shutil.copyfile(motion.path, weights if found.layout == DIFFUSERS else for_comfyui)
-        else:  # as it is, for presets name it by its hash
-            shutil.copyfile(motion.path, Path(folder) / ORIGINAL)
+        # As it is, for presets name it by its hash.
+        shutil.copyfile(motion.path, Path(folder) / _PUBLISHED_AS.get(found.layout, ORIGINAL))
         for path, layout in ((weights, DIFFUSERS), (for_comfyui, COMFYUI)):
             if not path.is_file():
                 save_lora(found.lora, path, layout)

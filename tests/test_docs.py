@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -24,6 +26,16 @@ def _script(name: str) -> ModuleType:
 @pytest.fixture
 def fill_readme() -> ModuleType:
     return _script("fill_readme")
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in (ROOT / "docs").glob("*.py")))
+def test_scripts_find_the_program_from_any_folder(script: str, tmp_path: Path) -> None:
+    """As `python docs/SCRIPT.py` does, only the script's own folder is searched beside the libraries."""
+    if "playwright" in (ROOT / "docs" / f"{script}.py").read_text():
+        pytest.importorskip("playwright", reason="playwright is not installed")
+    load = f"import sys; sys.path[0] = {str(ROOT / 'docs')!r}; import {script}"
+    ran = subprocess.run([sys.executable, "-c", load], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_the_front_page_is_filled(fill_readme: ModuleType) -> None:

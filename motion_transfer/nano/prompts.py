@@ -1,6 +1,6 @@
 """Does nano show what it is told? Stock diffusers renders prompts at its own defaults, the exact checker reads them.
 
-`python -m motion_transfer.nano prompts --count 200` remakes `docs/results/prompts.json` and its contact sheet.
+`python -m motion_transfer.nano prompts` remakes `docs/results/prompts.json` and its contact sheet.
 """
 
 from __future__ import annotations
