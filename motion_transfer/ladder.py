@@ -8,10 +8,8 @@ memory goes on from its last step with the next rung.
 from __future__ import annotations
 
 import gc
-import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -25,7 +23,8 @@ from motion_transfer.planner import MARGIN, learning_bytes, size_of
 from motion_transfer.transfer import Tuned, tune_work
 from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec, TuneState, Work
 
-LEARNING = ("spatial", "temporal", "preview")
+PREVIEW = "preview"
+LEARNING = ("spatial", "temporal", PREVIEW)
 _HOW = {
     "alternate": "every second block is computed twice from here on, which takes less memory and more time",
     "all": "all blocks but the last are computed twice from here on, which takes the least memory, and half more time",
@@ -39,7 +38,7 @@ class _Try:
 
     rung: str
     previews: bool
-    said: str
+    said: str = ""
 
 
 def first_rung(base: VideoBase, spec: TuneSpec, free_bytes: int) -> str:
@@ -49,11 +48,14 @@ def first_rung(base: VideoBase, spec: TuneSpec, free_bytes: int) -> str:
     return next(fitting, ALL)
 
 
-def _tries(first: str, has_previews: bool) -> Iterator[_Try]:
-    for rung in RUNGS[RUNGS.index(first) :]:
-        yield _Try(rung=rung, previews=has_previews, said=_HOW.get(rung, ""))
-    if has_previews:
-        yield _Try(rung=ALL, previews=False, said=_NO_PREVIEWS)
+def _following(last: _Try, failed_in: str) -> _Try | None:
+    """What to try next: previews have no use for checkpointing, so where one fails, no more are made."""
+    if failed_in == PREVIEW:
+        return replace(last, previews=False, said=_NO_PREVIEWS)
+    if last.rung == RUNGS[-1]:
+        return None
+    rung = RUNGS[RUNGS.index(last.rung) + 1]
+    return replace(last, rung=rung, said=_HOW[rung])
 
 
 def tune_within_memory(
@@ -78,10 +80,9 @@ def tune_within_memory(
     Raises:
         NotEnoughMemory: not even the last rung fits, or what comes before the first step does not.
     """
-    has_previews = preview is not None and preview_every > 0
-    tries = list(_tries(first_rung(base, spec, free_memory_bytes(base.device)), has_previews))
+    one = _Try(rung=first_rung(base, spec, free_memory_bytes(base.device)), previews=True)
     lost_s: Counter[str] = Counter()  # in tries that ended early, by stage
-    for one, following in itertools.zip_longest(tries, tries[1:]):
+    while True:
         last, stood = Progress(stage="", step=0, total=0), None
         begin_s, took_s = time.monotonic(), Counter[str]()
         work = tune_work(base, clip, spec, preview=preview if one.previews else None, preview_every=preview_every,
@@ -94,25 +95,27 @@ def tune_within_memory(
                     except StopIteration as end:
                         return _with_lost(end.value, lost_s)
                     now_s = time.monotonic()
-                    took_s["temporal" if last.stage == "preview" else last.stage] += now_s - begin_s
+                    took_s["temporal" if last.stage == PREVIEW else last.stage] += now_s - begin_s
                     begin_s = now_s
                     stood = last.state or stood  # what a start along gradients tells of has none of its own
                     yield last
         except NotEnoughMemory:
             has_begun = last.heads is not None or last.stage in LEARNING
+            following = _following(one, last.stage)
             if following is None or not has_begun:  # before the first step, no rung needs less
                 raise
         gc.collect()  # by now nobody holds what the failed step had taken
         resume = stood() if stood is not None else resume
         lost_s += took_s
-        when = f"after step {last.step} of the {last.stage} stage" if last.heads is None else "in the first step"
+        when = "in a preview" if last.stage == PREVIEW else f"after step {last.step} of the {last.stage} stage"
+        when = when if last.heads is None else "in the first step"
         stage, step, total = last.stage, last.step, last.total
         del last, stood
         gc.collect()
         if base.device.type == "cuda":
             torch.cuda.empty_cache()
         yield Progress(stage=stage, step=step, total=total, note=f"memory ran out {when}; {following.said}.")
-    raise AssertionError("the last try returns or raises")
+        one = following
 
 
 def _with_lost(tuned: Tuned, lost_s: Counter[str]) -> Tuned:

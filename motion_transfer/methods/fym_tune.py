@@ -124,15 +124,23 @@ def sparse_latents(latents: Latents, num_sparse: int, offset: int = 0) -> Latent
     return Latents(z_ZFYX=latents.z_ZFYX[:, keep], times_F=tuple(latents.times_F[i] for i in keep))
 
 
-def _preview(base: VideoBase, preview: Preview, weight: float, state: Callable[[], TuneState]) -> Work[Clip]:
-    """Renders with the temporal adapter alone; tuning can be left off, and its state kept, at each step of this too."""
+def _preview(base: VideoBase, preview: Preview, weight: float, state: Callable[[], TuneState]) -> Work[None]:
+    """Renders with the temporal adapter alone; tuning can be left off, and its state kept, at each step of this too.
+
+    The first progress comes before any work, that whoever drives this knows what fails if it does; the last one
+    brings the clip.
+    """
+    progress = Progress(stage="preview", step=0, total=1, state=state)
+    yield progress
     with solo(base.transformer, "temporal", weight), closing(preview()) as work:
         while True:
             try:
-                progress = next(work)
+                progress = replace(next(work), stage="preview", state=state)
             except StopIteration as end:
-                return end.value
-            yield replace(progress, stage="preview", state=state)
+                shown = end.value
+                break
+            yield progress
+    yield replace(progress, step=progress.total, preview=shown, note="")
 
 
 def rows_at_once(rows: int, row_tokens: int) -> int:
@@ -340,10 +348,9 @@ def tune_temporal(
     stage = _Stage(name="temporal", steps=spec.temporal_steps, rate=spec.temporal_rate, decay=spec.temporal_decay,
                    motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw)  # fmt: skip
     for step, loss, state in _train(base, stage, adapters, spec, resume):
-        shown = None
+        yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, state=state)
         if preview is not None and preview_every and step and step % preview_every == 0:
-            shown = yield from _preview(base, preview, spec.inference_weight, state)
-        yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, preview=shown, state=state)
+            yield from _preview(base, preview, spec.inference_weight, state)
     return read_adapter(base.transformer, "temporal")
 
 
