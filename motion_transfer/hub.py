@@ -1,7 +1,8 @@
-"""Motions on the Hugging Face Hub: published with a card, and fetched by repository, commit and hash."""
+"""The Hugging Face Hub: motions are published with a card, and fetched by repository, commit and hash; so are bases."""
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import tempfile
@@ -10,13 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, ModelCard, ModelCardData
+from huggingface_hub import HfApi, ModelCard, ModelCardData, constants, snapshot_download
 from huggingface_hub.errors import LocalTokenNotFoundError
+from huggingface_hub.file_download import repo_folder_name
 
-from motion_transfer.errors import BadLora, BadSpec, HubFailed, MotionTransferError
+from motion_transfer.errors import BadLora, BadSpec, HubFailed, MotionTransferError, StorageFailed
 from motion_transfer.library import Library, Motion
 from motion_transfer.lora.files import file_hash, read_lora, save_lora
 from motion_transfer.lora.layouts import COMFYUI, DIFFUSERS
+from motion_transfer.model.catalog import FILES, HUB_BASES
 from motion_transfer.presets import PresetLora
 
 WEIGHTS, FOR_COMFYUI, ORIGINAL = "motion.safetensors", "motion-comfyui.safetensors", "original.safetensors"
@@ -68,6 +71,34 @@ def checked_name(name: str, what: str) -> str:
     return name
 
 
+def download(name: str, *, token: str | bool | None = None) -> Path:
+    """Fetches a base of the catalog into the cache of the Hugging Face Hub; goes on where it stopped.
+
+    Args:
+        name: one of `HUB_BASES`.
+        token: of an account; None takes that of this machine if there is one, False none.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        BadSpec: there is no such base.
+        StorageFailed: the disk has no room for it.
+        HubFailed: the Hub does not give it.
+    """
+    if name not in HUB_BASES:
+        raise BadSpec(f"a base on the Hub is one of {', '.join(HUB_BASES)}, but is {name!r:.60}; choose one.")
+    base, cache = HUB_BASES[name], Path(constants.HF_HUB_CACHE)
+    blobs = cache / repo_folder_name(repo_id=base.repository, repo_type="model") / "blobs"
+    missing = base.num_bytes - sum(path.stat().st_size for path in blobs.glob("*"))
+    disk = next(path for path in (cache, *cache.parents) if path.is_dir())
+    if missing > (free := shutil.disk_usage(disk).free):
+        raise StorageFailed(f"{name} takes {missing / 1e9:.1f} GB more, but {cache} has {free / 1e9:.1f} GB "
+                            "free; make room, or set HF_HOME to a folder on a larger disk.")  # fmt: skip
+    with asking(f"give {base.repository}"):
+        return Path(snapshot_download(base.repository, revision=base.revision, allow_patterns=FILES, token=token))
+
+
 @contextmanager
 def asking(deed: str) -> Iterator[None]:
     """Around calls of the Hub: whatever its libraries raise becomes one sentence.
@@ -77,6 +108,7 @@ def asking(deed: str) -> Iterator[None]:
 
     Raises:
         HubFailed: nobody is logged in, or the Hub does not do it.
+        StorageFailed: the disk is full.
     """
     try:
         yield
@@ -85,6 +117,9 @@ def asking(deed: str) -> Iterator[None]:
     except LocalTokenNotFoundError as error:
         raise HubFailed("an account of the Hub is expected, but nobody is logged in; run hf auth login.") from error
     except Exception as error:  # of the Hub, of whatever HTTP library it uses, or of the system
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise StorageFailed(f"the Hub should {deed}, but the disk is full; make room and do it again: what came so "
+                                "far is kept.") from error  # fmt: skip
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
         raise HubFailed(f"the Hub should {deed}, but does not ({reason}); check the name, the account's rights and the "
                         "connection.") from error  # fmt: skip

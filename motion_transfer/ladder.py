@@ -8,25 +8,23 @@ memory goes on from its last step with the next rung.
 from __future__ import annotations
 
 import gc
-import itertools
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from motion_transfer.errors import NotEnoughMemory
-from motion_transfer.methods.fym_tune import default_sparse_latents
 from motion_transfer.model.base import VideoBase
-from motion_transfer.model.checkpointing import ALL, RUNGS, checkpointed, num_checkpointed
-from motion_transfer.model.footprint import lora_bytes, saved_bytes
+from motion_transfer.model.checkpointing import ALL, RUNGS, checkpointed
 from motion_transfer.model.memory import free_memory_bytes
-from motion_transfer.model.wan_shapes import shape_of
+from motion_transfer.planner import MARGIN, learning_bytes, size_of
 from motion_transfer.transfer import Tuned, tune_work
 from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec, TuneState, Work
 
-MARGIN = 1.25  # of what the shapes say: allocators leave gaps, and the backward pass has numbers of its own
-LEARNING = ("spatial", "temporal", "preview")
+PREVIEW = "preview"
+LEARNING = ("spatial", "temporal", PREVIEW)
 _HOW = {
     "alternate": "every second block is computed twice from here on, which takes less memory and more time",
     "all": "all blocks but the last are computed twice from here on, which takes the least memory, and half more time",
@@ -40,41 +38,24 @@ class _Try:
 
     rung: str
     previews: bool
-    said: str
-
-
-def tuning_bytes(base: VideoBase, spec: TuneSpec, rung: str) -> int:
-    """Memory that tuning needs beside the base's weights, by its shapes.
-
-    Args:
-        base: opened.
-        spec: settings.
-        rung: of checkpointing.
-    """
-    shape, itemsize = shape_of(base.transformer), base.dtype.itemsize
-    num_again = num_checkpointed(shape.num_blocks, rung)
-    sparse = spec.sparse_latents or default_sparse_latents(base.num_latents, base.frame_tokens)
-
-    def kept(rows: int, frames: int) -> int:
-        tokens = frames * base.frame_tokens
-        whole = saved_bytes(shape, tokens, spec.rank, itemsize=itemsize)
-        # When a checkpointed block is made anew, the last block, which never is one, has let go of what it kept.
-        return rows * ((shape.num_blocks - num_again) * whole + num_again * tokens * shape.width * itemsize)
-
-    stages = [kept(spec.temporal_batch, sparse)] + ([kept(spec.spatial_batch, 1)] if spec.spatial_steps else [])
-    return max(stages) + 2 * lora_bytes(shape, spec.rank)
+    said: str = ""
 
 
 def first_rung(base: VideoBase, spec: TuneSpec, free_bytes: int) -> str:
     """The fastest rung that fits into the free memory with some margin; the last one if none does."""
-    return next((rung for rung in RUNGS if MARGIN * tuning_bytes(base, spec, rung) <= free_bytes), ALL)
+    size, itemsize = size_of(base), base.dtype.itemsize
+    fitting = (r for r in RUNGS if MARGIN * learning_bytes(size, spec, r, itemsize=itemsize) <= free_bytes)
+    return next(fitting, ALL)
 
 
-def _tries(first: str, has_previews: bool) -> Iterator[_Try]:
-    for rung in RUNGS[RUNGS.index(first) :]:
-        yield _Try(rung=rung, previews=has_previews, said=_HOW.get(rung, ""))
-    if has_previews:
-        yield _Try(rung=ALL, previews=False, said=_NO_PREVIEWS)
+def _following(last: _Try, failed_in: str) -> _Try | None:
+    """What to try next: previews have no use for checkpointing, so where one fails, no more are made."""
+    if failed_in == PREVIEW:
+        return replace(last, previews=False, said=_NO_PREVIEWS)
+    if last.rung == RUNGS[-1]:
+        return None
+    rung = RUNGS[RUNGS.index(last.rung) + 1]
+    return replace(last, rung=rung, said=_HOW[rung])
 
 
 def tune_within_memory(
@@ -85,9 +66,8 @@ def tune_within_memory(
     preview: RenderSpec | None = None,
     preview_every: int = 0,
     resume: TuneState | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> Work[Tuned]:
-    """`transfer.tune_work` with as much checkpointing as memory asks for.
+    """`transfer.tune_work` with as much checkpointing as memory asks for; a note says where it steps down.
 
     Args:
         base: see `tune_work`, as are the others.
@@ -96,15 +76,15 @@ def tune_within_memory(
         preview: how to render previews.
         preview_every: steps between previews.
         resume: where an earlier run stood.
-        say: told in a sentence when it steps down.
 
     Raises:
         NotEnoughMemory: not even the last rung fits, or what comes before the first step does not.
     """
-    has_previews = preview is not None and preview_every > 0
-    tries = list(_tries(first_rung(base, spec, free_memory_bytes(base.device)), has_previews))
-    for one, following in itertools.zip_longest(tries, tries[1:]):
+    one = _Try(rung=first_rung(base, spec, free_memory_bytes(base.device)), previews=True)
+    lost_s: Counter[str] = Counter()  # in tries that ended early, by stage
+    while True:
         last, stood = Progress(stage="", step=0, total=0), None
+        begin_s, took_s = time.monotonic(), Counter[str]()
         work = tune_work(base, clip, spec, preview=preview if one.previews else None, preview_every=preview_every,
                          resume=resume)  # fmt: skip
         try:
@@ -113,20 +93,31 @@ def tune_within_memory(
                     try:
                         last = next(work)
                     except StopIteration as end:
-                        return end.value
+                        return _with_lost(end.value, lost_s)
+                    now_s = time.monotonic()
+                    took_s["temporal" if last.stage == PREVIEW else last.stage] += now_s - begin_s
+                    begin_s = now_s
                     stood = last.state or stood  # what a start along gradients tells of has none of its own
                     yield last
         except NotEnoughMemory:
             has_begun = last.heads is not None or last.stage in LEARNING
+            following = _following(one, last.stage)
             if following is None or not has_begun:  # before the first step, no rung needs less
                 raise
         gc.collect()  # by now nobody holds what the failed step had taken
         resume = stood() if stood is not None else resume
-        if say is not None:
-            when = f"after step {last.step} of the {last.stage} stage" if last.heads is None else "in the first step"
-            say(f"memory ran out {when}; {following.said}.")
+        lost_s += took_s
+        when = "in a preview" if last.stage == PREVIEW else f"after step {last.step} of the {last.stage} stage"
+        when = when if last.heads is None else "in the first step"
+        stage, step, total = last.stage, last.step, last.total
         del last, stood
         gc.collect()
         if base.device.type == "cuda":
             torch.cuda.empty_cache()
-    raise AssertionError("the last try returns or raises")
+        yield Progress(stage=stage, step=step, total=total, note=f"memory ran out {when}; {following.said}.")
+        one = following
+
+
+def _with_lost(tuned: Tuned, lost_s: Counter[str]) -> Tuned:
+    """What was learned, with the time of the tries before counted in."""
+    return replace(tuned, seconds={stage: seconds + lost_s[stage] for stage, seconds in tuned.seconds.items()})

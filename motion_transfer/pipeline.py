@@ -183,18 +183,17 @@ class Studio:
 
     def tune_work(
         self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0,
-        resume: TuneState | None = None, say: Callable[[str], None] | None = None,
+        resume: TuneState | None = None,
     ) -> Work[Tuned]:  # fmt: skip
         """Learns a clip's motion, see `ladder.tune_within_memory`."""
-        return tune_within_memory(self.base, clip, spec, preview=preview, preview_every=preview_every, resume=resume,
-                                  say=say)  # fmt: skip
+        return tune_within_memory(self.base, clip, spec, preview=preview, preview_every=preview_every, resume=resume)
 
     def tune(
         self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0,
-        on_progress: OnProgress | None = None, say: Callable[[str], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Tuned:  # fmt: skip
         """`tune_work`, driven to the end."""
-        return drive(self.tune_work(clip, spec, preview=preview, preview_every=preview_every, say=say), on_progress)
+        return drive(self.tune_work(clip, spec, preview=preview, preview_every=preview_every), on_progress)
 
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
         """Renders a prompt with a LoRA (or the bare base), see `transfer.render_work`."""
@@ -215,15 +214,14 @@ class Studio:
 
     def transfer_work(
         self, clip: Clip, tune: TuneSpec, render: RenderSpec, *, scene: Scene | None = None,
-        on_tuned: Callable[[Tuned], None] | None = None, say: Callable[[str], None] | None = None,
+        on_tuned: Callable[[Tuned], None] | None = None,
     ) -> Work[Transferred]:  # fmt: skip
         """The whole job: learn the clip's motion, render it onto a prompt, report.
 
-        `on_tuned` gets the learned motion before the render begins, so that it can be kept whatever follows; `say` is
-        told in a sentence where memory runs out and it goes on with less.
+        `on_tuned` gets the learned motion before the render begins, so that it can be kept whatever follows.
         """
         watch = Stopwatch()
-        tuned = yield from self.tune_work(clip, tune, say=say)
+        tuned = yield from self.tune_work(clip, tune)
         if on_tuned is not None:
             on_tuned(tuned)
         with watch.timing("render"):
@@ -235,10 +233,9 @@ class Studio:
     def transfer(
         self, clip: Clip, tune: TuneSpec, render: RenderSpec, *, scene: Scene | None = None,
         on_tuned: Callable[[Tuned], None] | None = None, on_progress: OnProgress | None = None,
-        say: Callable[[str], None] | None = None,
     ) -> Transferred:  # fmt: skip
         """`transfer_work`, driven to the end."""
-        return drive(self.transfer_work(clip, tune, render, scene=scene, on_tuned=on_tuned, say=say), on_progress)
+        return drive(self.transfer_work(clip, tune, render, scene=scene, on_tuned=on_tuned), on_progress)
 
 
 @functools.lru_cache(maxsize=1)

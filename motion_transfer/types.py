@@ -310,7 +310,8 @@ class Progress:
     """One step of long work.
 
     `preview` is a clip of the result so far, now and then; `heads` come once. `state` takes down where tuning stands;
-    it must be called before the work goes on.
+    it must be called before the work goes on. `note` is a sentence for the person, where something went otherwise than
+    asked.
     """
 
     stage: str
@@ -320,6 +321,7 @@ class Progress:
     preview: Clip | None = None
     heads: HeadMap | None = None
     state: Callable[[], TuneState] | None = None
+    note: str = ""
 
 
 Work = Generator[Progress, None, T]

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from inspect import signature
 from pathlib import Path
 
@@ -385,9 +385,19 @@ def test_a_lora_is_looked_into_and_written_anew(tmp_path: Path, capsys: pytest.C
 
 
 def test_block_check_compares_precisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "WAN_SHAPES", {"small": WanShape(num_blocks=9, num_heads=2, hidden=640)})
+    small = WanShape(num_blocks=2, num_heads=2, hidden=640)
+    monkeypatch.setattr(blocks, "WAN_SHAPES", {"small": small})
+    monkeypatch.setattr(blocks, "WAN_SIZES", {"small": replace(blocks.WAN_SIZES["Wan2.1 1.3B"], shape=small)})
+    monkeypatch.setattr(blocks, "WHOLE_LATENTS", (1, 5))
     assert main(["block-check", "--side", "8", "--frames", "1", "--json", str(tmp_path / "blocks.json")]) == 0
-    rows = json.loads((tmp_path / "blocks.json").read_text())["rows"]
+    found = json.loads((tmp_path / "blocks.json").read_text())
+    rows, whole = found["rows"], found["whole"]
+    assert [(row["pass"], row["latent_frames"]) for row in whole[::3]] == [
+        ("learning", 1),
+        ("learning", 5),
+        ("rendering", 21),
+    ]
+    assert all(row["rehearsed_gb"] == pytest.approx(row["said_gb"], rel=0.25) for row in whole)
     assert [(row["shape"], row["precision"]) for row in rows] == [("small", p) for p in ("bf16", "int8", "nf4")]
     for row in rows:
         for part in ("weight_mb", "saved_mb"):

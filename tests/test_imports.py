@@ -23,6 +23,7 @@ FLOORS = (
     (
         "jobs",
         "ladder",
+        "planner",
         "pipeline",
         "recipes",
         "machine",
@@ -55,6 +56,7 @@ UI_ROOMS = {
     "pipeline",
     "recipes",
     "machine",
+    "planner",
     "presets",
     "hub",
     "jobs",

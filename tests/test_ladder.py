@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -12,17 +13,23 @@ from torch import Tensor
 
 from motion_transfer import ladder, transfer
 from motion_transfer.errors import NotEnoughMemory
-from motion_transfer.ladder import MARGIN, first_rung, tune_within_memory, tuning_bytes
+from motion_transfer.ladder import first_rung, tune_within_memory
 from motion_transfer.model import checkpointing
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.checkpointing import RUNGS
+from motion_transfer.planner import MARGIN, learning_bytes, size_of
 from motion_transfer.transfer import tune_work
-from motion_transfer.types import Clip, RenderSpec, TuneSpec
+from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec
 from motion_transfer.work import drive
 from tests.methods.tuning import SPEC, is_bare
 
 WITH_START = TuneSpec(**{**SPEC.__dict__, "gradient_draws": 2, "temporal_steps": 5})
 PREVIEW = RenderSpec(prompt="a red square", steps=2, guidance=1.0, early_guidance=1.0)
+
+
+def _told(said: list[str]) -> Callable[[Progress], None]:
+    """Keeps what a person is told."""
+    return lambda progress: said.append(progress.note) if progress.note else None
 
 
 def _changes(lora: Any) -> dict[str, Tensor]:
@@ -60,7 +67,7 @@ def test_it_goes_on_from_its_last_step_to_the_same_bits(
     plain = _changes(drive(tune_work(tiny_base, square_clip, spec)).lora)
     _short_of_memory(monkeypatch, lambda number, rung, learns: rung == "none" and number == fails_at)
     said: list[str] = []
-    found = _changes(drive(tune_within_memory(tiny_base, square_clip, spec, say=said.append)).lora)
+    found = _changes(drive(tune_within_memory(tiny_base, square_clip, spec), _told(said)).lora)
     assert all(torch.equal(found[name], change) for name, change in plain.items())
     assert len(said) == 1 and "every second block is computed twice" in said[0] and is_bare(tiny_base)
 
@@ -75,15 +82,15 @@ def test_a_start_that_fails_leaves_the_stage_before_it_done(
     assert seen.count(("spatial", 3)) == 1 and seen.count(("temporal", 5)) == 1
 
 
-def test_the_last_rung_has_no_previews(
+def test_where_a_preview_fails_no_more_are_made(
     tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "_moved", lambda *_: (_ for _ in ()).throw(MemoryError()))
     said: list[str] = []
-    work = tune_within_memory(tiny_base, square_clip, SPEC, preview=PREVIEW, preview_every=1, say=said.append)
-    shown = list[bool]()
-    drive(work, lambda progress: shown.append(progress.preview is not None))
-    assert not any(shown) and len(said) == 3 and "without previews" in said[-1]
+    work = tune_within_memory(tiny_base, square_clip, SPEC, preview=PREVIEW, preview_every=1)
+    shown, tell = list[bool](), _told(said)
+    drive(work, lambda progress: (tell(progress), shown.append(progress.preview is not None)))  # type: ignore[func-returns-value]
+    assert not any(shown) and said == ["memory ran out in a preview; it goes on without previews."]
 
 
 @pytest.mark.parametrize("fails", ["forward", "backward", "step"])
@@ -118,7 +125,7 @@ def test_nothing_of_the_failed_try_is_held(
     monkeypatch.setattr(torch.optim.AdamW, "step", failing("step", torch.optim.AdamW.step))
     monkeypatch.setattr(ladder, "checkpointed", watched)
     said: list[str] = []
-    found = _changes(drive(tune_within_memory(tiny_base, square_clip, SPEC, say=said.append)).lora)
+    found = _changes(drive(tune_within_memory(tiny_base, square_clip, SPEC), _told(said)).lora)
     assert len(said) == 1 and all(torch.equal(found[name], change) for name, change in plain.items())
 
 
@@ -132,13 +139,23 @@ def test_what_never_fits_is_said_once(
         monkeypatch.setattr(type(tiny_base.codec), "encode", lambda *_: (_ for _ in ()).throw(MemoryError()))
     said: list[str] = []
     with pytest.raises(NotEnoughMemory, match="close other programs"):
-        drive(tune_within_memory(tiny_base, square_clip, SPEC, say=said.append))
+        drive(tune_within_memory(tiny_base, square_clip, SPEC), _told(said))
     assert len(said) == (2 if learning else 0) and is_bare(tiny_base)
 
 
 def test_it_begins_where_the_shapes_say_that_it_fits(tiny_base: VideoBase) -> None:
-    needs = [tuning_bytes(tiny_base, SPEC, rung) for rung in RUNGS]
+    needs = [learning_bytes(size_of(tiny_base), SPEC, rung, itemsize=4) for rung in RUNGS]
     assert needs[0] > needs[-1] > 0
     assert first_rung(tiny_base, SPEC, int(MARGIN * needs[0]) + 1) == "none"
     assert first_rung(tiny_base, SPEC, int(MARGIN * needs[0]) - 1) != "none"
     assert first_rung(tiny_base, SPEC, 0) == "all"
+
+
+def test_time_of_failed_tries_counts(tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr(ladder.time, "monotonic", lambda: float(next(clock)))
+    plain = drive(tune_within_memory(tiny_base, square_clip, SPEC)).seconds
+    _short_of_memory(monkeypatch, lambda number, rung, learns: rung == "none" and number == 6)
+    spent = drive(tune_within_memory(tiny_base, square_clip, SPEC)).seconds
+    assert set(spent) == set(plain) and all(spent[stage] >= plain[stage] for stage in ("heads", "spatial"))
+    assert sum(spent.values()) > sum(plain.values()) + 6

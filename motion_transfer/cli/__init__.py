@@ -9,12 +9,12 @@ import sys
 
 import typer
 
-from motion_transfer.cli import benches, blocks, hub, lora, shapes, work
+from motion_transfer.cli import benches, blocks, doctor, hub, lora, shapes, work
 from motion_transfer.cli.shared import app, end_line
 from motion_transfer.errors import MotionTransferError
 
 INTERRUPTED = 130
-COMMANDS = (work, lora, benches, shapes, blocks, hub)  # each module adds its own to `app`
+COMMANDS = (work, lora, benches, shapes, blocks, doctor, hub)  # each module adds its own to `app`
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,10 +13,15 @@ import typer
 from motion_transfer.cli.shared import app, prepare, write_json
 from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.model.block_check import BlockRun, relative_error, run_blocks
-from motion_transfer.model.footprint import TEXT_WIDTH, saved_bytes, weight_bytes
+from motion_transfer.model.checkpointing import RUNGS
+from motion_transfer.model.footprint import PATCH_PX, TEXT_WIDTH, lora_bytes, saved_bytes, weight_bytes
+from motion_transfer.model.rehearsal import pass_bytes, step_bytes
 from motion_transfer.model.wan_shapes import WAN_SHAPES, WanShape
+from motion_transfer.planner import WAN_SIZES, forward_bytes, learning_bytes
+from motion_transfer.types import TuneSpec
 
 RANK, BESIDE = 16, "bf16"
+WHOLE_SIDE, WHOLE_LATENTS = 64, (1, 5, 21)  # latent pixels of 512; latent frames of 1, 17 and 81
 COMPARED = (BESIDE, "int8", "nf4")
 
 
@@ -57,14 +62,38 @@ def _of_shape(name: str, side: int, num_frames: int) -> list[dict[str, object]]:
     return rows
 
 
+def _whole(name: str) -> list[dict[str, object]]:
+    """Tuning steps and a rendering pass of a whole transformer at 512 x 512 pixels, rehearsed and planned."""
+    size = replace(WAN_SIZES[name], height=8 * WHOLE_SIDE, width=8 * WHOLE_SIDE, frame_tokens=WHOLE_SIDE**2 // PATCH_PX)
+    rows: list[dict[str, object]] = []
+    for num_latents in WHOLE_LATENTS:
+        spec = TuneSpec(rank=RANK, temporal_batch=1, spatial_steps=0, sparse_latents=num_latents)
+        for rung in RUNGS:
+            took = step_bytes(size.shape, (num_latents, WHOLE_SIDE, WHOLE_SIDE), rank=RANK, rung=rung)
+            said = learning_bytes(size, spec, rung) - 2 * lora_bytes(size.shape, RANK)
+            rows.append({"shape": name, "pass": "learning", "latent_frames": num_latents, "checkpointing": rung,
+                         "rehearsed_gb": took / 1e9, "said_gb": said / 1e9})  # fmt: skip
+    took = pass_bytes(size.shape, (size.num_latents, WHOLE_SIDE, WHOLE_SIDE))
+    rows.append({"shape": name, "pass": "rendering", "latent_frames": size.num_latents, "checkpointing": RUNGS[0],
+                 "rehearsed_gb": took / 1e9, "said_gb": forward_bytes(size, rows=2) / 1e9})  # fmt: skip
+    for row in rows:
+        print(row, flush=True)
+    return rows
+
+
 @app.command()
 def block_check(
     side: Annotated[int, typer.Option(min=4, help="Latent pixels on each side.")] = 32,
     frames: Annotated[int, typer.Option(min=1, help="Latent frames.")] = 2,
     results: Annotated[Path, typer.Option("--json", help="Results.")] = Path("docs/results/blocks.json"),
 ) -> None:
-    """One block of each of Wan2.1's shapes with random weights, forward and back: bytes, and what few bits cost."""
+    """One block of each of Wan2.1's shapes with random weights, forward and back: bytes, and what few bits cost.
+
+    And whole transformers, rehearsed without numbers, beside what the planner says of them.
+    """
     prepare(results)
     settings = {"side": side, "frames": frames, "rank": RANK}
     rows = [row for name in WAN_SHAPES for row in _of_shape(name, side, frames)]
-    write_json(results, {"stamp": stamp(modules=[__name__], folders=[], settings=settings), **settings, "rows": rows})
+    whole = [row for name in WAN_SIZES for row in _whole(name)]
+    made_by = stamp(modules=[__name__], folders=[], settings=settings)
+    write_json(results, {"stamp": made_by, **settings, "rows": rows, "whole": whole})

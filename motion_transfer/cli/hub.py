@@ -11,6 +11,7 @@ from motion_transfer import hub, space
 from motion_transfer.cli.shared import app
 from motion_transfer.errors import BadLora, BadSpec
 from motion_transfer.library import motion_at
+from motion_transfer.model.catalog import HUB_BASES
 
 
 @app.command()
@@ -43,3 +44,11 @@ def publish(
         raise BadLora(f"a LoRA file is expected, but {lora} is none; check the path.")
     published = hub.publish(motion, repository, private=private)
     print(f"{published.address}\n{published.hub}")
+
+
+@app.command()
+def download(
+    base: Annotated[str, typer.Argument(help=f"One of {', '.join(HUB_BASES)}.")],
+) -> None:
+    """Fetches a base from the Hugging Face Hub; goes on where it stopped."""
+    print(hub.download(base))

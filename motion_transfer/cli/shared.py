@@ -53,7 +53,10 @@ class Meter:
         self.stage, self.begin, self.shown = "", 0.0, 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Shows one step; at most five lines a second."""
+        """Shows one step, at most five lines a second; and every note."""
+        if progress.note:
+            note(progress.note)
+            return
         now = time.monotonic()
         if progress.stage != self.stage:
             self.stage, self.begin, self.shown = progress.stage, now, 0.0

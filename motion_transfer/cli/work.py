@@ -23,7 +23,6 @@ from motion_transfer.cli.shared import (
     StartOpt,
     app,
     crop_from,
-    note,
     prepare,
     print_report,
     why_missing,
@@ -100,7 +99,7 @@ def transfer(
     scene = scene_of(clip) if part.is_whole else None
     result = studio.transfer(
         reference, tune, render, scene=scene, on_progress=Meter(),
-        on_tuned=lambda tuned: save_lora(tuned.lora, lora_path), say=note,
+        on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
     )  # fmt: skip
     used = [UsedLora(name=lora_path.stem, sha256=file_hash(lora_path), strength=1.0)]
     _write_render(studio, result.render, render, used, out)
@@ -147,7 +146,7 @@ def tune_clip(
     prepare(out, json_path, inputs=(clip,))
     studio = Studio(base=base, precision=precision)
     part = _Part(start=start, end=end, crop=crop, movement=movement)
-    tuned = studio.tune(_read(studio, clip, spec.caption, part), spec, on_progress=Meter(), say=note)
+    tuned = studio.tune(_read(studio, clip, spec.caption, part), spec, on_progress=Meter())
     save_lora(replace(tuned.lora, info={**tuned.lora.info, "movement": movement}), out)
     write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
                             "spec": {"base": base, "precision": precision, "start": start, "end": end, "crop": crop,

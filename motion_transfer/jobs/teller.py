@@ -100,6 +100,9 @@ class Teller:
         self._keep_at_s = now_s + max(SECONDS_BETWEEN_STATES, (now_s - begin_s) / SHARE_OF_STATES)
 
     def _step(self, progress: Progress) -> None:
+        if progress.note:
+            self._store.tell(self._job.key, note=progress.note)
+            return
         if progress.stage != self._stage:
             self._stage, self._stage_s, self._first = progress.stage, time.monotonic(), progress.step
         self.steps[progress.stage] += 1

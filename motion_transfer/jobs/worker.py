@@ -9,7 +9,6 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +143,7 @@ class Worker:
 
         preview = RenderSpec(prompt=order.preview_prompt or order.spec.caption, steps=PREVIEW_STEPS)
         every = math.ceil(order.spec.temporal_steps / PREVIEWS)
-        work = studio.tune_work(clip, order.spec, preview=preview, preview_every=every, resume=resume,
-                                say=partial(self._say_less, job, teller))  # fmt: skip
+        work = studio.tune_work(clip, order.spec, preview=preview, preview_every=every, resume=resume)
         tuned = teller.run(work, see, keep)
         lora = replace(tuned.lora, info={**tuned.lora.info, "movement": order.movement})
         saved = self._workspace.library(job.owner).save_motion(
@@ -156,11 +154,6 @@ class Worker:
         self._store.tell(job.key, results=json.dumps(results))
         checkpoints.clear()
         return results
-
-    def _say_less(self, job: Job, teller: Teller, note: str) -> None:
-        """Tells that a job goes on with less memory; steps count from here, as its seconds do."""
-        teller.steps.clear()
-        self._store.tell(job.key, note=note)
 
     def _render(self, job: Job) -> dict[str, Any]:
         if "render" in job.results:  # saved, but the worker died before it could say so

@@ -34,6 +34,7 @@ Preview = Callable[[], Work[Clip]]
 MAX_GRADIENT_NORM = 1.0
 RISE_STEPS, FALL_SHARE = 10, 0.4
 CHEAP_TOKENS = 1024  # a clip this short is learned whole
+TOKENS_AT_ONCE = 4096  # as many fill a GPU
 
 
 def frame_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
@@ -82,13 +83,12 @@ class _Guess:
         return self.noisy.float() - self.sigma_B.view(-1, 1, 1, 1, 1) * self.predicted.float(), self.clean
 
 
-def _motion_loss(kind: str, space: str, guess: _Guess, generator: torch.Generator) -> Tensor:
+def _motion_loss(kind: str, space: str, guess: _Guess, anchor: int) -> Tensor:
     found, true = guess.seen_in(space)
     if kind == "frame":
         return frame_motion_loss(found, true)
     if kind == "vmc":
         return vmc_motion_loss(found, true)
-    anchor = int(torch.randint(true.shape[2], (1,), generator=generator))
     return debiased_loss(found, true, anchor)
 
 
@@ -124,20 +124,36 @@ def sparse_latents(latents: Latents, num_sparse: int, offset: int = 0) -> Latent
     return Latents(z_ZFYX=latents.z_ZFYX[:, keep], times_F=tuple(latents.times_F[i] for i in keep))
 
 
-def _preview(base: VideoBase, preview: Preview, weight: float, state: Callable[[], TuneState]) -> Work[Clip]:
-    """Renders with the temporal adapter alone; tuning can be left off, and its state kept, at each step of this too."""
+def _preview(base: VideoBase, preview: Preview, weight: float, state: Callable[[], TuneState]) -> Work[None]:
+    """Renders with the temporal adapter alone; tuning can be left off, and its state kept, at each step of this too.
+
+    The first progress comes before any work, that whoever drives this knows what fails if it does; the last one
+    brings the clip.
+    """
+    progress = Progress(stage="preview", step=0, total=1, state=state)
+    yield progress
     with solo(base.transformer, "temporal", weight), closing(preview()) as work:
         while True:
             try:
-                progress = next(work)
+                progress = replace(next(work), stage="preview", state=state)
             except StopIteration as end:
-                return end.value
-            yield replace(progress, stage="preview", state=state)
+                shown = end.value
+                break
+            yield progress
+    yield replace(progress, step=progress.total, preview=shown, note="")
 
 
-def _step_loss(base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, spec: TuneSpec, step: int) -> Tensor:
+def rows_at_once(rows: int, row_tokens: int) -> int:
+    """How many clips of a batch go through the network together: fewer of long ones, for their memory."""
+    return min(rows, max(1, TOKENS_AT_ONCE // row_tokens))
+
+
+def _step_losses(
+    base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, spec: TuneSpec, step: int
+) -> Iterator[Tensor]:
     """Denoising loss plus weighted motion loss at random noise levels, spread evenly over the batch.
 
+    Yields what each part of the batch adds to the mean over it, that one part's graph is gone before the next begins.
     Departs from the paper: levels at which no render lets the motion act are left out.
     """
     rows = batch.z_BZFYX.shape[0]
@@ -146,19 +162,27 @@ def _step_loss(base: VideoBase, batch: _Batch, text: TextStates, stage: _Stage, 
     lowest = unshifted(spec.lowest_noise, spec.noise_shift)
     sigma_B = shifted(lowest + (1 - lowest) * uniform, spec.noise_shift)
     noise = torch.randn(batch.z_BZFYX.shape, generator=generator)
-    noisy = mix(batch.z_BZFYX, noise, sigma_B)
-    predicted = base.velocity(noisy, sigma_B, text, batch.times_F)
-    clean, noisy, sigma_B, velocity = (
-        x.to(base.device) for x in (batch.z_BZFYX, noisy, sigma_B, noise - batch.z_BZFYX)
-    )
-    guess = _Guess(clean=clean, noisy=noisy, sigma_B=sigma_B, velocity=velocity, predicted=predicted)
-    error_B = (predicted - velocity).square().flatten(1).mean(1)
-    if spec.loss_weighting == "bell":
-        error_B = error_B * bell_weight(guess.sigma_B, spec.noise_shift)
-    loss = error_B.mean()
-    if stage.motion_loss != "off":
-        loss = loss + spec.motion_weight * _motion_loss(stage.motion_loss, spec.motion_space, guess, generator)
-    return loss
+    num_frames = batch.z_BZFYX.shape[2]
+    anchor = int(torch.randint(num_frames, (1,), generator=generator)) if stage.motion_loss == "debiased" else 0
+    size = rows_at_once(rows, num_frames * base.frame_tokens)
+    for part in (slice(first, first + size) for first in range(0, rows, size)):
+        guess = _guess(base, batch.z_BZFYX[part], noise[part], sigma_B[part], text, batch.times_F)
+        error_B = (guess.predicted - guess.velocity).square().flatten(1).mean(1)
+        if spec.loss_weighting == "bell":
+            error_B = error_B * bell_weight(guess.sigma_B, spec.noise_shift)
+        loss = error_B.mean()
+        if stage.motion_loss != "off":
+            loss = loss + spec.motion_weight * _motion_loss(stage.motion_loss, spec.motion_space, guess, anchor)
+        yield loss * (len(error_B) / rows)
+
+
+def _guess(
+    base: VideoBase, clean: Tensor, noise: Tensor, sigma_B: Tensor, text: TextStates, times_F: tuple[float, ...] | None
+) -> _Guess:
+    noisy = mix(clean, noise, sigma_B)
+    predicted = base.velocity(noisy, sigma_B, text, times_F)
+    clean, noisy, sigma_B, velocity = (x.to(base.device) for x in (clean, noisy, sigma_B, noise - clean))
+    return _Guess(clean=clean, noisy=noisy, sigma_B=sigma_B, velocity=velocity, predicted=predicted)
 
 
 def _rate_share(step: int, steps: int) -> float:
@@ -201,9 +225,11 @@ def _train(
         for matrix in matrices.values():
             matrix.grad = None
         with solo(base.transformer, stage.name, 1.0) if alone else nullcontext():
-            loss = _step_loss(base, batch, uncaptioned if dropped else captioned, stage, spec, step)
-            loss.backward()
-        if not math.isfinite(value := loss.item()):
+            losses = []
+            for loss in _step_losses(base, batch, uncaptioned if dropped else captioned, stage, spec, step):
+                loss.backward()
+                losses.append(loss.detach())
+        if not math.isfinite(value := float(sum(losses))):
             raise Diverged(f"a finite loss is expected, but step {max(1, step + 1)} of the {stage.name} stage gave "
                            f"{value}; choose a smaller learning rate.")  # fmt: skip
         return value
@@ -322,10 +348,9 @@ def tune_temporal(
     stage = _Stage(name="temporal", steps=spec.temporal_steps, rate=spec.temporal_rate, decay=spec.temporal_decay,
                    motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw)  # fmt: skip
     for step, loss, state in _train(base, stage, adapters, spec, resume):
-        shown = None
+        yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, state=state)
         if preview is not None and preview_every and step and step % preview_every == 0:
-            shown = yield from _preview(base, preview, spec.inference_weight, state)
-        yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, preview=shown, state=state)
+            yield from _preview(base, preview, spec.inference_weight, state)
     return read_adapter(base.transformer, "temporal")
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import diffusers.utils.logging
 import torch
 import transformers.utils.logging
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import AutoTokenizer, UMT5EncoderModel
+from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 
 from motion_transfer.errors import BadSpec, MissingWeights
 from motion_transfer.model.attention import WeightedTextProcessor, small_attention, weigh_text
@@ -21,7 +24,8 @@ from motion_transfer.model.codec import Codec
 from motion_transfer.model.flow import TIMESTEPS
 from motion_transfer.model.quantize import product_dtype, quantize
 from motion_transfer.model.rope import temporal_positions
-from motion_transfer.model.text import TextEncoder, TextStates, Vocabulary
+from motion_transfer.model.tensor_cache import TensorCache, default_folder
+from motion_transfer.model.text import OpenTextEncoder, TextEncoder, TextStates, VisitingTextEncoder, Vocabulary
 from motion_transfer.types import PRECISIONS
 
 
@@ -134,7 +138,57 @@ def open_vocabulary(spec: BaseSpec) -> Vocabulary:
         raise _incomplete(spec, error) from error
 
 
-def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None = None) -> VideoBase:
+LARGE_BYTES = 10**9  # text encoders beyond this are opened for a moment only
+
+
+def _encoder_weights(spec: BaseSpec) -> int:
+    """How many weights the text encoder has, from its configuration alone."""
+    with torch.device("meta"):
+        encoder = UMT5EncoderModel(UMT5Config.from_pretrained(spec.folder / "text_encoder"))
+    return sum(parameter.numel() for parameter in encoder.parameters())
+
+
+def _open_encoder(spec: BaseSpec, dtype: torch.dtype) -> UMT5EncoderModel:
+    """The text encoder's weights, on the CPU.
+
+    Raises:
+        MissingWeights: they aren't there, or damaged.
+    """
+    try:
+        return UMT5EncoderModel.from_pretrained(spec.folder / "text_encoder", dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, SafetensorError, *_MISFITS) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise _incomplete(spec, error) from error
+
+
+def _check_files(folder: Path) -> None:
+    """Sees that all files of a model are there and whole, without reading their weights.
+
+    Raises:
+        OSError, ValueError, KeyError, SafetensorError: one isn't.
+    """
+    index = folder / "model.safetensors.index.json"
+    names = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {"model.safetensors"}
+    for name in names:
+        with safe_open(folder / name, framework="pt"):
+            pass
+
+
+def _text_encoder(spec: BaseSpec, where: torch.device, cache: TensorCache | None, name: str) -> TextEncoder:
+    """The base's text encoder; a large one, which comes with a cache, is not opened yet."""
+    tokenizer = AutoTokenizer.from_pretrained(spec.folder / "tokenizer")
+    if cache is None:
+        return OpenTextEncoder(tokenizer, _open_encoder(spec, torch.float32), where)
+    _check_files(spec.folder / "text_encoder")
+    half = torch.bfloat16
+    return VisitingTextEncoder(tokenizer, partial(_open_encoder, spec, half), device=where, cache=cache, name=name,
+                               num_bytes=_encoder_weights(spec) * half.itemsize)  # fmt: skip
+
+
+def open_base(
+    name: str = "nano", *, precision: str = "nf4", device: str | None = None, cache: Path | None = None
+) -> VideoBase:
     """Opens a base by catalog name or folder.
 
     Args:
@@ -143,6 +197,7 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
             quantized weights a GPU computes in bfloat16, a CPU in float32, but for nf4's matrix products where it has
             bfloat16 instructions.
         device: default the first GPU, else the CPU.
+        cache: folder that keeps latents and text states of a large base; by default one of the system's for caches.
 
     Raises:
         MissingWeights: no such base, or its folder is incomplete.
@@ -160,8 +215,10 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
         full = {"dtype": torch.float32, **safe}
         transformer = WanTransformer3DModel.from_pretrained(spec.folder, subfolder="transformer", dtype=dtype, **safe)
         vae = AutoencoderKLWan.from_pretrained(spec.folder, subfolder="vae", **full)
-        encoder = UMT5EncoderModel.from_pretrained(spec.folder, subfolder="text_encoder", **full)
-        tokenizer = AutoTokenizer.from_pretrained(spec.folder / "tokenizer")
+        weights = weights_hash(spec.folder)
+        is_large = _encoder_weights(spec) * torch.float32.itemsize > LARGE_BYTES
+        kept = TensorCache(cache or default_folder()) if is_large else None
+        text = _text_encoder(spec, where, kept, weights)
         scheduler = UniPCMultistepScheduler.from_pretrained(spec.folder, subfolder="scheduler")
     except (OSError, ValueError, SafetensorError, *_MISFITS) as error:
         if isinstance(error, torch.OutOfMemoryError):
@@ -173,12 +230,12 @@ def open_base(name: str = "nano", *, precision: str = "nf4", device: str | None 
     return VideoBase(
         spec=spec,
         transformer=transformer.to(where),
-        codec=Codec(vae, where),
-        text=TextEncoder(tokenizer, encoder, where),
+        codec=Codec(vae, where, kept, weights),
+        text=text,
         scheduler=scheduler,
         text_attention=weigh_text(transformer),
         device=where,
         dtype=dtype,
         precision=precision,
-        hash=weights_hash(spec.folder),
+        hash=weights,
     )

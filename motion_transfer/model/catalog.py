@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import huggingface_hub
 import torch
 from safetensors import safe_open
 
@@ -25,6 +26,25 @@ WHOLE_HASH_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
+class HubBase:
+    """A base on the Hugging Face Hub, at a fixed commit, and its size in bytes."""
+
+    repository: str
+    revision: str
+    num_bytes: int
+
+
+HUB_BASES = {
+    "wan2.1-1.3b": HubBase(repository="Wan-AI/Wan2.1-T2V-1.3B-Diffusers", num_bytes=28_928_887_859,
+                           revision="0fad780a534b6463e45facd96134c9f345acfa5b"),
+    "wan2.1-14b": HubBase(repository="Wan-AI/Wan2.1-T2V-14B-Diffusers", num_bytes=80_406_933_703,
+                          revision="38ec498cb3208fb688890f8cc7e94ede2cbd7f68"),
+}  # fmt: skip
+PARTS = ("transformer", "vae", "text_encoder")  # that hold weights
+FILES = ["model_index.json", *(f"{part}/*" for part in (*PARTS, "tokenizer", "scheduler"))]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BaseSpec:
     """A base's name, folder and native clip format (pixels, frames, frames a second); `note` says what to expect."""
 
@@ -37,16 +57,45 @@ class BaseSpec:
     note: str = ""
 
 
+def fetched(name: str) -> Path | None:
+    """The folder of a base that was fetched from the Hub, whole; None if it isn't here, or not all of it."""
+    base = HUB_BASES[name]
+    index = huggingface_hub.try_to_load_from_cache(base.repository, "model_index.json", revision=base.revision)
+    if not isinstance(index, str):
+        return None
+    folder = Path(index).parent
+    return folder if all(_has_weights(folder / part) for part in PARTS) else None
+
+
+def _has_weights(part: Path) -> bool:
+    """Whether all files are there that a part's list of files names; or its only one, if it has no list."""
+    lists = list(part.glob("*.safetensors.index.json"))
+    names = {name for one in lists for name in json.loads(one.read_text())["weight_map"].values()}
+    return all((part / name).is_file() for name in names) if names else any(part.glob("*.safetensors"))
+
+
+def _folder(name: str) -> Path:
+    if name in HUB_BASES:
+        found = fetched(name)
+        if found is None:
+            raise MissingWeights(
+                f"{name} is expected in the cache of the Hugging Face Hub, but isn't there, or not all of its "
+                f"{HUB_BASES[name].num_bytes / 1e9:.1f} GB; run python -m motion_transfer download {name}."
+            )
+        return found
+    return ASSETS / name if name == "nano" else Path(name).expanduser()
+
+
 def find_base(name: str) -> BaseSpec:
     """The base of that name, or the Wan folder at that path.
 
     Raises:
         MissingWeights: neither is there, or its `native.json` is damaged.
     """
-    folder = ASSETS / name if name in ("nano",) else Path(name).expanduser()
+    folder = _folder(name)
     if not (folder / "model_index.json").is_file():
         raise MissingWeights(
-            "expected a base called nano or a folder in diffusers' Wan layout, "
+            f"expected a base called nano, {', '.join(HUB_BASES)}, or a folder in diffusers' Wan layout, "
             f"but found no model_index.json in {name}; check the name."
         )
     _check_kind(folder)
@@ -54,7 +103,7 @@ def find_base(name: str) -> BaseSpec:
     try:
         native = json.loads(native_path.read_text()) if native_path.is_file() else WAN_NATIVE
         if name != "nano":
-            return BaseSpec(name=folder.name, folder=folder, **native)
+            return BaseSpec(name=name if name in HUB_BASES else folder.name, folder=folder, **native)
         settled = (json.loads((folder / "training.json").read_text())["base"] or {}).get("settled", False)
         return BaseSpec(name=name, folder=folder, note=NANO_NOTE if settled else NANO_NOTE + UNSETTLED_NOTE, **native)
     except (ValueError, TypeError, KeyError, OSError) as error:

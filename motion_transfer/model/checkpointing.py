@@ -13,7 +13,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from motion_transfer.model.attention import small_attention
+from motion_transfer.model.attention import same_attention
 
 NONE, ALTERNATE, ALL = RUNGS = ("none", "alternate", "all")  # by memory, the most first
 
@@ -45,7 +45,7 @@ def checkpointed(transformer: WanTransformer3DModel, rung: str) -> Iterator[None
         if block not in chosen:
             return block(hidden, *others)
         # The second run must choose the same attention; by then nobody is there to say so but this.
-        again = small_attention(hidden.device, hidden.shape[1])
+        again = same_attention()
         return checkpoint(block, hidden, *others, use_reentrant=False, preserve_rng_state=False,
                           context_fn=lambda: (nullcontext(), again))  # fmt: skip
 

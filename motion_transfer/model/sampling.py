@@ -13,6 +13,9 @@ from motion_transfer.model.flow import TIMESTEPS
 from motion_transfer.model.text import TextStates
 from motion_transfer.types import Clip, Progress, RenderSpec, Work
 
+IN_TILES = (
+    "memory ran out while latents became pixels; that was done in tiles, whose seams may show a little in flat areas."
+)
 Lead = Callable[[Tensor, float, int], Tensor]
 
 
@@ -81,4 +84,7 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None, *, turn
         velocity = _guided(base, z, sigmas[i], texts, guidances[i], smoothings[i])
         z = scheduler.step(velocity, timestep, z, return_dict=False)[0]
         yield Progress(stage="render", step=i + 1, total=spec.steps)
-    return Clip(frames_THWC=base.codec.decode(z[0]), fps=base.spec.fps, caption=spec.prompt)
+    frames = base.codec.decode(z[0])
+    if base.codec.used_tiles:
+        yield Progress(stage="render", step=spec.steps, total=spec.steps, note=IN_TILES)
+    return Clip(frames_THWC=frames, fps=base.spec.fps, caption=spec.prompt)

@@ -1,8 +1,9 @@
-"""The System tab: the machine, the base, the versions, and what the latest jobs needed."""
+"""The System tab: the machine, the base, what fits, the versions, and what the latest jobs needed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 
@@ -11,7 +12,9 @@ import gradio as gr
 from motion_transfer.jobs.store import DONE
 from motion_transfer.machine import Machine, this_machine
 from motion_transfer.pipeline import Studio
+from motion_transfer.planner import WAN_SIZES, size_in, what_fits
 from motion_transfer.recipes import versions
+from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import Place, clock, problem, told
@@ -44,6 +47,18 @@ def _machine_rows(machine: Machine) -> list[tuple[str, str]]:
     ]
 
 
+def _fit_rows(machine: Machine, studio: Studio) -> list[tuple[str, str]]:
+    """Memory that this base and Wan2.1's need; nothing of a base whose folder is incomplete."""
+    with suppress(OSError, ValueError, KeyError):
+        rows = []
+        for one in what_fits(machine, {studio.spec.name: size_in(studio.spec), **WAN_SIZES}, TuneSpec()):
+            how = words.FITTING[one.needs.rung] if one.fits else words.NOT_FITTING
+            sizes = {"learning": one.needs.learning / 1e9, "rendering": one.needs.rendering / 1e9}
+            rows.append((f"{one.name}, {one.precision}", words.FIT.format(**sizes, how=how)))
+        return rows if machine.gpu else [*rows, ("", words.FITS_SLOWLY)]
+    return []
+
+
 def system_facts(place: Place, studio: Studio) -> str:
     """Everything as HTML: the machine, the base, what the owner's latest jobs needed, and the versions."""
     spec = studio.spec
@@ -54,7 +69,9 @@ def system_facts(place: Place, studio: Studio) -> str:
     jobs = place.workspace.jobs.jobs(place.owner, states=(DONE,))[:LATEST_JOBS]
     needed = [(job.title, words.NEEDED.format(kind=words.JOB_KINDS[job.kind], time=clock(job.worked_s),
                gb=(job.peak_memory_mb or 0) / 1000)) for job in jobs]  # fmt: skip
-    tables = [_table(words.MACHINE, _machine_rows(this_machine(place.workspace.root))), _table(words.BASE, base)]
+    machine = this_machine(place.workspace.root)
+    tables = [_table(words.MACHINE, _machine_rows(machine)), _table(words.BASE, base)]
+    tables += [_table(words.FITS, fits)] if (fits := _fit_rows(machine, studio)) else []
     tables += [_table(words.LATEST, needed)] if needed else []
     return "".join([*tables, _table(words.VERSIONS, list(versions().items()))])
 

@@ -44,7 +44,9 @@ def test_tuning_can_be_left_off_amid_a_preview(studio: Studio, square_clip: Clip
     whole = studio.tune(square_clip, spec).lora.layers
     work = studio.tune_work(square_clip, spec, preview=preview, preview_every=2)
     rendered = [progress for progress in work if progress.stage == "preview"]
-    assert [(progress.step, progress.total) for progress in rendered] == [(1, 3), (2, 3), (3, 3)]
+    steps = [(progress.step, progress.total) for progress in rendered]
+    assert steps == [(0, 1), (1, 3), (2, 3), (3, 3), (3, 3)]
+    assert [progress.preview is not None for progress in rendered] == [False] * 4 + [True]
     work = studio.tune_work(square_clip, spec, preview=preview, preview_every=2)
     state = next(progress for progress in work if progress.stage == "preview").state()
     work.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -79,16 +80,39 @@ def test_every_motion_loss_learns_otherwise(tiny_base: VideoBase) -> None:
 
 
 def test_tuning_that_diverges_ends_at_that_step(tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch) -> None:
-    step_loss = fym_tune._step_loss
+    step_losses = fym_tune._step_losses
 
-    def lost(*args: Any) -> Tensor:
-        return step_loss(*args) * (float("nan") if args[-1] == 1 else 1.0)
+    def lost(*args: Any) -> Iterator[Tensor]:
+        for loss in step_losses(*args):
+            yield loss * (float("nan") if args[-1] == 1 else 1.0)
 
-    monkeypatch.setattr(fym_tune, "_step_loss", lost)
+    monkeypatch.setattr(fym_tune, "_step_losses", lost)
     work = tune_spatial(tiny_base, single_frames(), heads(), SPEC)
     assert next(work).step == 1
     with pytest.raises(Diverged, match="step 2 of the spatial stage gave nan; choose a smaller learning rate"):
         next(work)
+
+
+@pytest.mark.parametrize("kind", ["frame", "vmc", "debiased", "off"])
+def test_long_clips_go_one_by_one_to_the_same_end(
+    tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    spec = TuneSpec(**{**SPEC.__dict__, "temporal_batch": 3, "motion_loss": kind})
+    learned, rows = [], []
+    pass_of = VideoBase.velocity
+    monkeypatch.setattr(VideoBase, "velocity", lambda base, z, *rest: rows.append(len(z)) or pass_of(base, z, *rest))
+    for tokens in (10**6, 1):
+        monkeypatch.setattr(fym_tune, "TOKENS_AT_ONCE", tokens)
+        remove_adapters(tiny_base.transformer)
+        layers = drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
+        learned.append(torch.cat([x.up_OR.flatten() for x in layers.values()]))
+    assert rows == [3] * spec.temporal_steps + [1] * 3 * spec.temporal_steps
+    assert (learned[0] - learned[1]).norm() < 1e-3 * learned[0].norm()
+
+
+@pytest.mark.parametrize(("rows", "tokens", "together"), [(2, 208, 2), (2, 7800, 1), (4, 1560, 2), (1, 10**6, 1)])
+def test_how_many_clips_go_together(rows: int, tokens: int, together: int) -> None:
+    assert fym_tune.rows_at_once(rows, tokens) == together
 
 
 def test_every_matrix_of_the_group_learns(tiny_base: VideoBase) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from motion_transfer.jobs.worker import Worker
@@ -9,7 +10,7 @@ from motion_transfer.machine import this_machine
 from motion_transfer.pipeline import Studio
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.learn import order_learning
-from motion_transfer.ui.tab_system import system_facts
+from motion_transfer.ui.tab_system import _fit_rows, system_facts
 from tests.ui.orders import learn_order
 
 
@@ -17,6 +18,15 @@ def test_the_machine_is_plausible(tmp_path: Path) -> None:
     machine = this_machine(tmp_path / "not" / "there")
     assert machine.num_cores >= 1 and 0 < machine.free_memory_gb <= machine.memory_gb and machine.free_disk_gb > 0
     assert bool(machine.gpu) == (machine.gpu_memory_gb > 0) and machine.processor
+
+
+def test_what_fits_depends_on_the_machine(studio: Studio, tmp_path: Path) -> None:
+    here = this_machine(tmp_path)
+    card = replace(here, gpu="a card", gpu_memory_gb=16.0, free_gpu_memory_gb=1.0)
+    rows = dict(_fit_rows(card, studio))
+    assert rows["Wan2.1 1.3B, nf4"].endswith("fits, with every second block computed twice")
+    assert rows["Wan2.1 14B, bf16"].endswith("doesn't fit") and rows[f"{studio.spec.name}, nf4"].endswith("fits")
+    assert "" not in rows and "takes days" in dict(_fit_rows(replace(here, gpu=""), studio))[""]
 
 
 def test_facts_name_base_versions_and_the_latest_jobs(
@@ -27,4 +37,5 @@ def test_facts_name_base_versions_and_the_latest_jobs(
     order_learning(place, learn_order(clip_path, name="<b>wave</b>"))
     worker.work()
     after = system_facts(place, studio)
+    assert "Wan2.1 14B, nf4" in before and f"{studio.spec.name}, int8" in before
     assert "&lt;b&gt;wave" in after and "<b>wave" not in after and "GB of memory" in after

@@ -241,6 +241,13 @@ CORES, NO_GPU = "{name}, {cores} cores", "none: everything runs on the processor
 FREE_OF, FREE = "{free:.1f} GB free of {whole:.1f} GB", "{free:.1f} GB free"
 FORMAT, PRECISION, SIZE = "Format", "Precision of its weights", "On disk"
 FORMAT_FACTS, MEGABYTES = "{width} x {height} pixels, {frames} frames", "{size:.0f} MB"
+FITS, FIT = "What fits", "learning {learning:.1f} GB, rendering {rendering:.1f} GB: {how}"
+FITTING = {
+    "none": "fits",
+    "alternate": "fits, with every second block computed twice",
+    "all": "fits, with blocks computed twice",
+}
+NOT_FITTING, FITS_SLOWLY = "doesn't fit", "Without a GPU, learning on Wan2.1 takes days even where it fits."
 NEEDED = "{kind}: {time}, {gb:.1f} GB of memory at most"
 
 # What is wrong with the input

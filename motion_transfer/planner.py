@@ -1,0 +1,197 @@
+"""How much memory each stage will need, told from shapes alone, and what fits a machine.
+
+What a stage keeps is counted (`model.footprint`); what it takes for a moment was rehearsed at full size
+(`model.rehearsal`), and is proportional to tokens and channels, or to pixels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from motion_transfer.machine import Machine
+from motion_transfer.methods.fym_tune import default_sparse_latents, rows_at_once
+from motion_transfer.model.base import VideoBase
+from motion_transfer.model.catalog import WAN_NATIVE, BaseSpec
+from motion_transfer.model.checkpointing import ALL, RUNGS, num_checkpointed
+from motion_transfer.model.footprint import FLOAT32, PATCH_PX, TEXT_WIDTH, lora_bytes, saved_bytes, weight_bytes
+from motion_transfer.model.wan_shapes import WAN_SHAPES, WanShape, shape_of
+from motion_transfer.types import TuneSpec
+
+# Bytes for each token and channel that a pass takes for a moment: backwards; forwards, of the width and of the hidden.
+BACKWARD, FORWARD_WIDTH, FORWARD_HIDDEN = 27, 17.5, 2.5
+CODEC_WIDTH, CODEC_WEIGHTS = 96, 126_892_531  # of Wan2.1's codec
+ENCODING, DECODING = 15_100, 20_500  # bytes a pixel in float32, of a codec of that width
+RESERVED_GPU = 10**9  # what driver, PyTorch and their libraries take of a GPU
+RESERVED_CPU = 8 * 10**8  # what the program itself takes of a machine's memory
+SHOWN_PRECISIONS = ("nf4", "int8", "bf16")
+MARGIN = 1.1  # allocators leave gaps
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """What memory follows from, of a base that need not be here.
+
+    Attributes:
+        shape: of the transformer.
+        height: of its clips, in pixels.
+        width: of its clips, in pixels.
+        num_latents: latent frames of a clip.
+        frame_tokens: tokens of a latent frame.
+        codec_width: channels of the codec's first layer.
+        text_width: channels of the text states.
+    """
+
+    shape: WanShape
+    height: int
+    width: int
+    num_latents: int
+    frame_tokens: int
+    codec_width: int = CODEC_WIDTH
+    text_width: int = TEXT_WIDTH
+
+    def tokens(self, num_latents: int) -> int:
+        """Tokens of so many latent frames."""
+        return num_latents * self.frame_tokens
+
+
+def _size(shape: WanShape, native: Any, codec: Any, text_width: int) -> ModelSize:
+    scale = codec["scale_factor_spatial"]
+    return ModelSize(
+        shape=shape,
+        height=native["height"],
+        width=native["width"],
+        num_latents=(native["num_frames"] - 1) // codec["scale_factor_temporal"] + 1,
+        frame_tokens=native["height"] * native["width"] // (scale * scale * PATCH_PX),
+        codec_width=codec["decoder_base_dim"] or codec["base_dim"],
+        text_width=text_width,
+    )
+
+
+_WAN_CODEC = {"scale_factor_spatial": 8, "scale_factor_temporal": 4, "base_dim": CODEC_WIDTH, "decoder_base_dim": None}
+WAN_SIZES = {
+    f"Wan2.1 {name.upper()}": _size(shape, WAN_NATIVE, _WAN_CODEC, TEXT_WIDTH) for name, shape in WAN_SHAPES.items()
+}
+
+
+def size_in(spec: BaseSpec) -> ModelSize:
+    """The size of a base that isn't opened, by its folder's configuration.
+
+    Raises:
+        OSError, ValueError, KeyError: the folder is incomplete.
+    """
+    config = json.loads((spec.folder / "transformer" / "config.json").read_text())
+    codec = {"decoder_base_dim": None} | json.loads((spec.folder / "vae" / "config.json").read_text())
+    shape = WanShape(num_blocks=config["num_layers"], num_heads=config["num_attention_heads"],
+                     hidden=config["ffn_dim"], head_width=config["attention_head_dim"])  # fmt: skip
+    return _size(shape, vars(spec), codec, config["text_dim"])
+
+
+def size_of(base: VideoBase) -> ModelSize:
+    """The size of an opened base."""
+    codec = {"decoder_base_dim": None} | dict(base.codec.vae.config)
+    return _size(shape_of(base.transformer), vars(base.spec), codec, base.transformer.config.text_dim)
+
+
+def _sparse_latents(size: ModelSize, spec: TuneSpec) -> int:
+    return spec.sparse_latents or default_sparse_latents(size.num_latents, size.frame_tokens)
+
+
+def learning_bytes(size: ModelSize, spec: TuneSpec, rung: str, *, itemsize: int = 2) -> int:
+    """Memory that a tuning step needs beside the base's weights.
+
+    Args:
+        size: of the base.
+        spec: settings.
+        rung: of checkpointing.
+        itemsize: bytes of the numbers that are computed with.
+    """
+    shape = size.shape
+    num_again = num_checkpointed(shape.num_blocks, rung)
+
+    def step(rows: int, num_latents: int) -> int:
+        tokens = size.tokens(num_latents)
+        rows = rows_at_once(rows, tokens)
+        whole = saved_bytes(shape, tokens, spec.rank, itemsize=itemsize)
+        # When a checkpointed block is made anew, the last block, which never is one, has let go of what it kept.
+        kept = (shape.num_blocks - num_again) * whole + num_again * tokens * shape.width * itemsize
+        return rows * (kept + BACKWARD * tokens * shape.width)
+
+    steps = [step(spec.temporal_batch, _sparse_latents(size, spec))]
+    steps += [step(spec.spatial_batch, 1)] if spec.spatial_steps else []
+    return max(steps) + 2 * lora_bytes(shape, spec.rank)
+
+
+def forward_bytes(size: ModelSize, *, rows: int, itemsize: int = 2) -> int:
+    """Memory that a pass over a whole clip needs beside the base's weights, without gradients."""
+    channels = FORWARD_WIDTH * size.shape.width + FORWARD_HIDDEN * size.shape.hidden
+    return round(rows * size.tokens(size.num_latents) * channels * itemsize / 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """Peak memory in bytes, weights included, of learning and of rendering; and the checkpointing that it is for."""
+
+    learning: int
+    rendering: int
+    rung: str
+
+    def fits(self, capacity: int) -> bool:
+        """Whether both fit."""
+        return max(self.learning, self.rendering) <= capacity
+
+
+def needs(size: ModelSize, precision: str, spec: TuneSpec, rung: str, *, itemsize: int = 2) -> Needs:
+    """What a base needs in some precision.
+
+    Args:
+        size: of the base.
+        precision: of its weights.
+        spec: settings of learning.
+        rung: of checkpointing.
+        itemsize: bytes of the numbers that are computed with.
+    """
+    weights = weight_bytes(size.shape, precision, itemsize=itemsize, text_width=size.text_width)
+    narrower, pixels = size.codec_width / CODEC_WIDTH, size.height * size.width
+    codec = FLOAT32 * CODEC_WEIGHTS * narrower**2
+    encoding, decoding = (codec + each * narrower * pixels for each in (ENCODING, DECODING))
+    heads = forward_bytes(size, rows=1, itemsize=itemsize)
+    learning = max(encoding, heads, learning_bytes(size, spec, rung, itemsize=itemsize))
+    rendering = max(decoding, forward_bytes(size, rows=2, itemsize=itemsize))
+    return Needs(learning=round(weights + MARGIN * learning), rendering=round(weights + MARGIN * rendering), rung=rung)
+
+
+def plan(size: ModelSize, precision: str, spec: TuneSpec, capacity: int, *, itemsize: int = 2) -> Needs:
+    """The needs with the least checkpointing that fits into so many bytes; with the most if nothing does."""
+    found = [needs(size, precision, spec, rung, itemsize=itemsize) for rung in RUNGS]
+    return next((one for one in found if one.learning <= capacity), found[RUNGS.index(ALL)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A base in some precision, what it needs on a machine, and whether that is there."""
+
+    name: str
+    precision: str
+    needs: Needs
+    fits: bool
+
+
+def what_fits(machine: Machine, sizes: Mapping[str, ModelSize], spec: TuneSpec) -> list[Fit]:
+    """Which bases a machine can learn and render with, memory being free, in each precision for blocks' weights.
+
+    Args:
+        machine: whose GPU counts, or whose memory where there is none.
+        sizes: of bases, by name.
+        spec: settings of learning.
+    """
+    capacity = machine.gpu_memory_gb * 1e9 - RESERVED_GPU if machine.gpu else machine.memory_gb * 1e9 - RESERVED_CPU
+    fits = []
+    for name, size in sizes.items():
+        for precision in SHOWN_PRECISIONS:
+            itemsize = 2 if machine.gpu or precision == "bf16" else FLOAT32
+            found = plan(size, precision, spec, int(capacity), itemsize=itemsize)
+            fits.append(Fit(name=name, precision=precision, needs=found, fits=found.fits(int(capacity))))
+    return fits

@@ -1,0 +1,99 @@
+"""What is planned is what a rehearsal at full size takes; and the least checkpointing that fits is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from motion_transfer.machine import this_machine
+from motion_transfer.model.base import VideoBase
+from motion_transfer.model.catalog import BaseSpec
+from motion_transfer.model.checkpointing import RUNGS
+from motion_transfer.model.footprint import lora_bytes
+from motion_transfer.model.rehearsal import codec_bytes, pass_bytes, step_bytes
+from motion_transfer.planner import (
+    DECODING,
+    ENCODING,
+    WAN_SIZES,
+    ModelSize,
+    forward_bytes,
+    learning_bytes,
+    needs,
+    plan,
+    size_in,
+    size_of,
+    what_fits,
+)
+from motion_transfer.types import TuneSpec
+
+SIDE_PX, RANK = 512, 16
+
+
+def _few_blocks(name: str, num_latents: int = 21) -> ModelSize:
+    """Four blocks of a Wan2.1 for square clips."""
+    whole = WAN_SIZES[name]
+    return replace(whole, shape=replace(whole.shape, num_blocks=4), height=SIDE_PX, width=SIDE_PX,
+                   num_latents=num_latents, frame_tokens=(SIDE_PX // 16) ** 2)  # fmt: skip
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("num_latents", [1, 5, 21])
+@pytest.mark.parametrize("name", WAN_SIZES)
+def test_learning_takes_what_is_planned(name: str, num_latents: int, rung: str) -> None:
+    size = _few_blocks(name)
+    spec = TuneSpec(rank=RANK, temporal_batch=1, spatial_steps=0, sparse_latents=num_latents)
+    took = step_bytes(size.shape, (num_latents, SIDE_PX // 8, SIDE_PX // 8), rank=RANK, rung=rung)
+    states = round(1.75 * lora_bytes(size.shape, RANK))  # of two LoRAs, but for the gradients of the one that learns
+    assert took + states == pytest.approx(learning_bytes(size, spec, rung), rel=0.15)
+
+
+@pytest.mark.parametrize("name", WAN_SIZES)
+def test_a_pass_takes_what_is_planned(name: str) -> None:
+    size = _few_blocks(name)
+    took = pass_bytes(size.shape, (21, SIDE_PX // 8, SIDE_PX // 8))
+    assert took == pytest.approx(forward_bytes(size, rows=2), rel=0.15)
+
+
+def test_the_codec_takes_what_is_planned() -> None:
+    encoding, decoding = (took / (96 * 128) for took in codec_bytes(13, 96, 128))
+    assert encoding == pytest.approx(ENCODING, rel=0.15) and decoding == pytest.approx(DECODING, rel=0.15)
+
+
+def test_an_opened_base_is_as_large_as_its_folder_says(tiny_base: VideoBase) -> None:
+    assert size_of(tiny_base) == size_in(tiny_base.spec)
+    assert size_of(tiny_base).tokens(tiny_base.num_latents) == tiny_base.num_latents * tiny_base.frame_tokens
+
+
+def test_a_damaged_folder_has_no_size(tiny_base: VideoBase, tmp_path: object) -> None:
+    lost: BaseSpec = replace(tiny_base.spec, folder=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(OSError):
+        size_in(lost)
+
+
+def test_the_fastest_plan_that_fits() -> None:
+    size, spec = WAN_SIZES["Wan2.1 1.3B"], TuneSpec()
+    by_rung = [needs(size, "nf4", spec, rung) for rung in RUNGS]
+    assert [one.learning for one in by_rung] == sorted((one.learning for one in by_rung), reverse=True)
+    for one in by_rung:
+        assert plan(size, "nf4", spec, one.learning) == one
+    tight = plan(size, "nf4", spec, 10**9)
+    assert tight == by_rung[-1] and not tight.fits(10**9) and tight.fits(10**11)
+
+
+def test_what_fits_a_card_and_a_machine_without(tmp_path: Path) -> None:
+    machine = replace(this_machine(tmp_path), gpu="", memory_gb=24.0)
+    card = replace(machine, gpu="a card", gpu_memory_gb=24.0)
+    on_card, without = (what_fits(one, WAN_SIZES, TuneSpec()) for one in (card, machine))
+    assert [(one.name, one.precision) for one in on_card] == [
+        (n, p) for n in WAN_SIZES for p in ("nf4", "int8", "bf16")
+    ]
+    assert [one.fits for one in on_card] == [True] * 4 + [False] * 2
+    assert all(less.needs.rendering <= more.needs.rendering for less, more in zip(on_card, without, strict=True))
+
+
+@pytest.mark.parametrize(("name", "most_gb"), [("Wan2.1 1.3B", 8), ("Wan2.1 14B", 16)])
+def test_nf4_learns_on_common_cards(name: str, most_gb: float) -> None:
+    size = replace(_few_blocks(name), shape=WAN_SIZES[name].shape)
+    assert plan(size, "nf4", TuneSpec(), 0).learning < most_gb * 1e9
