@@ -14,23 +14,26 @@ from motion_transfer.contenders import Case, Contender
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
+from motion_transfer.transfer import tune_work
 from motion_transfer.types import TuneSpec
+from motion_transfer.work import drive
 
-TIMED_STEPS = 20
+TIMED_STEPS, TIMED_CASES = 20, 4
 TIMED_BY = ("motion_transfer.transfer",)
 
 
 def steps_within(studio: Studio, case: Case, seconds: float, learns: TuneSpec) -> tuple[int, int]:
-    """Steps of both stages, in their own proportion, that fit into some seconds with all that comes before them.
+    """Steps of both stages, in their own proportion, that fit into some seconds with all that comes before them."""
 
-    Measured on one case, so that all cases get the same number of steps.
-    """
+    def took(spec: TuneSpec) -> dict[str, float]:
+        return drive(tune_work(studio.base, case.reference(), spec)).seconds
+
     few = replace(learns, spatial_steps=min(TIMED_STEPS, learns.spatial_steps), temporal_steps=TIMED_STEPS)
-    studio.tune(case.reference(), replace(few, spatial_steps=1, temporal_steps=2))  # a process's first steps are slow
-    took_s = studio.tune(case.reference(), replace(few, gradient_draws=0)).seconds
+    took(replace(few, spatial_steps=min(1, few.spatial_steps), temporal_steps=2))  # a process's first steps are slow
+    took_s = took(replace(few, gradient_draws=0))
     first_s = took_s["heads"] + took_s["encode"]
     if learns.gradient_draws:
-        with_start_s = studio.tune(case.reference(), few).seconds
+        with_start_s = took(few)
         first_s += sum(max(0.0, with_start_s[stage] - took_s[stage]) for stage in ("spatial", "temporal"))
     each_s = {"spatial": took_s["spatial"] / max(1, few.spatial_steps), "temporal": took_s["temporal"] / TIMED_STEPS}
     whole_s = learns.spatial_steps * each_s["spatial"] + learns.temporal_steps * each_s["temporal"]
@@ -38,13 +41,15 @@ def steps_within(studio: Studio, case: Case, seconds: float, learns: TuneSpec) -
     return round(factor * learns.spatial_steps), max(1, round(factor * learns.temporal_steps))
 
 
-def _timed(studio: Studio, case: Case, seconds: float, contender: Contender) -> tuple[int, int]:
+def _timed(studio: Studio, seconds: float, one: tuple[Contender, Case]) -> tuple[int, int]:
+    contender, case = one
     return steps_within(studio, case, seconds, contender.tune_spec(studio.base))
 
 
-def _kept(studio: Studio, seconds: float, num_processes: int, path: Path) -> ResultFile:
+def _kept(studio: Studio, cases: Sequence[Case], seconds: float, num_processes: int, path: Path) -> ResultFile:
     settings = {
         "timed_steps": TIMED_STEPS,
+        "timed_cases": [case.name for case in cases],
         "seconds": seconds,
         "processes": num_processes,
         "precision": studio.precision,
@@ -65,23 +70,24 @@ def _with_steps(contender: Contender, row: Row) -> Contender:
 
 
 def of_equal_seconds(
-    studio: Studio, case: Case, contenders: Sequence[Contender], seconds: float, path: Path, *, num_processes: int
+    studio: Studio, cases: Sequence[Case], contenders: Sequence[Contender], seconds: float, path: Path, *, num_processes: int
 ) -> list[Contender]:
     """The contenders with the steps that fit into some seconds of tuning; those that learn nothing as they are.
 
     Args:
         studio: with the base.
-        case: what they are timed on.
+        cases: some of them, evenly chosen, are what the contenders are timed on; the mean holds for all.
         contenders: with the proportion of their stages' steps.
         seconds: of tuning.
         path: JSON file of the steps, kept so that a benchmark that goes on later compares the same.
         num_processes: all of them work while timing, as in the benchmark.
     """
-    kept = _kept(studio, seconds, num_processes, path)
+    cases = cases[:: max(1, len(cases) // TIMED_CASES)][:TIMED_CASES]
+    kept = _kept(studio, cases, seconds, num_processes, path)
     new = [one for one in contenders if one.learns is not None and _key(one) not in kept.rows]
     found: dict[str, list[tuple[int, int]]] = {}
-    rounds = new * num_processes  # so that nobody is timed with the cores to itself
-    for one, steps in each(partial(_timed, studio, case, seconds), rounds, num_processes=num_processes):
+    rounds = [(one, case) for case in cases for one in new]
+    for (one, _), steps in each(partial(_timed, studio, seconds), rounds, num_processes=num_processes):
         found.setdefault(_key(one), []).append(steps)
     for key, steps in found.items():
         spatial, temporal = (round(mean(of_stage)) for of_stage in zip(*steps, strict=True))

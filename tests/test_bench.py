@@ -135,7 +135,7 @@ def test_an_unknown_method_is_refused() -> None:
 def test_seconds_become_steps(studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path) -> None:
     """More seconds, more steps, in the proportion of the two stages; what learns nothing stays."""
     contenders = chosen(["bare", "ours"])
-    short, long = (of_equal_seconds(studio, cases[0], contenders, seconds, tmp_path / f"{seconds}.json",
+    short, long = (of_equal_seconds(studio, cases[:1], contenders, seconds, tmp_path / f"{seconds}.json",
                                     num_processes=1) for seconds in (2.0, 40.0))  # fmt: skip
     assert short[0] == long[0] == CONTENDERS["bare"]
     own, few, many = (one.learns for one in (CONTENDERS["ours"], short[1], long[1]))
@@ -147,7 +147,7 @@ def test_seconds_become_steps(studio: Studio, cases: tuple[FolderCase, ...], tmp
 def test_a_benchmark_that_goes_on_keeps_its_steps(
     studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = partial(of_equal_seconds, studio, cases[0], chosen(["ours"]), path=tmp_path / "steps.json", num_processes=1)
+    ask = partial(of_equal_seconds, studio, cases[:1], chosen(["ours"]), path=tmp_path / "steps.json", num_processes=1)
     monkeypatch.setattr(pace, "steps_within", lambda *_: (12, 34))
     first = ask(seconds=5.0)
     monkeypatch.setattr(pace, "steps_within", lambda *_: (1, 1))

@@ -144,7 +144,7 @@ def bench(
         contenders = [variant for contender in contenders for variant in variants(contender, changes)]
     if seconds:
         steps_path = results.with_name(f"{results.stem}-steps.json")
-        contenders = of_equal_seconds(studio, cases[0], contenders, seconds, steps_path, num_processes=processes)
+        contenders = of_equal_seconds(studio, cases, contenders, seconds, steps_path, num_processes=processes)
     plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts, render=render,
                  results=results, renders=renders, num_processes=processes)  # fmt: skip
     if plan.table().started_over:

@@ -102,7 +102,7 @@ def test_a_clip_is_learned_and_rendered(store: JobStore, library: Library, worke
     assert worker.work()
     tuned = store.job(tune.key)
     assert tuned.state == DONE, tuned.note
-    assert (tuned.stage, tuned.step, tuned.total) == ("temporal", 8, 8)
+    assert (tuned.stage, tuned.step, tuned.total) == ("preview", 8, 8)
     assert tuned.peak_memory_mb is not None and tuned.peak_memory_mb > 50
     motion = library.motion(tuned.results["motion"])
     assert motion.name == "Wave" and motion.reference is not None
