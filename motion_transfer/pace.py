@@ -70,7 +70,13 @@ def _with_steps(contender: Contender, row: Row) -> Contender:
 
 
 def of_equal_seconds(
-    studio: Studio, cases: Sequence[Case], contenders: Sequence[Contender], seconds: float, path: Path, *, num_processes: int
+    studio: Studio,
+    cases: Sequence[Case],
+    contenders: Sequence[Contender],
+    seconds: float,
+    path: Path,
+    *,
+    num_processes: int,
 ) -> list[Contender]:
     """The contenders with the steps that fit into some seconds of tuning; those that learn nothing as they are.
 
