@@ -23,13 +23,13 @@ from motion_transfer.planner import MARGIN, learning_bytes, size_of
 from motion_transfer.transfer import Tuned, tune_work
 from motion_transfer.types import Clip, Progress, RenderSpec, TuneSpec, TuneState, Work
 
-PREVIEW = "preview"
-LEARNING = ("spatial", "temporal", PREVIEW)
+PREVIEW, CHECK = "preview", "check"
+LEARNING = ("spatial", "temporal", PREVIEW, CHECK)
 _HOW = {
     "alternate": "every second block is computed twice from here on, which takes less memory and more time",
     "all": "all blocks but the last are computed twice from here on, which takes the least memory, and half more time",
 }
-_NO_PREVIEWS = "it goes on without previews"
+_NO_PREVIEWS, _NO_CHECKS = "it goes on without previews", "it goes on without checks, to its last step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,8 @@ class _Try:
     """One way to do with less; `said` tells the person."""
 
     rung: str
-    previews: bool
+    previews: bool = True
+    checks: bool = True
     said: str = ""
 
 
@@ -49,9 +50,11 @@ def first_rung(base: VideoBase, spec: TuneSpec, free_bytes: int) -> str:
 
 
 def _following(last: _Try, failed_in: str) -> _Try | None:
-    """What to try next: previews have no use for checkpointing, so where one fails, no more are made."""
+    """What to try next: renders have no use for checkpointing, so where one fails, no more of its kind are made."""
     if failed_in == PREVIEW:
         return replace(last, previews=False, said=_NO_PREVIEWS)
+    if failed_in == CHECK:
+        return replace(last, checks=False, said=_NO_CHECKS)
     if last.rung == RUNGS[-1]:
         return None
     rung = RUNGS[RUNGS.index(last.rung) + 1]
@@ -80,12 +83,13 @@ def tune_within_memory(
     Raises:
         NotEnoughMemory: not even the last rung fits, or what comes before the first step does not.
     """
-    one = _Try(rung=first_rung(base, spec, free_memory_bytes(base.device)), previews=True)
+    one = _Try(rung=first_rung(base, spec, free_memory_bytes(base.device)))
     lost_s: Counter[str] = Counter()  # in tries that ended early, by stage
     while True:
         last, stood = Progress(stage="", step=0, total=0), None
         begin_s, took_s = time.monotonic(), Counter[str]()
-        work = tune_work(base, clip, spec, preview=preview if one.previews else None, preview_every=preview_every,
+        asked = spec if one.checks else replace(spec, check_every=0)
+        work = tune_work(base, clip, asked, preview=preview if one.previews else None, preview_every=preview_every,
                          resume=resume)  # fmt: skip
         try:
             with checkpointed(base.transformer, one.rung), closing(work):
@@ -95,7 +99,7 @@ def tune_within_memory(
                     except StopIteration as end:
                         return _with_lost(end.value, lost_s)
                     now_s = time.monotonic()
-                    took_s["temporal" if last.stage == PREVIEW else last.stage] += now_s - begin_s
+                    took_s["temporal" if last.stage in (PREVIEW, CHECK) else last.stage] += now_s - begin_s
                     begin_s = now_s
                     stood = last.state or stood  # what a start along gradients tells of has none of its own
                     yield last
@@ -107,7 +111,7 @@ def tune_within_memory(
         gc.collect()  # by now nobody holds what the failed step had taken
         resume = stood() if stood is not None else resume
         lost_s += took_s
-        when = "in a preview" if last.stage == PREVIEW else f"after step {last.step} of the {last.stage} stage"
+        when = f"in a {last.stage}" if last.stage in (PREVIEW, CHECK) else f"after step {last.step} of the {last.stage} stage"
         when = when if last.heads is None else "in the first step"
         stage, step, total = last.stage, last.step, last.total
         del last, stood

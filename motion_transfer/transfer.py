@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
+from motion_transfer.evaluate.motion import motion_fidelity
 from motion_transfer.lora.algebra import scaled, stack
 from motion_transfer.lora.attach import act, attached, remove_adapters
 from motion_transfer.methods.fym_heads import map_heads
@@ -30,6 +31,7 @@ from motion_transfer.video.frames import fit_clip, sparse_indices
 from motion_transfer.work import Stopwatch
 
 T = TypeVar("T")
+CHECK_STEPS = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,7 +125,8 @@ def tune_work(
             look = yield from tune_spatial(base, frames, heads, spec, resume)
         show = (lambda: _moved(base, preview)) if preview is not None else None
         with watch.timing("temporal"):
-            layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, resume)
+            layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every,
+                                              functools.partial(_followed, base, fitted, spec), resume)  # fmt: skip
     finally:
         remove_adapters(base.transformer)
     info = _recipe(base, clip, fitted, heads, spec)
@@ -131,6 +134,12 @@ def tune_work(
     if spec.keep == "both":
         lora = stack([(lora, 1.0), (Lora(layers=look, info=info), 1.0)])
     return Tuned(lora=scaled(lora, spec.inference_weight), heads=heads, clip=fitted, seconds=watch.seconds)
+
+
+def _followed(base: VideoBase, reference: Clip, spec: TuneSpec) -> Work[float | None]:
+    """Motion Fidelity of a short render of the reference's own caption, with the adapters that the base carries."""
+    shown = yield from _moved(base, RenderSpec(prompt=spec.caption, seed=spec.seed, steps=CHECK_STEPS))
+    return motion_fidelity(reference, replace(shown, fps=reference.fps))
 
 
 def _recipe(base: VideoBase, clip: Clip, fitted: Clip, heads: HeadMap, spec: TuneSpec) -> dict[str, Any]:

@@ -159,6 +159,14 @@ class TuneSpec(_Checked):
     temporal_steps: int = knob(
         150, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on all or sparse frames."
     )
+    check_every: int = knob(
+        0,
+        low=0,
+        high=20000,
+        unit="steps",
+        help="Steps between short renders that measure how much of the motion is learned; where that grows no more, "
+        "learning comes to its end. 0: no checks, all steps.",
+    )
     rank: int = knob(16, low=1, high=256, help="Rank of the LoRA.")
     spatial_rate: float = knob(5e-3, low=1e-7, high=0.1, help="Learning rate of the spatial stage.")
     temporal_rate: float = knob(5e-3, low=1e-7, high=0.1, help="Learning rate of the temporal stage.")
@@ -297,12 +305,13 @@ class TuneState:
     """Where tuning stands after a step: enough to go on to the same bytes.
 
     `tensors` are matrices and moments of the stage's adapter by name (`temporal/blocks.0.attn1.to_q.up/exp_avg`), and
-    the matrices of the stage before.
+    the matrices of the stage before. `checks` are the stage's so far, each the share of the motion that it found.
     """
 
     stage: str
     step: int
     tensors: Mapping[str, Tensor]
+    checks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -310,8 +319,8 @@ class Progress:
     """One step of long work.
 
     `preview` is a clip of the result so far, now and then; `heads` come once. `state` takes down where tuning stands;
-    it must be called before the work goes on. `note` is a sentence for the person, where something went otherwise than
-    asked.
+    it must be called before the work goes on. `followed` is what a check found: the Motion Fidelity of a short render,
+    -1..1. `note` is a sentence for the person, where something went otherwise than asked.
     """
 
     stage: str
@@ -321,6 +330,7 @@ class Progress:
     preview: Clip | None = None
     heads: HeadMap | None = None
     state: Callable[[], TuneState] | None = None
+    followed: float | None = None
     note: str = ""
 
 

@@ -67,7 +67,8 @@ class Meter:
         rate = (progress.step - 1) / (now - self.begin) if now > self.begin and progress.step > 1 else 0.0
         left = f"{(progress.total - progress.step) / rate:.0f} s left" if rate else "..."
         loss = f"  loss {progress.loss:.3f}" if progress.loss is not None else ""
-        line = f"{progress.stage} {progress.step}/{progress.total}  {rate:.1f} steps/s  {left}{loss}"
+        found = f"  motion {progress.followed:.2f}" if progress.followed is not None else ""
+        line = f"{progress.stage} {progress.step}/{progress.total}  {rate:.1f} steps/s  {left}{loss}{found}"
         end = "\n" if done or not sys.stderr.isatty() else ""
         print(("\r\033[K" if sys.stderr.isatty() else "") + line, end=end, file=sys.stderr, flush=True)
 

@@ -40,7 +40,7 @@ class Checkpoints:
         """
         if self._last is not None and self._last[:2] == (state.stage, state.step) and self._last[2].is_file():
             return self._last[2]
-        facts = {"stage": state.stage, "step": state.step, "made_for": self.made_for}
+        facts = {"stage": state.stage, "step": state.step, "checks": state.checks, "made_for": self.made_for}
         number = 1 + max((int(path.name.split("-")[1]) for path in self._files()), default=0)
         written = self.folder / f"state-{number:06d}-.safetensors"
         with replacing(written) as partial:
@@ -71,7 +71,7 @@ class Checkpoints:
             if facts["made_for"] != self.made_for:
                 return None
             tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
-        return TuneState(stage=facts["stage"], step=facts["step"], tensors=tensors)
+        return TuneState(stage=facts["stage"], step=facts["step"], tensors=tensors, checks=tuple(facts["checks"]))
 
     def clear(self) -> None:
         """Removes all states."""

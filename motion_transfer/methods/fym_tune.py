@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +32,12 @@ from motion_transfer.model.tune_state import Matrices, restore_matrices, restore
 from motion_transfer.types import Clip, HeadMap, Latents, LowRank, Progress, TuneSpec, TuneState, Work
 
 Preview = Callable[[], Work[Clip]]
+Check = Callable[[], Work[float | None]]
+State = Callable[[], TuneState]
+T = TypeVar("T")
 MAX_GRADIENT_NORM = 1.0
 RISE_STEPS, FALL_SHARE = 10, 0.4
+LEAST_GAIN, PATIENCE = 0.02, 2  # what a check adds to the best before it, or else counts as nothing; how often
 CHEAP_TOKENS = 1024  # a clip this short is learned whole
 TOKENS_AT_ONCE = 4096  # as many fill a GPU
 
@@ -100,6 +105,49 @@ class _Batch:
     times_F: tuple[float, ...] | None
 
 
+class Course:
+    """How long a stage goes on, and how its learning rate runs: up in ten steps, level, and down to a twentieth.
+
+    Where checks find no more while it is level, it falls from there on, as though so many steps had been asked for.
+
+    Args:
+        steps: at most.
+        check_every: steps between checks; 0 for none.
+        checks: of an earlier run.
+    """
+
+    def __init__(self, steps: int, check_every: int = 0, checks: Sequence[float] = ()) -> None:
+        self.steps, self._check_every = steps, check_every
+        self.checks: tuple[float, ...] = ()
+        for found in checks:
+            self.add(found)
+
+    def rate_share(self, step: int) -> float:
+        """Of the whole learning rate, at a step from 0 on."""
+        rise, fall = (step + 1) / RISE_STEPS, (self.steps - step) / (FALL_SHARE * self.steps)
+        return min(1.0, rise, max(0.05, fall))
+
+    def is_check_due(self, done: int) -> bool:
+        """Whether a check is to be made after so many steps."""
+        if not self._check_every or done < self._check_every * (len(self.checks) + 1):
+            return False
+        return done <= (1 - FALL_SHARE) * self.steps
+
+    def add(self, found: float | None) -> None:
+        """Takes note of the next check, and ends the level part where it is the last of `PATIENCE` that add nothing.
+
+        Where nothing can be measured, no more checks are made.
+        """
+        if found is None:
+            self._check_every = 0
+            return
+        self.checks = (*self.checks, found)
+        before, since = self.checks[:-PATIENCE], self.checks[-PATIENCE:]
+        if before and max(since) < max(before) + LEAST_GAIN:
+            done = self._check_every * len(self.checks)
+            self.steps = min(self.steps, round(done / (1 - FALL_SHARE)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Stage:
     """What differs between the two stages.
@@ -108,7 +156,7 @@ class _Stage:
     """
 
     name: str
-    steps: int
+    course: Course
     rate: float
     decay: float
     motion_loss: str
@@ -124,23 +172,42 @@ def sparse_latents(latents: Latents, num_sparse: int, offset: int = 0) -> Latent
     return Latents(z_ZFYX=latents.z_ZFYX[:, keep], times_F=tuple(latents.times_F[i] for i in keep))
 
 
-def _preview(base: VideoBase, preview: Preview, weight: float, state: Callable[[], TuneState]) -> Work[None]:
-    """Renders with the temporal adapter alone; tuning can be left off, and its state kept, at each step of this too.
+def _aside(
+    base: VideoBase, stage: str, aside: Callable[[], Work[T]], weight: float, state: State
+) -> Work[tuple[Progress, T]]:
+    """Work with the temporal adapter alone; tuning can be left off, and its state kept, at each step of this too.
 
-    The first progress comes before any work, that whoever drives this knows what fails if it does; the last one
-    brings the clip.
+    The first progress comes before any work, that whoever drives this knows what fails if it does.
+
+    Returns:
+        The progress of its end, to be told with what came of it; and that.
     """
-    progress = Progress(stage="preview", step=0, total=1, state=state)
+    progress = Progress(stage=stage, step=0, total=1, state=state)
     yield progress
-    with solo(base.transformer, "temporal", weight), closing(preview()) as work:
+    with solo(base.transformer, "temporal", weight), closing(aside()) as work:
         while True:
             try:
-                progress = replace(next(work), stage="preview", state=state)
+                progress = replace(next(work), stage=stage, state=state)
             except StopIteration as end:
-                shown = end.value
-                break
+                return replace(progress, step=progress.total, note=""), end.value
             yield progress
-    yield replace(progress, step=progress.total, preview=shown, note="")
+
+
+def _preview(base: VideoBase, preview: Preview, weight: float, state: State) -> Work[None]:
+    """Renders what is learned so far; the last progress brings the clip."""
+    ended, clip = yield from _aside(base, "preview", preview, weight, state)
+    yield replace(ended, preview=clip)
+
+
+def _check(base: VideoBase, check: Check, weight: float, state: State, course: Course) -> Work[None]:
+    """Measures how much is learned so far, and lets the course know; the last progress brings the finding."""
+    steps = course.steps
+    ended, followed = yield from _aside(base, "check", check, weight, state)
+    course.add(followed)
+    yield replace(ended, followed=followed)
+    if course.steps < steps:
+        note = f"short renders show no more of the motion than before, so learning ends with step {course.steps}."
+        yield replace(ended, note=note)
 
 
 def rows_at_once(rows: int, row_tokens: int) -> int:
@@ -185,12 +252,6 @@ def _guess(
     return _Guess(clean=clean, noisy=noisy, sigma_B=sigma_B, velocity=velocity, predicted=predicted)
 
 
-def _rate_share(step: int, steps: int) -> float:
-    """The learning rate's course over a stage: up in ten steps, level, and down to a twentieth over the last part."""
-    rise, fall = (step + 1) / RISE_STEPS, (steps - step) / (FALL_SHARE * steps)
-    return min(1.0, rise, max(0.05, fall))
-
-
 def _optimizer(matrices: Matrices, stage: _Stage, spec: TuneSpec) -> torch.optim.AdamW:
     """AdamW whose `up` matrices learn faster than the `down` ones (LoRA+, arXiv 2402.12354)."""
     sides = {".down": stage.rate, ".up": stage.rate * spec.up_rate_ratio}
@@ -203,7 +264,7 @@ def _optimizer(matrices: Matrices, stage: _Stage, spec: TuneSpec) -> torch.optim
 
 def _train(
     base: VideoBase, stage: _Stage, adapters: Mapping[str, Matrices], spec: TuneSpec, resume: TuneState | None
-) -> Iterator[tuple[int, float | None, Callable[[], TuneState] | None]]:
+) -> Iterator[tuple[int, float | None, State | None]]:
     """Runs one stage on the adapter of its name; yields steps done, loss, and the means to take down the state.
 
     There are neither loss nor state yet while it looks where to begin.
@@ -241,13 +302,15 @@ def _train(
         generator = keyed_generator(spec.seed, stage.name, "start")
         for _ in start_along_gradients(matrices, stage.groups, pull, spec.gradient_draws, generator):
             yield 0, None, None
-    for step in range(resume.step if resume else 0, stage.steps):
+    course, step = stage.course, resume.step if resume else 0
+    while step < course.steps:
         value = pull(step)
         nn.utils.clip_grad_norm_(list(matrices.values()), MAX_GRADIENT_NORM)
         for group in optimizer.param_groups:
-            group["lr"] = group["whole_rate"] * _rate_share(step, stage.steps)
+            group["lr"] = group["whole_rate"] * course.rate_share(step)
         optimizer.step()
-        yield step + 1, value, functools.partial(take_state, stage.name, step + 1, adapters, optimizer)
+        step += 1
+        yield step, value, functools.partial(take_state, stage.name, step, adapters, optimizer, course.checks)
 
 
 def _groups(base: VideoBase, group_LN: Tensor, spec: TuneSpec) -> dict[str, Tensor]:
@@ -291,11 +354,11 @@ def tune_spatial(
         picks = torch.randint(len(frames_TZ1YX), (spec.spatial_batch,), generator=generator)
         return _Batch(z_BZFYX=frames_TZ1YX[picks], times_F=None)
 
-    stage = _Stage(name="spatial", steps=spec.spatial_steps, rate=spec.spatial_rate, decay=spec.spatial_decay,
+    stage = _Stage(name="spatial", course=Course(spec.spatial_steps), rate=spec.spatial_rate, decay=spec.spatial_decay,
                    motion_loss="off", alone_share=0.0, groups=groups, draw=draw)  # fmt: skip
     if resume is None or resume.stage == stage.name:
         for step, loss, state in _train(base, stage, adapters, spec, resume):
-            yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, state=state)
+            yield Progress(stage=stage.name, step=step, total=spec.spatial_steps, loss=loss, state=state)
     return read_adapter(base.transformer, "spatial")
 
 
@@ -307,6 +370,7 @@ def tune_temporal(
     spec: TuneSpec,
     preview: Preview | None = None,
     preview_every: int = 0,
+    check: Check | None = None,
     resume: TuneState | None = None,
 ) -> Work[dict[str, LowRank]]:
     """Learns the clip's motion on sparse frames, in the temporal heads; any attached spatial LoRA stays frozen.
@@ -319,6 +383,7 @@ def tune_temporal(
         spec: settings.
         preview: how to render the motion learned so far, with whatever adapter is active.
         preview_every: steps between previews; 0 for none.
+        check: how to measure the motion learned so far, likewise; without, all steps are done.
         resume: where an earlier run stood; it counts if it stood in this stage.
 
     Raises:
@@ -345,10 +410,16 @@ def tune_temporal(
         first, length = chosen.times_F[0], len(chosen.times_F)
         return _Batch(z_BZFYX=z, times_F=tuple(first + place for place in places_F[:length]))
 
-    stage = _Stage(name="temporal", steps=spec.temporal_steps, rate=spec.temporal_rate, decay=spec.temporal_decay,
+    check_every = spec.check_every if check is not None else 0
+    course = Course(spec.temporal_steps, check_every, resume.checks if resume is not None and check_every else ())
+    stage = _Stage(name="temporal", course=course, rate=spec.temporal_rate, decay=spec.temporal_decay,
                    motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw)  # fmt: skip
+    if check is not None and resume is not None and course.is_check_due(resume.step):
+        yield from _check(base, check, spec.inference_weight, lambda: resume, course)
     for step, loss, state in _train(base, stage, adapters, spec, resume):
-        yield Progress(stage=stage.name, step=step, total=stage.steps, loss=loss, state=state)
+        yield Progress(stage=stage.name, step=step, total=course.steps, loss=loss, state=state)
+        if check is not None and course.is_check_due(step):
+            yield from _check(base, check, spec.inference_weight, state, course)
         if preview is not None and preview_every and step and step % preview_every == 0:
             yield from _preview(base, preview, spec.inference_weight, state)
     return read_adapter(base.transformer, "temporal")

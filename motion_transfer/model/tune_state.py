@@ -1,6 +1,7 @@
 """Takes down where tuning stands, and goes on from there to the same bytes.
 
-Noise and data follow from seed, stage and step, so matrices, moments and the step number are all there is to keep.
+Noise and data follow from seed, stage and step, so matrices, moments, the step number and what checks found are all
+there is to keep.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ Matrices = Mapping[str, nn.Parameter]
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def take_state(stage: str, step: int, adapters: Mapping[str, Matrices], optimizer: torch.optim.AdamW) -> TuneState:
+def take_state(
+    stage: str,
+    step: int,
+    adapters: Mapping[str, Matrices],
+    optimizer: torch.optim.AdamW,
+    checks: tuple[float, ...] = (),
+) -> TuneState:
     """Copies, on the CPU, of all adapters' matrices and of the optimizer's moments.
 
     Args:
@@ -24,6 +31,7 @@ def take_state(stage: str, step: int, adapters: Mapping[str, Matrices], optimize
         step: steps done in it.
         adapters: `adapter_matrices` by adapter name.
         optimizer: of the stage's adapter.
+        checks: what the stage's checks found so far.
     """
     tensors: dict[str, Tensor] = {}
     for adapter, matrices in adapters.items():
@@ -32,7 +40,7 @@ def take_state(stage: str, step: int, adapters: Mapping[str, Matrices], optimize
     for name, matrix in adapters[stage].items():
         for moment in MOMENTS:
             tensors[f"{stage}/{name}/{moment}"] = optimizer.state[matrix][moment].cpu().clone()
-    return TuneState(stage=stage, step=step, tensors=tensors)
+    return TuneState(stage=stage, step=step, tensors=tensors, checks=checks)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from motion_transfer.lora.attach import LoraLayer, add_frozen, add_group_adapter
 from motion_transfer.lora.heads import MODULES, group_masks
 from motion_transfer.methods import fym_tune
 from motion_transfer.methods.fym_tune import (
-    _rate_share,
+    Course,
     default_sparse_latents,
     legal_sparse_latents,
     sparse_latents,
@@ -161,7 +161,7 @@ def test_no_temporal_head_is_refused(tiny_base: VideoBase) -> None:
 
 def test_the_rate_rises_and_falls() -> None:
     """Ten steps up, level, and down over the last two fifths."""
-    shares = [_rate_share(step, 100) for step in range(100)]
+    shares = [Course(100).rate_share(step) for step in range(100)]
     assert shares[:3] == pytest.approx([0.1, 0.2, 0.3]) and set(shares[9:61]) == {1.0}
     assert shares[80] == pytest.approx(0.5) and shares[99] == 0.05
     assert shares[60:] == sorted(shares[60:], reverse=True)
@@ -268,7 +268,7 @@ def test_up_matrices_learn_faster_by_their_ratio(tiny_base: VideoBase) -> None:
             tune_temporal(tiny_base, full_latents(), full_latents(), heads(), TuneSpec(**{**SPEC.__dict__, **once}))
         )
         rate = max(x.up_OR.abs().max().item() for x in layers.values())
-        assert rate == pytest.approx(1e-3 * ratio * fym_tune._rate_share(0, 1), rel=1e-2)
+        assert rate == pytest.approx(1e-3 * ratio * fym_tune.Course(1).rate_share(0), rel=1e-2)
 
 
 def test_without_the_output_projection_queries_keys_and_values_learn(tiny_base: VideoBase) -> None:

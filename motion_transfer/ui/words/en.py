@@ -149,6 +149,7 @@ STAGES = {
     "spatial": "Spatial stage: the look",
     "temporal": "Temporal stage: the motion",
     "preview": "Rendering a preview",
+    "check": "Measuring what is learned",
     "render": "Rendering",
 }
 STEP = "step {step} of {total}"

@@ -142,6 +142,7 @@ STAGES = {
     "spatial": "空间阶段：外观",
     "temporal": "时间阶段：动作",
     "preview": "渲染预览",
+    "check": "测量学到的动作",
     "render": "渲染",
 }
 STEP = "第 {step} 步，共 {total} 步"
@@ -254,6 +255,10 @@ KNOBS: dict[str, tuple[str, str]] = {
     "seed": ("种子", "随机数的种子。"),
     "spatial_steps": ("空间步数", "空间阶段的步数，在单帧上学习。"),
     "temporal_steps": ("时间步数", "时间阶段的步数，在（稀疏的）视频上学习。"),
+    "check_every": (
+        "检查间隔",
+        "每隔多少步用短渲染测量学到了多少动作；不再增加时结束学习。0 表示不检查，做完全部步数。",
+    ),
     "rank": ("秩", "LoRA 的秩。"),
     "spatial_rate": ("空间学习率", "空间阶段的学习率。"),
     "temporal_rate": ("时间学习率", "时间阶段的学习率。"),

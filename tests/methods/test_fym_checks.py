@@ -1,0 +1,131 @@
+"""Tuning that measures what it has learned, and ends where that grows no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from motion_transfer import transfer
+from motion_transfer.ladder import tune_within_memory
+from motion_transfer.lora.attach import LoraLayer
+from motion_transfer.methods.fym_tune import Course
+from motion_transfer.model.base import VideoBase
+from motion_transfer.pipeline import Studio
+from motion_transfer.types import Clip, Progress, TuneSpec, TuneState
+from motion_transfer.work import drive
+from tests.methods.tuning import SPEC, is_bare
+
+CHECKED = TuneSpec(**{**SPEC.__dict__, "spatial_steps": 1, "temporal_steps": 30, "check_every": 2})
+
+
+def _finds(monkeypatch: pytest.MonkeyPatch, *found: float | None) -> Iterator[float | None]:
+    """Lets checks find this, one after the other, and tells what none asked for."""
+    left = iter(found)
+    monkeypatch.setattr(transfer, "motion_fidelity", lambda *_: next(left))
+    return left
+
+
+def test_a_course_ends_where_checks_find_no_more() -> None:
+    """The rate falls from there on as though the steps had been so few from the first; while more is found, it goes on.
+
+    Gains below two hundredths are no gains, and one check may fail to find one.
+    """
+    course = Course(100, check_every=10)
+    for found in (0.2, 0.5, 0.51, 0.6, 0.61):
+        course.add(found)
+    assert course.steps == 100
+    course.add(0.615)
+    assert course.steps == 100 and course.rate_share(59) == 1.0  # the level part is over anyway
+    early = Course(300, check_every=20, checks=(0.2, 0.7, 0.71, 0.6))
+    assert early.steps == 133 and early.rate_share(79) == 1.0
+    assert [early.rate_share(step) for step in (100, 132)] == [Course(133).rate_share(step) for step in (100, 132)]
+
+
+def test_checks_are_due_while_the_rate_is_level() -> None:
+    course = Course(50, check_every=10)
+    due = []
+    for done in range(1, 51):
+        if course.is_check_due(done):
+            due.append(done)
+            course.add(done / 50)
+    assert due == [10, 20, 30]
+    assert not Course(50).is_check_due(10)
+
+
+def test_where_nothing_can_be_measured_all_steps_are_done(
+    studio: Studio, square_clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = _finds(monkeypatch, None, 0.1)
+    work = studio.tune_work(square_clip, CHECKED)
+    steps = [progress.step for progress in work if progress.stage == "temporal"]
+    assert steps[-1] == 30 and list(left) == [0.1]
+
+
+def test_learning_ends_early_and_says_so(studio: Studio, square_clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    _finds(monkeypatch, 0.3, 0.6, 0.6, 0.6)
+    seen = list(studio.tune_work(square_clip, CHECKED))
+    steps = [progress for progress in seen if progress.stage == "temporal"]
+    assert [progress.step for progress in steps] == list(range(1, 14))
+    assert [progress.total for progress in steps[:9:4]] == [30, 30, 13]
+    assert [progress.followed for progress in seen if progress.followed is not None] == [0.3, 0.6, 0.6, 0.6]
+    assert [progress.note for progress in seen if progress.note] == [
+        "short renders show no more of the motion than before, so learning ends with step 13."]  # fmt: skip
+    assert is_bare(studio.base)
+
+
+def test_checks_change_nothing_but_the_end(studio: Studio, square_clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    _finds(monkeypatch, *(step / 10 for step in range(1, 10)))
+    plain, checked = (
+        studio.tune(square_clip, TuneSpec(**{**CHECKED.__dict__, "check_every": every})).lora for every in (0, 2)
+    )
+    assert all(torch.equal(plain.layers[path].up_OR, checked.layers[path].up_OR) for path in plain.layers)
+
+
+def test_a_check_renders_the_motion_lora_alone(
+    studio: Studio, square_clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the weight that it will be saved with, and with the reference's own caption."""
+    found: list[tuple[str, set[str]]] = []
+    moved = transfer._moved
+
+    def noted(base: VideoBase, spec, **others):  # type: ignore[no-untyped-def]
+        layers = [module for module in base.transformer.modules() if isinstance(module, LoraLayer)]
+        found.append((spec.prompt, {name for layer in layers for name in layer.active_adapters}))
+        return (yield from moved(base, spec, **others))
+
+    monkeypatch.setattr(transfer, "_moved", noted)
+    drive(studio.tune_work(square_clip, TuneSpec(**{**CHECKED.__dict__, "check_every": 18})))
+    assert found == [("a red square", {"temporal"})]
+
+
+@pytest.mark.parametrize("after", ["temporal", "check"])
+def test_going_on_ends_at_the_same_step_in_the_same_bits(
+    studio: Studio, square_clip: Clip, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """Whether tuning was left off before, in or after a check."""
+    findings = (0.3, 0.6, 0.6, 0.6)
+    _finds(monkeypatch, *findings)
+    states: list[TuneState] = []
+
+    def note(progress: Progress) -> None:
+        if progress.stage == after:
+            assert progress.state is not None
+            states.append(progress.state())
+
+    whole = studio.tune(square_clip, CHECKED, on_progress=note).lora.layers
+    for state in (states[0], states[len(states) // 2], states[-1]):
+        _finds(monkeypatch, *findings[len(state.checks) :])
+        again = drive(studio.tune_work(square_clip, CHECKED, resume=state)).lora.layers
+        assert all(torch.equal(whole[path].up_OR, again[path].up_OR) for path in whole)
+
+
+def test_where_a_check_runs_out_of_memory_all_steps_are_done(
+    tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_moved", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    seen = list(tune_within_memory(tiny_base, square_clip, CHECKED))
+    assert [progress.note for progress in seen if progress.note] == [
+        "memory ran out in a check; it goes on without checks, to its last step."]  # fmt: skip
+    assert seen[-1].step == 30
