@@ -111,7 +111,8 @@ def tune_within_memory(
         gc.collect()  # by now nobody holds what the failed step had taken
         resume = stood() if stood is not None else resume
         lost_s += took_s
-        when = f"in a {last.stage}" if last.stage in (PREVIEW, CHECK) else f"after step {last.step} of the {last.stage} stage"
+        when = f"after step {last.step} of the {last.stage} stage"
+        when = f"in a {last.stage}" if last.stage in (PREVIEW, CHECK) else when
         when = when if last.heads is None else "in the first step"
         stage, step, total = last.stage, last.step, last.total
         del last, stood
