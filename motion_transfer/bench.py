@@ -90,6 +90,12 @@ def _front(cells: Summary, unranked: Sequence[str]) -> str:
     return f"Not dominated in (fidelity, leakage): {', '.join(nondominated(points))}.\n\n" if points else ""
 
 
+def _variants_of(name: str, names: Sequence[str]) -> list[str]:
+    """Those that vary it and nothing nearer: `ours-sparse-no-positions` varies `ours-sparse`."""
+    return [other for other in names
+            if max((one for one in names if other.startswith(f"{one}-")), key=len, default="") == name]  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """What is measured, and where results and renders go.
@@ -219,10 +225,13 @@ class Bench:
         notes = _front(cells, unranked) + self._best_settings(cells)
         brief = markdown_table(cells, IN_BRIEF, unranked=unranked)
         parts = [brief, "All measures:", markdown_table(cells, COLUMNS, unranked=unranked)]
-        if OURS in ranked and baseline != OURS and len(ranked) > 2:
-            beside = {name: rows[name] for name in (OURS, *(name for name in ranked if name != OURS))}
-            cells = summary(beside, [column.name for column in BESIDE_OURS], OURS)
-            parts += ["Differences to ours, on the same clips and prompts:", markdown_table(cells, BESIDE_OURS)]
+        others = {OURS: ranked} if OURS in ranked and len(ranked) > 2 else {}
+        others |= {name: [name, *varied] for name in ranked if (varied := _variants_of(name, ranked)) and name != OURS}
+        for name, of_name in others.items():
+            if name != baseline:
+                beside = {name: rows[name]} | {other: rows[other] for other in of_name}
+                cells = summary(beside, [column.name for column in BESIDE_OURS], name)
+                parts += [f"Differences to {name}, on the same clips and prompts:", markdown_table(cells, BESIDE_OURS)]
         return "\n\n".join([*parts, f"{notes}Stamp {table.stamp}.\n"])
 
     def _best_settings(self, cells: Summary) -> str:

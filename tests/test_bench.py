@@ -15,7 +15,7 @@ from motion_transfer import bench as bench_module
 from motion_transfer import contenders as contenders_module
 from motion_transfer import pace
 from motion_transfer.bench import Bench
-from motion_transfer.cli.benches import _read_variants
+from motion_transfer.cli.benches import _only, _read_variants
 from motion_transfer.contenders import Contender
 from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.clip_folder import FolderCase, folder_cases
@@ -163,6 +163,21 @@ def test_the_search_is_the_same_for_all_that_learn() -> None:
     guided = grid(CONTENDERS["ditflow"])
     assert len({(c.guides.first_rate, c.guides.guided_share) for c in guided}) == len({c.name for c in guided}) == 6
     assert grid(CONTENDERS["bare"]) == [CONTENDERS["bare"]]
+
+
+def test_some_ablations_can_be_chosen_by_the_end_of_their_names() -> None:
+    ours = CONTENDERS["ours"]
+    found = _only(ablations(ours), ["sparse", "no-positions"], [ours])
+    assert [one.name for one in found] == ["ours", "ours-sparse", "ours-sparse-no-positions"]
+    with pytest.raises(BadSpec, match="ours-no-decoupling.*'magic'"):
+        _only(ablations(ours), ["magic"], [ours])
+
+
+def test_a_variant_stands_beside_the_method_that_it_varies() -> None:
+    names = ["bare", "ours", "ours-sparse", "ours-sparse-pixel", "ours-decoupled", "oursome"]
+    assert bench_module._variants_of("ours", names) == ["ours-sparse", "ours-decoupled"]
+    assert bench_module._variants_of("ours-sparse", names) == ["ours-sparse-pixel"]
+    assert bench_module._variants_of("bare", names) == []
 
 
 def test_ablations_change_one_thing_each() -> None:

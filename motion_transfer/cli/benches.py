@@ -18,6 +18,7 @@ import typer
 
 from motion_transfer.bench import RENDERED_BY, Bench
 from motion_transfer.cli.shared import BaseOpt, Meter, PrecisionOpt, app, prepare, write_json
+from motion_transfer.contenders import Contender
 from motion_transfer.errors import BadClip, BadSpec
 from motion_transfer.evaluate.benchmark import following_cases
 from motion_transfer.evaluate.clip_folder import folder_cases
@@ -91,6 +92,19 @@ def _read_variants(path: Path) -> dict[str, Any]:
     return found
 
 
+def _only(contenders: list[Contender], ends: list[str], always: list[Contender]) -> list[Contender]:
+    """Some contenders, and those whose names end as asked.
+
+    Raises:
+        BadSpec: there is none of an end.
+    """
+    for end in ends:
+        if not any(one.name.endswith(f"-{end}") for one in contenders):
+            names = ", ".join(one.name for one in contenders if one not in always) or "none without --ablation"
+            raise BadSpec(f"variants are {names}, but one that ends in {end!r} is asked for; choose among them.")
+    return [one for one in contenders if one in always or one.name.endswith(tuple(f"-{end}" for end in ends))]
+
+
 def _results_path(clips: str, asked: list[str]) -> Path:
     """Where results go: no run takes the place of another kind's."""
     names = [Path(clips).resolve().name if Path(clips).is_dir() else clips, *asked]
@@ -110,6 +124,9 @@ def bench(
     varied: Annotated[
         Path | None, typer.Option("--variants", help="JSON of names and tuning settings: every method also with these.")
     ] = None,
+    only: Annotated[
+        str, typer.Option(help="Comma-separated: of such variants those alone whose names end so, and the methods.")
+    ] = "",
     quick: Annotated[bool, typer.Option(help="Twelve clips of all kinds instead of all.")] = False,
     prompts: Annotated[int, typer.Option(min=1, help="Prompts per clip, at most.")] = 2,
     seconds: Annotated[float, typer.Option(min=0, help="Tuning time of every method; 0 for its own steps.")] = 0.0,
@@ -142,6 +159,8 @@ def bench(
     if varied is not None:
         changes = _read_variants(varied)
         contenders = [variant for contender in contenders for variant in variants(contender, changes)]
+    if only:
+        contenders = _only(contenders, only.split(","), chosen(methods.split(",")))
     if seconds:
         steps_path = results.with_name(f"{results.stem}-steps.json")
         contenders = of_equal_seconds(studio, cases, contenders, seconds, steps_path, num_processes=processes)
