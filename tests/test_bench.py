@@ -169,7 +169,7 @@ def test_some_ablations_can_be_chosen_by_the_end_of_their_names() -> None:
     ours = CONTENDERS["ours"]
     found = _only(ablations(ours), ["sparse", "no-positions"], [ours])
     assert [one.name for one in found] == ["ours", "ours-sparse", "ours-sparse-no-positions"]
-    with pytest.raises(BadSpec, match="ours-no-decoupling.*'magic'"):
+    with pytest.raises(BadSpec, match=r"ours-no-decoupling.*'magic'"):
         _only(ablations(ours), ["magic"], [ours])
 
 
