@@ -37,7 +37,8 @@ State = Callable[[], TuneState]
 T = TypeVar("T")
 MAX_GRADIENT_NORM = 1.0
 RISE_STEPS, FALL_SHARE = 10, 0.4
-LEAST_GAIN, PATIENCE = 0.02, 2  # what a check adds to the best before it, or else counts as nothing; how often
+LEAST_GAIN = 0.03  # of a check over the best one before it; less counts as nothing
+LAST_STEPS = 10  # after a check without gain
 CHEAP_TOKENS = 1024  # a clip this short is learned whole
 TOKENS_AT_ONCE = 4096  # as many fill a GPU
 
@@ -108,7 +109,7 @@ class _Batch:
 class Course:
     """How long a stage goes on, and how its learning rate runs: up in ten steps, level, and down to a twentieth.
 
-    Where checks find no more while it is level, it falls from there on, as though so many steps had been asked for.
+    It falls over the last part; from where a check finds no more than those before, quickly.
 
     Args:
         steps: at most.
@@ -118,34 +119,34 @@ class Course:
 
     def __init__(self, steps: int, check_every: int = 0, checks: Sequence[float] = ()) -> None:
         self.steps, self._check_every = steps, check_every
+        self._level_until = (1 - FALL_SHARE) * steps
         self.checks: tuple[float, ...] = ()
         for found in checks:
             self.add(found)
 
     def rate_share(self, step: int) -> float:
         """Of the whole learning rate, at a step from 0 on."""
-        rise, fall = (step + 1) / RISE_STEPS, (self.steps - step) / (FALL_SHARE * self.steps)
+        rise, fall = (step + 1) / RISE_STEPS, (self.steps - step) / (self.steps - self._level_until)
         return min(1.0, rise, max(0.05, fall))
 
     def is_check_due(self, done: int) -> bool:
         """Whether a check is to be made after so many steps."""
         if not self._check_every or done < self._check_every * (len(self.checks) + 1):
             return False
-        return done <= (1 - FALL_SHARE) * self.steps
+        return done < self._level_until
 
     def add(self, found: float | None) -> None:
-        """Takes note of the next check, and ends the level part where it is the last of `PATIENCE` that add nothing.
+        """Takes note of the next check; the level part ends where it finds no more than those before.
 
         Where nothing can be measured, no more checks are made.
         """
         if found is None:
             self._check_every = 0
             return
-        self.checks = (*self.checks, found)
-        before, since = self.checks[:-PATIENCE], self.checks[-PATIENCE:]
-        if before and max(since) < max(before) + LEAST_GAIN:
-            done = self._check_every * len(self.checks)
-            self.steps = min(self.steps, round(done / (1 - FALL_SHARE)))
+        before, self.checks = self.checks, (*self.checks, found)
+        if before and found < max(before) + LEAST_GAIN:
+            self._level_until = self._check_every * len(self.checks)
+            self.steps = min(self.steps, self._level_until + LAST_STEPS)
 
 
 @dataclass(frozen=True, kw_only=True)
