@@ -16,7 +16,8 @@ from huggingface_hub.errors import LocalTokenNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
 from motion_transfer.errors import BadLora, BadSpec, HubFailed, MotionTransferError, StorageFailed
-from motion_transfer.library import Library, Motion
+from motion_transfer.library import Library
+from motion_transfer.library_files import Motion
 from motion_transfer.lora.files import file_hash, read_lora, save_lora
 from motion_transfer.lora.layouts import COMFYUI, DIFFUSERS
 from motion_transfer.model.catalog import FILES, HUB_BASES

@@ -4,191 +4,51 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 import time
-import unicodedata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from motion_transfer.atomic import replacing, write_json
 from motion_transfer.copies import SHOWN_SIDE_PX, Copies
 from motion_transfer.errors import BadClip, BadLora, BadSpec, StorageFailed
+from motion_transfer.library_files import (
+    HUB_SUFFIX,
+    MAIN_SUFFIXES,
+    TITLE_SUFFIX,
+    Motion,
+    Render,
+    claimed_file,
+    described,
+    motion_at,
+    new_file,
+    one_line,
+    printable,
+    recipe_at,
+    render_at,
+    safe_stem,
+    siblings,
+    size_mb,
+)
 from motion_transfer.lora.doctor import Checkup, examine
-from motion_transfer.lora.files import RECIPE, file_hash, load_lora, read_lora, save_lora
+from motion_transfer.lora.files import file_hash, load_lora, read_lora, save_lora
 from motion_transfer.lora.layouts import COMFYUI
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.types import Clip, Lora, RenderSpec
 from motion_transfer.video.io import write_clip
 
-MAX_NAME_LETTERS = 80
-TITLE_SUFFIX, HUB_SUFFIX = ".title", ".hub"
-_MAIN_SUFFIXES = (".safetensors", ".mp4", ".json")
 SHIPPED_LORAS = ASSETS / "loras"
 BIN_SECONDS = 24 * 3600.0
 MAX_LORA_BYTES = 2 * 10**9
 
 _SHIPPED_KEY = "shipped/"  # no file's stem begins so
-_MAX_STEM_LETTERS = 40
-
-
-@dataclass(frozen=True, kw_only=True)
-class Motion:
-    """One learned motion: `key` names its file, `name` is what its maker called it, `made` is the file's local time.
-
-    `hub` is where it was published or fetched from, `owner/name@commit`; one that is `shipped` comes with the program,
-    and stays as it is.
-    """
-
-    key: str
-    path: Path
-    name: str
-    caption: str
-    base: str
-    rank: int | None
-    made: str
-    hub: str = ""
-    shipped: bool = False
-
-    @property
-    def reference(self) -> Path | None:
-        """The clip it was learned from, where that is at hand: beside it, or among the shipped clips."""
-        clip = self.path.with_suffix(".mp4")
-        path = self.path.parents[1] / "clips" / clip.name if self.shipped else clip
-        return path if path.is_file() else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Render:
-    """One saved render: `key` names its file, `name` is its prompt until it is called otherwise."""
-
-    key: str
-    path: Path
-    name: str
-    prompt: str
-    made: str
-
-
-def size_mb(folder: Path) -> float:
-    """What the files of a folder and of those in it take on disk, as far as they stay while it is looked at."""
-    num_bytes = 0
-    for root, _, names in os.walk(folder):  # which passes over folders that go meanwhile
-        for name in names:
-            with suppress(FileNotFoundError):
-                num_bytes += os.stat(os.path.join(root, name)).st_size
-    return num_bytes / 1e6
-
-
-def safe_stem(text: str, fallback: str) -> str:
-    """A short file name of plain letters, digits and hyphens; `fallback` where nothing is left of the text."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:_MAX_STEM_LETTERS].strip("-") or fallback
-
-
-def _claimed(folder: Path, stem: str, suffix: str) -> Path:
-    """Creates an empty file under the first free name, so that no other writer takes the same one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
-        with suppress(FileExistsError):
-            path.open("x").close()
-            return path
-        number += 1
-
-
-@contextmanager
-def new_file(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
-    """Yields a claimed path to write; it and its siblings are removed if the block fails."""
-    path = _claimed(folder, stem, suffix)
-    try:
-        yield path
-    except BaseException:
-        for left in (path, path.with_suffix(".mp4"), path.with_suffix(".json")):
-            left.unlink(missing_ok=True)
-        raise
-
-
-def _recipe(path: Path) -> dict[str, Any] | None:
-    """The recipe in a LoRA file's header, without reading its tensors; None if the file can't be used."""
-    try:
-        with safe_open(str(path), framework="np") as handle:
-            recipe = json.loads((handle.metadata() or {}).get(RECIPE, "{}"))
-    except (SafetensorError, OSError, ValueError, RecursionError):
-        return None
-    return _printable(recipe) if isinstance(recipe, dict) else None
-
-
-def _printable(recipe: Any) -> Any:
-    """A recipe whose texts can be sent: halves of letters, which JSON may hold alone, become question marks."""
-    text = json.dumps(recipe, ensure_ascii=False)
-    return json.loads(text.encode("utf-8", "replace"))
-
-
-def _siblings(path: Path) -> list[Path]:
-    """The files of one motion, render or preset: the main one, and what lies beside it under the same name."""
-    every = (path.with_suffix(suffix) for suffix in (*_MAIN_SUFFIXES, TITLE_SUFFIX, HUB_SUFFIX))
-    return [sibling for sibling in every if sibling.is_file()]
-
-
-def _noted(path: Path, suffix: str) -> str:
-    """What was written down beside a motion or a render, such as its new name; empty if nothing was."""
-    try:
-        return path.with_suffix(suffix).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _one_line(name: str) -> str:
-    """A name as lists show it: without line breaks, and not too long, whatever a file says."""
-    return " ".join(name.split())[:MAX_NAME_LETTERS]
-
-
-def _render(path: Path) -> Render:
-    try:
-        prompt = str(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["render"]["prompt"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        prompt = ""
-    made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
-    return Render(
-        key=path.stem, path=path, name=_noted(path, TITLE_SUFFIX) or prompt or path.stem, prompt=prompt, made=made
-    )
-
-
-def _rank(recipe: Mapping[str, Any]) -> int | None:
-    """The rank that a recipe says; None where it says none, as in files of other programs."""
-    settings = recipe.get("spec")
-    rank = settings.get("rank") if isinstance(settings, dict) else None
-    return rank if type(rank) is int else None
-
-
-def _motion(path: Path, recipe: Mapping[str, Any]) -> Motion:
-    made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
-    return Motion(
-        key=path.stem,
-        path=path,
-        name=_noted(path, TITLE_SUFFIX) or _one_line(str(recipe.get("name") or path.stem)),
-        caption=str(recipe.get("caption", "")),
-        base=str(recipe.get("base", "")),
-        rank=_rank(recipe),
-        made=made,
-        hub=_noted(path, HUB_SUFFIX),
-    )
-
-
-def motion_at(path: Path) -> Motion | None:
-    """The motion in a LoRA file, wherever it lies; None if it is no LoRA."""
-    recipe = _recipe(path)
-    return None if recipe is None else _motion(path, recipe)
 
 
 def _check_own(item: Motion | Render) -> None:
@@ -232,7 +92,7 @@ class Library:
         for folder in (self.loras, self.renders, self.uploads):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                _claimed(folder, ".probe", "").unlink()
+                claimed_file(folder, ".probe", "").unlink()
             except OSError as error:
                 raise StorageFailed(f"a folder that can be written is expected for the workspace, but {folder} is not "
                                     f"({error.strerror}); choose another --workspace.") from error  # fmt: skip
@@ -253,12 +113,12 @@ class Library:
         Raises:
             OSError: the disk does not take it.
         """
-        name = _one_line(name)
+        name = one_line(name)
         info = {**lora.info, "name": name}
         with new_file(self.loras, safe_stem(name, "motion"), ".safetensors") as path:
             write_clip(reference, path.with_suffix(".mp4"), comment=comment, min_side_px=SHOWN_SIDE_PX)
             save_lora(replace(lora, info=info), path)
-        return _motion(path, info)
+        return described(path, info)
 
     def motions(self) -> list[Motion]:
         """All usable motions of the owner, newest first; files that are no LoRAs are left out."""
@@ -285,7 +145,7 @@ class Library:
 
     def made_renders(self) -> list[Render]:
         """All renders, newest first."""
-        renders = [_render(path) for path in self.renders.glob("*.mp4") if path.stat().st_size]  # else under way
+        renders = [render_at(path) for path in self.renders.glob("*.mp4") if path.stat().st_size]  # else under way
         return sorted(renders, key=lambda render: (render.made, render.key), reverse=True)
 
     def render(self, key: str) -> Render:
@@ -307,7 +167,7 @@ class Library:
             OSError: the disk does not take it.
         """
         _check_own(item)
-        name = _one_line(name)
+        name = one_line(name)
         if not name:
             raise BadSpec("a name is expected, but there is none; write one.")
         with replacing(item.path.with_suffix(TITLE_SUFFIX)) as partial:
@@ -345,10 +205,10 @@ class Library:
         ticket = secrets.token_hex(8)
         folder = self.bin / ticket / path.parent.name
         folder.mkdir(parents=True)
-        siblings = _siblings(path)
-        if not siblings:
+        moved = siblings(path)
+        if not moved:
             raise BadSpec("something of this library is expected to be deleted, but it is gone already; look again.")
-        for sibling in siblings:
+        for sibling in moved:
             os.replace(sibling, folder / sibling.name)
         return ticket
 
@@ -358,13 +218,13 @@ class Library:
         Raises:
             BadSpec: it is gone for good.
         """
-        found = [path for path in self.bin.glob("*/*/*") if path.parts[-3] == ticket and path.suffix in _MAIN_SUFFIXES]
+        found = [path for path in self.bin.glob("*/*/*") if path.parts[-3] == ticket and path.suffix in MAIN_SUFFIXES]
         if not found:
             raise BadSpec("something that was deleted today can come back, but this can't; make or import it again.")
-        main = min(found, key=lambda path: _MAIN_SUFFIXES.index(path.suffix))
+        main = min(found, key=lambda path: MAIN_SUFFIXES.index(path.suffix))
         target = {folder.name: folder for folder in (self.loras, self.renders, self.presets)}[main.parent.name]
-        place = _claimed(target, main.stem, main.suffix)
-        for path in _siblings(main):
+        place = claimed_file(target, main.stem, main.suffix)
+        for path in siblings(main):
             os.replace(path, place.with_suffix(path.suffix))
         shutil.rmtree(self.bin / ticket, ignore_errors=True)
 
@@ -418,12 +278,12 @@ class Library:
     def recipe(self, item: Motion | Render) -> dict[str, Any]:
         """What a motion's or a render's file says of how it was made; empty where it says nothing that can be read."""
         if isinstance(item, Motion):
-            return _recipe(item.path) or {}
+            return recipe_at(item.path) or {}
         try:
             found = json.loads(item.path.with_suffix(".json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return {}
-        return _printable(found) if isinstance(found, dict) else {}
+        return printable(found) if isinstance(found, dict) else {}
 
     def load(self, motion: Motion) -> Lora:
         """A motion's weights.

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from motion_transfer.errors import BadSpec, MotionTransferError
 from motion_transfer.jobs.store import ENDED, OPEN, PAUSED, QUEUED, Job, JobStore, NoSuchJob
-from motion_transfer.library import Library, size_mb
+from motion_transfer.library import Library
+from motion_transfer.library_files import size_mb
 
 EVERYBODY = ""  # owns all there is where visitors are not told apart
 SHORTEST_TOKEN = 32

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from motion_transfer import hub
 from motion_transfer.cli import main
 from motion_transfer.errors import BadLora, BadSpec, HubFailed
-from motion_transfer.library import Library, Motion, motion_at
+from motion_transfer.library import Library
+from motion_transfer.library_files import Motion, motion_at
 from motion_transfer.lora.files import file_hash, load_lora, read_lora, save_lora
 from motion_transfer.lora.layouts import COMFYUI, DIFFUSERS, KOHYA
 from motion_transfer.types import Lora, LowRank

@@ -12,7 +12,8 @@ import torch
 
 from motion_transfer import library as library_module
 from motion_transfer.errors import BadClip, BadLora, BadSpec, StorageFailed
-from motion_transfer.library import MAX_NAME_LETTERS, Library, Motion, safe_stem
+from motion_transfer.library import Library
+from motion_transfer.library_files import MAX_NAME_LETTERS, Motion, safe_stem
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.types import Clip, Lora, LowRank, RenderSpec
 from motion_transfer.video.io import clip_comment, probe, write_clip

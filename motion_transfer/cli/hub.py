@@ -10,7 +10,7 @@ import typer
 from motion_transfer import hub, space
 from motion_transfer.cli.shared import app
 from motion_transfer.errors import BadLora, BadSpec
-from motion_transfer.library import motion_at
+from motion_transfer.library_files import motion_at
 from motion_transfer.model.catalog import HUB_BASES
 
 

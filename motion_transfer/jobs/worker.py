@@ -19,7 +19,7 @@ from motion_transfer.jobs.estimates import FILE_MB, RAN_ON, SECONDS, STEPS, ran_
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, Job
 from motion_transfer.jobs.teller import Interrupted, Paused, Teller
-from motion_transfer.library import Motion
+from motion_transfer.library_files import Motion
 from motion_transfer.lora.algebra import stack
 from motion_transfer.model.memory import forget_peak_memory
 from motion_transfer.pipeline import Studio, scene_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from motion_transfer.errors import BadSpec
-from motion_transfer.library import Library, new_file, safe_stem
+from motion_transfer.library import Library
+from motion_transfer.library_files import new_file, safe_stem
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, load_preset, save_preset
 from motion_transfer.types import TuneSpec

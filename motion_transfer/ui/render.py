@@ -17,7 +17,8 @@ from motion_transfer.errors import BadClip, BadLora, BadSpec
 from motion_transfer.jobs import orders
 from motion_transfer.jobs.estimates import Estimate, estimate_rendering
 from motion_transfer.jobs.store import DONE, Job
-from motion_transfer.library import Library, Motion, Render
+from motion_transfer.library import Library
+from motion_transfer.library_files import Motion, Render
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import MAX_LORAS
 from motion_transfer.types import Measure, RenderSpec

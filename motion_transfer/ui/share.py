@@ -13,7 +13,7 @@ import segno
 
 from motion_transfer.errors import BadSpec
 from motion_transfer.hub import fetch_into
-from motion_transfer.library import MAX_NAME_LETTERS, Motion
+from motion_transfer.library_files import MAX_NAME_LETTERS, Motion
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_text, preset_link
 from motion_transfer.recipes import UsedLora, read_recipe

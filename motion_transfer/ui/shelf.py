@@ -8,7 +8,8 @@ from pathlib import Path
 
 from motion_transfer.errors import BadLora, BadSpec, HubFailed
 from motion_transfer.hub import Published, publish
-from motion_transfer.library import Library, Motion, Render
+from motion_transfer.library import Library
+from motion_transfer.library_files import Motion, Render
 from motion_transfer.ui import words
 from motion_transfer.ui.checkup_facts import checkup_facts
 from motion_transfer.ui.desk import Place, capital

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from motion_transfer.errors import BadLora
-from motion_transfer.library import Library, motion_at
+from motion_transfer.library import Library
+from motion_transfer.library_files import motion_at
 from motion_transfer.lora.files import RECIPE, load_lora
 from motion_transfer.recipes import Recipe, UsedLora, pixels_hash
 from motion_transfer.types import Clip, RenderSpec

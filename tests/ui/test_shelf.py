@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from motion_transfer.errors import BadClip, BadLora, BadSpec, HubFailed
 from motion_transfer.hub import Published
-from motion_transfer.library import Library, Motion
+from motion_transfer.library import Library
+from motion_transfer.library_files import Motion
 from motion_transfer.lora.files import read_lora
 from motion_transfer.lora.layouts import COMFYUI
 from motion_transfer.pipeline import Studio
