@@ -15,7 +15,7 @@ from motion_transfer.types import TuneSpec
 # Ranks and rates are those that the search of `docs/results/search.md` found best; the noise shift, and how often
 # MotionDirector's temporal stage goes without the spatial LoRA (its released code: 0.2), are told in docs/decisions.md.
 PLAIN = TuneSpec(decoupled=False, inference_weight=1.0, up_rate_ratio=1.0, lowest_noise=0.0, gradient_draws=0,
-                 spatial_rate=1e-2, temporal_rate=1e-2, temporal_steps=300)  # fmt: skip
+                 check_every=0, spatial_rate=1e-2, temporal_rate=1e-2, temporal_steps=300)  # fmt: skip
 NAIVE = replace(PLAIN, spatial_steps=0, motion_loss="off", rank=8, noise_shift=12.0)
 MOTION_DIRECTOR = replace(PLAIN, spatial_steps=40, motion_loss="debiased", motion_weight=1.0, rank=16, noise_shift=4.0,
                           spatial_drop=0.5)  # fmt: skip

@@ -160,7 +160,7 @@ class TuneSpec(_Checked):
         150, low=1, high=20000, unit="steps", help="Steps of the temporal stage, on all or sparse frames."
     )
     check_every: int = knob(
-        0,
+        100,
         low=0,
         high=20000,
         unit="steps",

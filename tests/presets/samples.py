@@ -53,6 +53,7 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "seed": 0,
         "spatial_steps": 20,
         "temporal_steps": 150,
+        "check_every": 100,
         "rank": 16,
         "spatial_rate": 5e-3,
         "temporal_rate": 5e-3,
