@@ -71,7 +71,8 @@ class Checkpoints:
             if facts["made_for"] != self.made_for:
                 return None
             tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
-        return TuneState(stage=facts["stage"], step=facts["step"], tensors=tensors, checks=tuple(facts.get("checks", ())))
+        checks = tuple(facts.get("checks", ()))
+        return TuneState(stage=facts["stage"], step=facts["step"], tensors=tensors, checks=checks)
 
     def clear(self) -> None:
         """Removes all states."""
