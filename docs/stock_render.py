@@ -15,20 +15,29 @@ import numpy as np
 import torch
 from diffusers import WanPipeline
 
-MOTION_UNTIL = 0.6  # the noise level at which the motion has done its work
+MOTION_UNTIL = 0.7  # the noise level at which the motion has done its work
+SHAPES_FORM, LATE_STRENGTH = 0.86, 0.8  # the level below which it acts with so much of its strength
 EARLY_GUIDANCE, GUIDANCE = 10.0, 5.0  # down to there, and below; stock guides at all only if the first is above 1
 
 
-def stop_motion(pipeline: WanPipeline, step: int, timestep: torch.Tensor, tensors: dict[str, Any]) -> dict[str, Any]:
-    """Ends the LoRA before the first step below that noise level, where the base alone draws the look best.
+class FadingMotion:
+    """Weakens the LoRA where things take their shapes, and ends it where the base alone draws the look best.
 
-    The solver begins anew there, or it would go on as if the LoRA acted.
+    The solver begins anew at its end, or it would go on as if the LoRA acted.
     """
-    coming = pipeline.scheduler.timesteps[step + 1 :]
-    if len(coming) and coming[0] / 1000 < MOTION_UNTIL <= timestep / 1000:
-        pipeline.disable_lora()
-        pipeline.scheduler.lower_order_nums, pipeline.scheduler.last_sample = 0, None
-    return tensors
+
+    def __init__(self, strength: float, late: float = LATE_STRENGTH, until: float = MOTION_UNTIL) -> None:
+        self.strength, self.late, self.until = strength, late, until
+
+    def __call__(self, pipeline: WanPipeline, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        """A callback at the end of a step, for the next one."""
+        coming = pipeline.scheduler.timesteps[step + 1 :]
+        if len(coming) and coming[0] / 1000 < SHAPES_FORM <= timestep / 1000:
+            pipeline.set_adapters("motion", self.strength * self.late)
+        if len(coming) and coming[0] / 1000 < self.until <= timestep / 1000:
+            pipeline.disable_lora()
+            pipeline.scheduler.lower_order_nums, pipeline.scheduler.last_sample = 0, None
+        return tensors
 
 
 class SteadyGuidance:
@@ -75,7 +84,7 @@ def main(base: str, lora: str, prompt: str, out: str, steps: int = 20, seed: int
         guidance_scale=EARLY_GUIDANCE,
         guidance_scale_2=GUIDANCE,
         generator=torch.Generator().manual_seed(seed),
-        callback_on_step_end=stop_motion,
+        callback_on_step_end=FadingMotion(strength),
         output_type="np",
     ).frames[0]
     frames = np.rint(video * 255).astype(np.uint8)

@@ -14,7 +14,7 @@ from torch import Tensor
 from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
 from motion_transfer.evaluate.motion import motion_fidelity
 from motion_transfer.lora.algebra import scaled, stack
-from motion_transfer.lora.attach import act, attached, remove_adapters
+from motion_transfer.lora.attach import acting, attached, remove_adapters
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
     default_sparse_latents,
@@ -31,6 +31,7 @@ from motion_transfer.video.frames import fit_clip, sparse_indices
 from motion_transfer.work import Stopwatch
 
 T = TypeVar("T")
+SHAPES_FORM = 0.86  # the noise level from which on, downwards, things take their shapes
 CHECK_RENDERS, CHECK_STEPS = 2, 6
 
 
@@ -171,20 +172,26 @@ def _recipe(base: VideoBase, clip: Clip, fitted: Clip, heads: HeadMap, spec: Tun
     }
 
 
+def motion_share(spec: RenderSpec, sigma: float) -> float:
+    """Of its strength, with which a motion acts at a noise level."""
+    if sigma < spec.motion_until:
+        return 0.0
+    return spec.late_strength if sigma < SHAPES_FORM else 1.0
+
+
 def _moved(base: VideoBase, spec: RenderSpec, *, turns: bool = True) -> Work[Clip]:
     """Renders with the adapters that the base carries, which act down to the noise level of the settings.
 
-    Where things are is decided while noise is high; the base alone draws them best. `turns` says that there are any.
+    Where things are is decided while noise is high; their shapes come next, and there adapters act less; the base alone
+    draws them best. `turns` says that there are any.
     """
+    with acting(base.transformer) as act:
 
-    def switch(z: Tensor, sigma: float, step: int) -> Tensor:
-        act(base.transformer, sigma >= spec.motion_until)
-        return z
+        def lead(z: Tensor, sigma: float, _: int) -> Tensor:
+            act(motion_share(spec, sigma))
+            return z
 
-    try:
-        return (yield from denoise(base, spec, switch, turns=turns))
-    finally:
-        act(base.transformer, True)
+        return (yield from denoise(base, spec, lead, turns=turns))
 
 
 @_within_memory

@@ -264,10 +264,17 @@ class RenderSpec(_Checked):
         help="How many times what early guidance adds is averaged over neighboring latent frames; 0 turns it off.",
     )
     motion_until: float = knob(
-        0.6,
+        0.7,
         low=0.0,
         high=1.0,
         help="Noise level down to which motion and early guidance act; below it the base alone finishes the look.",
+    )
+    late_strength: float = knob(
+        0.8,
+        low=0.0,
+        high=1.0,
+        help="Share of the motion strength below noise level 0.86, where things take their shapes: more for finer "
+        "motion, less for the shapes that the prompt asks for.",
     )
 
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from motion_transfer.errors import BadClip, MissingWeights, NotEnoughMemory
-from motion_transfer.lora.attach import LoraLayer
+from motion_transfer.lora.attach import LoraLayer, acting, attached, solo
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.model.base import VideoBase
 from motion_transfer.pipeline import Studio, caption_of, prompt_of, scene_of
+from motion_transfer.transfer import motion_share
 from motion_transfer.types import Clip, Lora, Progress, RenderSpec, TuneSpec
 from motion_transfer.video.io import write_clip
 from motion_transfer.work import drive
@@ -201,3 +202,28 @@ def test_motion_acts_down_to_its_noise_level(studio: Studio, square_clip: Clip) 
     between, always = (studio.render(lora, RenderSpec(steps=4, motion_until=until)).frames_THWC for until in (0.8, 0.0))
     assert not np.array_equal(between, always) and not np.array_equal(between, bare)
     assert np.array_equal(studio.render(None, RenderSpec(steps=4)).frames_THWC, bare)
+
+
+def test_a_motion_acts_less_while_shapes_form(studio: Studio, square_clip: Clip) -> None:
+    spec = RenderSpec(steps=4, motion_until=0.5, late_strength=0.4)
+    assert [motion_share(spec, sigma) for sigma in (1.0, 0.86, 0.85, 0.5, 0.49)] == [1.0, 1.0, 0.4, 0.4, 0.0]
+    lora = studio.tune(square_clip, TuneSpec(**{**TUNE.__dict__, "temporal_steps": 8, "temporal_rate": 0.05})).lora
+    less, as_much, none = (
+        studio.render(lora, RenderSpec(steps=4, motion_until=0.5, late_strength=share)).frames_THWC
+        for share in (0.4, 1.0, 0.0)
+    )
+    assert not np.array_equal(less, as_much) and not np.array_equal(less, none)
+
+
+def test_adapters_are_as_strong_as_before_once_they_have_acted(studio: Studio, square_clip: Clip) -> None:
+    """Also within a preview, where they act at a strength of their own."""
+    lora, transformer = studio.tune(square_clip, TUNE).lora, studio.base.transformer
+    with attached(transformer, lora), solo(transformer, "motion", 0.7):
+        layers = [module for module in transformer.modules() if isinstance(module, LoraLayer)]
+        with acting(transformer) as act:
+            act(0.5)
+            assert {layer.scaling["motion"] for layer in layers} == {0.35}
+            act(0.0)
+            assert all(layer.disable_adapters for layer in layers)
+        assert {layer.scaling["motion"] for layer in layers} == {0.7}
+        assert not any(layer.disable_adapters for layer in layers)

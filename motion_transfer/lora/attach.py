@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -147,10 +147,21 @@ def remove_adapters(transformer: nn.Module) -> None:
         del transformer.peft_config
 
 
-def act(transformer: nn.Module, on: bool) -> None:
-    """Switches all attached adapters on, or off so that the bare base runs."""
-    for layer in (m for m in transformer.modules() if isinstance(m, LoraLayer)):
-        layer.enable_adapters(on)
+@contextmanager
+def acting(transformer: nn.Module) -> Iterator[Callable[[float], None]]:
+    """While open, what it gives sets the share of their strength that all adapters act with; 0 runs the bare base."""
+    layers = [m for m in transformer.modules() if isinstance(m, LoraLayer)]
+    whole = [dict(layer.scaling) for layer in layers]
+
+    def act(share: float) -> None:
+        for layer, scaling in zip(layers, whole, strict=True):
+            layer.enable_adapters(share != 0)
+            layer.scaling.update({name: share * scale for name, scale in scaling.items()})
+
+    try:
+        yield act
+    finally:
+        act(1.0)
 
 
 @contextmanager

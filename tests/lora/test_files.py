@@ -84,24 +84,18 @@ def stock(tiny_base_folder: Path) -> WanPipeline:
 
 
 def _stock_frames(pipeline: WanPipeline, spec: RenderSpec) -> np.ndarray:
-    """Stock's frames; a callback takes the LoRA off where `motion_until` says so.
+    """Stock's frames; a callback weakens the LoRA, and takes it off where `motion_until` says so.
 
     There stock also changes its guidance, as if a second transformer took over.
     """
+    script = runpy.run_path(str(STOCK_SCRIPT))
     pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, flow_shift=spec.flow_shift)
-
-    def step_ended(pipe: WanPipeline, step: int, timestep: torch.Tensor, values: dict) -> dict:
-        following = pipe.scheduler.timesteps[step + 1 :]
-        if len(following) and following[0] / 1000 < spec.motion_until and pipe.get_active_adapters():
-            pipe.disable_lora()
-        return values
-
+    fading = script["FadingMotion"](spec.strength, spec.late_strength, spec.motion_until)
     pipeline.register_modules(transformer_2=pipeline.transformer)
     pipeline.register_to_config(boundary_ratio=spec.motion_until)
     hook = None
     if spec.guidance_smoothing == 1:
-        steady = runpy.run_path(str(STOCK_SCRIPT))["SteadyGuidance"]
-        hook = pipeline.transformer.register_forward_hook(steady(spec.motion_until), with_kwargs=True)
+        hook = pipeline.transformer.register_forward_hook(script["SteadyGuidance"](spec.motion_until), with_kwargs=True)
     frames = pipeline(
         prompt=spec.prompt,
         negative_prompt=spec.negative_prompt,
@@ -113,7 +107,7 @@ def _stock_frames(pipeline: WanPipeline, spec: RenderSpec) -> np.ndarray:
         guidance_scale_2=spec.guidance,
         generator=torch.Generator().manual_seed(spec.seed),
         output_type="np",
-        callback_on_step_end=step_ended,
+        callback_on_step_end=fading if pipeline.get_active_adapters() else None,
     ).frames[0]
     if hook:
         hook.remove()
@@ -139,7 +133,7 @@ def test_stock_diffusers_renders_the_same_pixels(
     if with_lora:
         save_lora(_lora(), tmp_path / "motion.safetensors")
         lora = load_lora(tmp_path / "motion.safetensors")
-        stock.load_lora_weights(str(tmp_path), weight_name="motion.safetensors")
+        stock.load_lora_weights(str(tmp_path), weight_name="motion.safetensors", adapter_name="motion")
     ours = studio.render(lora, spec).frames_THWC.astype(int)
     theirs = _stock_frames(stock, spec)
     assert ours.shape == theirs.shape == (NUM_FRAMES, SIZE_PX, SIZE_PX, 3)

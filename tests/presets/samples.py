@@ -46,7 +46,8 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "strength": 1.0,
         "early_guidance": 10.0,
         "guidance_smoothing": 1,
-        "motion_until": 0.6,
+        "motion_until": 0.7,
+        "late_strength": 0.8,
     },
     TuneSpec: {
         "caption": "",
