@@ -237,7 +237,7 @@ def _step_losses(
         guess = _guess(base, batch.z_BZFYX[part], noise[part], sigma_B[part], text, batch.times_F)
         error_B = (guess.predicted - guess.velocity).square().flatten(1).mean(1)
         if spec.loss_weighting == "bell":
-            error_B = error_B * bell_weight(guess.sigma_B, spec.noise_shift)
+            error_B = error_B * bell_weight(guess.sigma_B, spec.noise_shift, spec.lowest_noise)
         loss = error_B.mean()
         if stage.motion_loss != "off":
             loss = loss + spec.motion_weight * _motion_loss(stage.motion_loss, spec.motion_space, guess, anchor)

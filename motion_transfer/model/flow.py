@@ -24,10 +24,11 @@ def unshifted(sigma: float, shift: float) -> float:
     return sigma / (shift - (shift - 1) * sigma)
 
 
-def bell_weight(sigma_B: Tensor, shift: float) -> Tensor:
+def bell_weight(sigma_B: Tensor, shift: float, lowest: float = 0.0) -> Tensor:
     """Weights `(B,)` of noise levels, most in the middle: a bell less its least value, 1 on average.
 
-    The average is over a schedule of a thousand levels with this shift, as Wan's public trainers take it.
+    The average is over a schedule of a thousand levels with this shift, as Wan's public trainers take it, or over its
+    part from the `lowest` level on, where no others are learned from.
     """
 
     def bell(sigma: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ def bell_weight(sigma_B: Tensor, shift: float) -> Tensor:
 
     schedule = shifted(torch.linspace(1, 1 / TIMESTEPS, int(TIMESTEPS)), shift)
     least = bell(schedule).min()
-    return (bell(sigma_B) - least).clamp_min(0) / (bell(schedule) - least).mean()
+    return (bell(sigma_B) - least).clamp_min(0) / (bell(schedule[schedule >= lowest]) - least).mean()
 
 
 def mix(z: Tensor, noise: Tensor, sigma_B: Tensor) -> Tensor:

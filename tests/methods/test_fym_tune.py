@@ -328,6 +328,7 @@ def test_bell_weights_favor_the_middle_and_are_one_on_average(tiny_base: VideoBa
     weights = bell_weight(levels, 5.0)
     assert weights.mean().item() == pytest.approx(1.0, abs=1e-3) and weights.min().item() == pytest.approx(0, abs=1e-4)
     assert levels[weights.argmax()].item() == pytest.approx(0.5, abs=0.01)
+    assert bell_weight(levels[levels >= 0.6], 5.0, 0.6).mean().item() == pytest.approx(1.0, abs=1e-3)
     learned = []
     for weighting in ("none", "bell"):
         remove_adapters(tiny_base.transformer)
