@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -32,6 +32,7 @@ class Contender:
         learns: settings of its tuning; None if it learns nothing.
         dense: learns on all latent frames, however many the base has.
         guides: settings of its guidance while rendering; None if it does not guide.
+        renders: settings in which its renders differ from what is asked of all.
         true: not a method, but the procedural world's own render of the motion with the asked content.
         led_by_truth: not a method either: that render's latents, noised, take the place of the base's own as long as
             the motion acts, and the base finishes. So well could this base show a motion that was learned perfectly.
@@ -42,6 +43,7 @@ class Contender:
     learns: TuneSpec | None = None
     dense: bool = False
     guides: FlowGuidance | None = None
+    renders: Mapping[str, float] = field(default_factory=dict)
     true: bool = False
     led_by_truth: bool = False
     variant_of: str = ""
@@ -134,5 +136,5 @@ def show(base: VideoBase, contender: Contender, case: Case, specs: Sequence[Rend
     tuned = time.monotonic()
     render, clips_so_far = _renderer(base, contender, case, lora), []
     for spec in specs:
-        clips_so_far.append((yield from render(spec)))
+        clips_so_far.append((yield from render(replace(spec, **contender.renders))))
     return Shown(clips=tuple(clips_so_far), tuning_s=tuned - begin, rendering_s=time.monotonic() - tuned)

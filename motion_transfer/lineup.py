@@ -19,6 +19,7 @@ PLAIN = TuneSpec(decoupled=False, inference_weight=1.0, up_rate_ratio=1.0, lowes
 NAIVE = replace(PLAIN, spatial_steps=0, motion_loss="off", rank=8, noise_shift=12.0)
 MOTION_DIRECTOR = replace(PLAIN, spatial_steps=40, motion_loss="debiased", motion_weight=1.0, rank=16, noise_shift=4.0,
                           spatial_drop=0.5)  # fmt: skip
+EVENLY = {"motion_until": 0.6, "late_strength": 1.0}  # what suits published methods better than our own way
 SEARCHED_RANKS, SEARCHED_RATES = (8, 16), (1.6e-3, 4e-3, 1e-2)
 SEARCHED_SHARES, SEARCHED_GUIDING_RATES = (0.2, 0.7), (2e-3, 2e-2, 1e-1)
 
@@ -55,8 +56,8 @@ CONTENDERS = {
         Contender(name="ceiling", true=True),
         Contender(name="truth-led", led_by_truth=True),
         Contender(name="bare"),
-        Contender(name="naive", learns=NAIVE, dense=True),
-        Contender(name="motiondirector", learns=MOTION_DIRECTOR, dense=True),
+        Contender(name="naive", learns=NAIVE, dense=True, renders=EVENLY),
+        Contender(name="motiondirector", learns=MOTION_DIRECTOR, dense=True, renders=EVENLY),
         Contender(name="ditflow", guides=FlowGuidance()),
         Contender(name="ours", learns=TuneSpec()),
     )
