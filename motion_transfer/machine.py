@@ -28,6 +28,11 @@ class Machine:
     free_gpu_memory_gb: float
     free_disk_gb: float
 
+    @property
+    def computes_on(self) -> str:
+        """The GPU's name, or the processor's where there is none."""
+        return self.gpu or self.processor
+
 
 def this_machine(folder: Path) -> Machine:
     """The machine as it is now, and the disk that a folder lies on; the folder need not be there yet."""

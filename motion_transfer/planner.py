@@ -1,7 +1,8 @@
-"""How much memory each stage will need, told from shapes alone, and what fits a machine.
+"""How much memory and time each stage will need, told from shapes alone, and what fits a machine.
 
 What a stage keeps is counted (`model.footprint`); what it takes for a moment was rehearsed at full size
-(`model.rehearsal`), and is proportional to tokens and channels, or to pixels.
+(`model.rehearsal`), and is proportional to tokens and channels, or to pixels. Time is operations by the rate that a
+device was measured at (`model.device_speed`).
 """
 
 from __future__ import annotations
@@ -9,16 +10,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from motion_transfer.machine import Machine
+from motion_transfer.methods.fym_heads import NUM_SEEDS, SIGMAS
 from motion_transfer.methods.fym_tune import default_sparse_latents, rows_at_once
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import WAN_NATIVE, BaseSpec
 from motion_transfer.model.checkpointing import ALL, RUNGS, num_checkpointed
-from motion_transfer.model.footprint import FLOAT32, PATCH_PX, TEXT_WIDTH, lora_bytes, saved_bytes, weight_bytes
+from motion_transfer.model.device_speed import SPEED_FILE, DeviceSpeed, read_speed
+from motion_transfer.model.footprint import (
+    FLOAT32,
+    PATCH_PX,
+    TEXT_WIDTH,
+    forward_flops,
+    lora_bytes,
+    saved_bytes,
+    step_flops,
+    weight_bytes,
+)
 from motion_transfer.model.wan_shapes import WAN_SHAPES, WanShape, shape_of
-from motion_transfer.types import TuneSpec
+from motion_transfer.types import RenderSpec, TuneSpec
 
 # Bytes for each token and channel that a pass takes for a moment: backwards; forwards, of the width and of the hidden.
 BACKWARD, FORWARD_WIDTH, FORWARD_HIDDEN = 27, 17.5, 2.5
@@ -169,23 +182,64 @@ def plan(size: ModelSize, precision: str, spec: TuneSpec, capacity: int, *, item
     return next((one for one in found if one.learning <= capacity), found[RUNGS.index(ALL)])
 
 
+def speed_of(machine: Machine, workspace: Path) -> DeviceSpeed | None:
+    """How fast a machine computes, if that was measured and is kept in the workspace."""
+    return read_speed(workspace / SPEED_FILE, machine.computes_on)
+
+
+def learning_seconds(size: ModelSize, spec: TuneSpec, rung: str, speed: DeviceSpeed) -> float:
+    """Time that the network takes to learn a clip, heads included; codec and text encoder come on top.
+
+    Args:
+        size: of the base.
+        spec: settings.
+        rung: of checkpointing.
+        speed: of the device.
+    """
+    again = num_checkpointed(size.shape.num_blocks, rung)
+
+    def steps(number: int, rows: int, num_latents: int) -> float:
+        number = number + spec.gradient_draws if number else 0
+        return number * rows * step_flops(size.shape, size.tokens(num_latents), checkpointed=again)
+
+    learned = steps(spec.spatial_steps, spec.spatial_batch, 1)
+    learned += steps(spec.temporal_steps, spec.temporal_batch, _sparse_latents(size, spec))
+    labelled = len(SIGMAS) * NUM_SEEDS * forward_flops(size.shape, size.tokens(size.num_latents))
+    return 1e-12 * (learned / speed.step + labelled / speed.forward)
+
+
+def rendering_seconds(size: ModelSize, spec: RenderSpec, speed: DeviceSpeed) -> float:
+    """Time that the network takes for one render; codec and text encoder come on top."""
+    rows = 2 if max(spec.guidance, spec.early_guidance) > 1 else 1
+    flops = spec.steps * rows * forward_flops(size.shape, size.tokens(size.num_latents))
+    return 1e-12 * flops / speed.forward
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A base in some precision, what it needs on a machine, and whether that is there."""
+    """A base in some precision, what it needs on a machine, and whether that is there.
+
+    The seconds that learning and one render take are None where the device was not measured.
+    """
 
     name: str
     precision: str
     needs: Needs
     fits: bool
+    learning_s: float | None = None
+    rendering_s: float | None = None
 
 
-def what_fits(machine: Machine, sizes: Mapping[str, ModelSize], spec: TuneSpec) -> list[Fit]:
+def what_fits(
+    machine: Machine, sizes: Mapping[str, ModelSize], spec: TuneSpec, speed: DeviceSpeed | None = None
+) -> list[Fit]:
     """Which bases a machine can learn and render with, memory being free, in each precision for blocks' weights.
 
     Args:
         machine: whose GPU counts, or whose memory where there is none.
         sizes: of bases, by name.
         spec: settings of learning.
+        speed: of the device, if it was measured.
     """
     capacity = machine.gpu_memory_gb * 1e9 - RESERVED_GPU if machine.gpu else machine.memory_gb * 1e9 - RESERVED_CPU
     fits = []
@@ -193,5 +247,9 @@ def what_fits(machine: Machine, sizes: Mapping[str, ModelSize], spec: TuneSpec) 
         for precision in SHOWN_PRECISIONS:
             itemsize = 2 if machine.gpu or precision == "bf16" else FLOAT32
             found = plan(size, precision, spec, int(capacity), itemsize=itemsize)
-            fits.append(Fit(name=name, precision=precision, needs=found, fits=found.fits(int(capacity))))
+            fits.append(Fit(
+                name=name, precision=precision, needs=found, fits=found.fits(int(capacity)),
+                learning_s=learning_seconds(size, spec, found.rung, speed) if speed else None,
+                rendering_s=rendering_seconds(size, RenderSpec(), speed) if speed else None,
+            ))  # fmt: skip
     return fits

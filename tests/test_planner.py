@@ -11,7 +11,8 @@ from motion_transfer.machine import this_machine
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import BaseSpec
 from motion_transfer.model.checkpointing import RUNGS
-from motion_transfer.model.footprint import lora_bytes
+from motion_transfer.model.device_speed import DeviceSpeed
+from motion_transfer.model.footprint import forward_flops, lora_bytes, step_flops
 from motion_transfer.model.rehearsal import codec_bytes, pass_bytes, step_bytes
 from motion_transfer.planner import (
     DECODING,
@@ -20,13 +21,15 @@ from motion_transfer.planner import (
     ModelSize,
     forward_bytes,
     learning_bytes,
+    learning_seconds,
     needs,
     plan,
+    rendering_seconds,
     size_in,
     size_of,
     what_fits,
 )
-from motion_transfer.types import TuneSpec
+from motion_transfer.types import RenderSpec, TuneSpec
 
 SIDE_PX, RANK = 512, 16
 
@@ -97,3 +100,19 @@ def test_what_fits_a_card_and_a_machine_without(tmp_path: Path) -> None:
 def test_nf4_learns_on_common_cards(name: str, most_gb: float) -> None:
     size = replace(_few_blocks(name), shape=WAN_SIZES[name].shape)
     assert plan(size, "nf4", TuneSpec(), 0).learning < most_gb * 1e9
+
+
+def test_time_goes_by_operations() -> None:
+    """A 1.3B render of 20 guided steps is 40 passes of 283 Tflop at 480 x 832; twice the steps take twice as long."""
+    size, speed = WAN_SIZES["Wan2.1 1.3B"], DeviceSpeed(
+        device="a card", products=500.0, attention=200.0, forward=250.0, step=200.0, tokens=1024)  # fmt: skip
+    passes = rendering_seconds(size, RenderSpec(steps=20), speed) * 250 / 40
+    assert passes == pytest.approx(forward_flops(size.shape, size.tokens(size.num_latents)) / 1e12)
+    unguided = RenderSpec(steps=20, guidance=1.0, early_guidance=1.0)
+    assert rendering_seconds(size, unguided, speed) == pytest.approx(20 * passes / 250)
+    plain = TuneSpec(spatial_steps=0, gradient_draws=0, temporal_steps=100)
+    short, long = (learning_seconds(size, replace(plain, temporal_steps=n), "none", speed) for n in (100, 200))
+    step = 2 * step_flops(size.shape, size.tokens(5)) / 200e12
+    assert long - short == pytest.approx(100 * step)
+    assert learning_seconds(size, plain, "all", speed) > short
+    assert learning_seconds(size, replace(plain, spatial_steps=10), "none", speed) > short

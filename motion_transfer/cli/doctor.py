@@ -1,4 +1,4 @@
-"""The command that says what this machine can run."""
+"""The commands that say what this machine can run, and how fast."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from motion_transfer.cli.shared import app, prepare, write_json
 from motion_transfer.machine import Machine, this_machine
 from motion_transfer.model.catalog import find_base
+from motion_transfer.model.device_speed import SPEED_FILE, measure_speed, save_speed
+from motion_transfer.model.wan_shapes import WAN_SHAPES
 from motion_transfer.pipeline import default_workspace
-from motion_transfer.planner import WAN_SIZES, Fit, size_in, what_fits
+from motion_transfer.planner import WAN_SIZES, Fit, size_in, speed_of, what_fits
 from motion_transfer.recipes import versions
 from motion_transfer.types import TuneSpec
 
@@ -37,7 +40,17 @@ def _machine_lines(machine: Machine) -> list[str]:
 
 def _fit_line(one: Fit) -> str:
     sizes = f"learning {one.needs.learning / 1e9:.1f} GB, rendering {one.needs.rendering / 1e9:.1f} GB"
-    return f"{one.name} in {one.precision}: {sizes}: {_HOW[one.needs.rung] if one.fits else 'does not fit'}"
+    how = _HOW[one.needs.rung] if one.fits else "does not fit"
+    if one.fits and one.learning_s is not None and one.rendering_s is not None:
+        how += f"; learning takes about {_time(one.learning_s)}, a render {_time(one.rendering_s)}"
+    return f"{one.name} in {one.precision}: {sizes}: {how}"
+
+
+def _time(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    size, unit = next(((s, u) for s, u in ((86400, "days"), (3600, "hours"), (60, "minutes")) if seconds >= 2 * s),
+                      (1, "seconds"))  # fmt: skip
+    return f"{seconds / size:.0f} {unit}"
 
 
 @app.command()
@@ -50,7 +63,30 @@ def doctor(
     prepare(results)
     spec = find_base(base)
     machine = this_machine(default_workspace())
-    fits = what_fits(machine, {spec.name: size_in(spec), **WAN_SIZES}, TuneSpec(rank=rank))
+    sizes, speed = {spec.name: size_in(spec), **WAN_SIZES}, speed_of(machine, default_workspace())
+    fits = what_fits(machine, sizes, TuneSpec(rank=rank), speed)
     print("\n".join([*_machine_lines(machine), *map(_fit_line, fits)]))
     if results is not None:
         write_json(results, {"machine": asdict(machine), "versions": versions(), "fits": [asdict(one) for one in fits]})
+
+
+@app.command()
+def benchmark_device(
+    side: Annotated[int, typer.Option(min=4, help="Latent pixels on each side; 64 are 512 pixels.")] = 64,
+    frames: Annotated[int, typer.Option(min=0, help="Latent frames; 0: one on a CPU, five on a GPU.")] = 0,
+    results: Annotated[
+        Path | None, typer.Option("--json", help="Where it is kept; left out, in the workspace, for the planner.")
+    ] = None,
+) -> None:
+    """How fast this machine computes a block of Wan2.1-1.3B's shape; from then on `doctor` says what takes how long."""
+    results = results or default_workspace() / SPEED_FILE
+    prepare(results)
+    machine = this_machine(default_workspace())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = machine.computes_on if machine.gpu or device.type == "cpu" else torch.cuda.get_device_name(device)
+    frames = frames or (5 if device.type == "cuda" else 1)
+    speed = measure_speed(name, device, WAN_SHAPES["1.3b"], num_frames=frames, side=side)
+    save_speed(speed, results)
+    print(f"{speed.device}: products {speed.products:.2f} Tflop/s; attention {speed.attention:.2f}; "
+          f"a block forward {speed.forward:.2f} ({speed.share(speed.forward):.0%} of that), forward and back "
+          f"{speed.step:.2f} ({speed.share(speed.step):.0%}), on {speed.tokens} tokens")  # fmt: skip

@@ -72,16 +72,24 @@ def _stored_bytes(parameter: Tensor) -> int:
     return sum(tensor.nbytes for tensor in (parameter.data, *beside))
 
 
-def _as_opened(transformer: WanTransformer3DModel, precision: str, dtype: torch.dtype) -> None:
-    """Brings weights into the types that they are opened in, and quantizes the blocks, as those of a large model."""
+def as_opened(transformer: WanTransformer3DModel, precision: str, dtype: torch.dtype, device: torch.device) -> None:
+    """Brings weights into the types that they are opened in, and quantizes the blocks, as those of a large model.
+
+    Args:
+        transformer: with float32 weights on the CPU.
+        precision: one of `PRECISIONS`.
+        dtype: of the numbers that are computed with.
+        device: where to compute.
+    """
     for name, parameter in transformer.named_parameters():
         if not any(kept in name for kept in transformer._keep_in_fp32_modules):
             parameter.data = parameter.data.to(dtype)
     if precision in ("nf4", "int8"):
-        quantize(transformer, precision, torch.device("cpu"), dtype)
+        quantize(transformer, precision, device, dtype)
         for module in transformer.modules():
             if hasattr(module, "unpacked_OI"):  # which only small models have room for
                 module.unpacked_OI = None
+    transformer.to(device)
 
 
 def run_blocks(
@@ -102,7 +110,7 @@ def run_blocks(
     """
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     transformer = random_transformer(shape, text_width=text_width, seed=seed)
-    _as_opened(transformer, precision, dtype)
+    as_opened(transformer, precision, dtype, torch.device("cpu"))
     stored = sum(map(_stored_bytes, transformer.parameters()))
     draw = torch.Generator().manual_seed(seed)
     latents = torch.randn(1, LATENT_CHANNELS, num_frames, side, side, generator=draw)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import gradio as gr
 
 from motion_transfer.jobs.store import DONE
 from motion_transfer.machine import Machine, this_machine
 from motion_transfer.pipeline import Studio
-from motion_transfer.planner import WAN_SIZES, size_in, what_fits
+from motion_transfer.planner import WAN_SIZES, size_in, speed_of, what_fits
 from motion_transfer.recipes import versions
 from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
@@ -47,13 +48,16 @@ def _machine_rows(machine: Machine) -> list[tuple[str, str]]:
     ]
 
 
-def _fit_rows(machine: Machine, studio: Studio) -> list[tuple[str, str]]:
-    """Memory that this base and Wan2.1's need; nothing of a base whose folder is incomplete."""
+def _fit_rows(machine: Machine, studio: Studio, workspace: Path) -> list[tuple[str, str]]:
+    """Memory and time that this base and Wan2.1's need; nothing of a base whose folder is incomplete."""
     with suppress(OSError, ValueError, KeyError):
         rows = []
-        for one in what_fits(machine, {studio.spec.name: size_in(studio.spec), **WAN_SIZES}, TuneSpec()):
+        for one in what_fits(machine, {studio.spec.name: size_in(studio.spec), **WAN_SIZES}, TuneSpec(),
+                             speed_of(machine, workspace)):  # fmt: skip
             how = words.FITTING[one.needs.rung] if one.fits else words.NOT_FITTING
             sizes = {"learning": one.needs.learning / 1e9, "rendering": one.needs.rendering / 1e9}
+            if one.fits and one.learning_s is not None and one.rendering_s is not None:
+                how += words.FIT_TIMES.format(learning=clock(one.learning_s), rendering=clock(one.rendering_s))
             rows.append((f"{one.name}, {one.precision}", words.FIT.format(**sizes, how=how)))
         return rows if machine.gpu else [*rows, ("", words.FITS_SLOWLY)]
     return []
@@ -71,7 +75,7 @@ def system_facts(place: Place, studio: Studio) -> str:
                gb=(job.peak_memory_mb or 0) / 1000)) for job in jobs]  # fmt: skip
     machine = this_machine(place.workspace.root)
     tables = [_table(words.MACHINE, _machine_rows(machine)), _table(words.BASE, base)]
-    tables += [_table(words.FITS, fits)] if (fits := _fit_rows(machine, studio)) else []
+    tables += [_table(words.FITS, fits)] if (fits := _fit_rows(machine, studio, place.workspace.root)) else []
     tables += [_table(words.LATEST, needed)] if needed else []
     return "".join([*tables, _table(words.VERSIONS, list(versions().items()))])
 

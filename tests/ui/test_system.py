@@ -7,6 +7,7 @@ from pathlib import Path
 
 from motion_transfer.jobs.worker import Worker
 from motion_transfer.machine import this_machine
+from motion_transfer.model.device_speed import SPEED_FILE, DeviceSpeed, save_speed
 from motion_transfer.pipeline import Studio
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.learn import order_learning
@@ -23,10 +24,20 @@ def test_the_machine_is_plausible(tmp_path: Path) -> None:
 def test_what_fits_depends_on_the_machine(studio: Studio, tmp_path: Path) -> None:
     here = this_machine(tmp_path)
     card = replace(here, gpu="a card", gpu_memory_gb=16.0, free_gpu_memory_gb=1.0)
-    rows = dict(_fit_rows(card, studio))
+    rows = dict(_fit_rows(card, studio, tmp_path))
     assert rows["Wan2.1 1.3B, nf4"].endswith("fits, with every second block computed twice")
     assert rows["Wan2.1 14B, bf16"].endswith("doesn't fit") and rows[f"{studio.spec.name}, nf4"].endswith("fits")
-    assert "" not in rows and "takes days" in dict(_fit_rows(replace(here, gpu=""), studio))[""]
+    assert "" not in rows and "takes days" in dict(_fit_rows(replace(here, gpu=""), studio, tmp_path))[""]
+
+
+def test_what_takes_how_long_is_said_once_it_was_measured(studio: Studio, tmp_path: Path) -> None:
+    card = replace(this_machine(tmp_path), gpu="a card", gpu_memory_gb=16.0, free_gpu_memory_gb=1.0)
+    speed = DeviceSpeed(device="a card", products=500.0, attention=200.0, forward=250.0, step=225.0, tokens=1024)
+    save_speed(speed, tmp_path / SPEED_FILE)
+    rows = dict(_fit_rows(card, studio, tmp_path))
+    assert "learning takes about" in rows["Wan2.1 1.3B, nf4"] and "a render 45 s" in rows["Wan2.1 1.3B, nf4"]
+    assert "takes about" not in rows["Wan2.1 14B, bf16"]
+    assert "takes about" not in dict(_fit_rows(replace(card, gpu="another card"), studio, tmp_path))["Wan2.1 1.3B, nf4"]
 
 
 def test_facts_name_base_versions_and_the_latest_jobs(

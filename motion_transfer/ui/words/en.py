@@ -242,6 +242,7 @@ CORES, NO_GPU = "{name}, {cores} cores", "none: everything runs on the processor
 FREE_OF, FREE = "{free:.1f} GB free of {whole:.1f} GB", "{free:.1f} GB free"
 FORMAT, PRECISION, SIZE = "Format", "Precision of its weights", "On disk"
 FORMAT_FACTS, MEGABYTES = "{width} x {height} pixels, {frames} frames", "{size:.0f} MB"
+FIT_TIMES = "; learning takes about {learning}, a render {rendering}"
 FITS, FIT = "What fits", "learning {learning:.1f} GB, rendering {rendering:.1f} GB: {how}"
 FITTING = {
     "none": "fits",

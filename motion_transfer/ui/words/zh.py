@@ -229,6 +229,7 @@ CORES, NO_GPU = "{name}，{cores} 核", "无：全部在处理器上运行"
 FREE_OF, FREE = "{whole:.1f} GB 中空闲 {free:.1f} GB", "空闲 {free:.1f} GB"
 FORMAT, PRECISION, SIZE = "格式", "权重精度", "磁盘占用"
 FORMAT_FACTS, MEGABYTES = "{width} x {height} 像素，{frames} 帧", "{size:.0f} MB"
+FIT_TIMES = "；学习约需 {learning}，渲染约需 {rendering}"
 FITS, FIT = "能容纳的模型", "学习 {learning:.1f} GB，渲染 {rendering:.1f} GB：{how}"
 FITTING = {"none": "可以容纳", "alternate": "可以容纳，每隔一块重算一次", "all": "可以容纳，各块重算一次"}
 NOT_FITTING, FITS_SLOWLY = "容纳不下", "没有 GPU 时，即使容纳得下，在 Wan2.1 上学习也需要数天。"
