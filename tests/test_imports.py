@@ -28,6 +28,7 @@ FLOORS = (
         "recipes",
         "machine",
         "pace",
+        "sparse_check",
         "hub",
         "space",
         "copies",

@@ -14,10 +14,10 @@ import typer
 from motion_transfer.cli.shared import app, prepare, write_json
 from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.evaluate.tables import paired_interval
-from motion_transfer.methods.sparse_check import DENSE, SPARSE, timed_turns
 from motion_transfer.model.catalog import find_base
+from motion_transfer.sparse_check import DENSE, SPARSE, timed_turns
 
-TIMED_BY = ("motion_transfer.methods.sparse_check",)
+TIMED_BY = ("motion_transfer.sparse_check",)
 
 
 @app.command()
