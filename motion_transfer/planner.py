@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from motion_transfer.machine import Machine
+from motion_transfer.machine import Machine, this_machine
 from motion_transfer.methods.fym_heads import NUM_SEEDS, SIGMAS
 from motion_transfer.methods.fym_tune import default_sparse_latents, rows_at_once
 from motion_transfer.model.base import VideoBase
@@ -41,6 +42,7 @@ RESERVED_GPU = 10**9  # what driver, PyTorch and their libraries take of a GPU
 RESERVED_CPU = 8 * 10**8  # what the program itself takes of a machine's memory
 SHOWN_PRECISIONS = ("nf4", "int8", "bf16")
 MARGIN = 1.1  # allocators leave gaps
+TIMED_WIDTH = 1536  # of the block that devices are measured with; narrower ones take longer than their operations say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,15 +243,61 @@ def what_fits(
         spec: settings of learning.
         speed: of the device, if it was measured.
     """
+    return [_fit(machine, name, size, precision, spec, RenderSpec(), speed)
+            for name, size in sizes.items() for precision in SHOWN_PRECISIONS]  # fmt: skip
+
+
+def _fit(
+    machine: Machine, name: str, size: ModelSize, precision: str, tune: TuneSpec, render: RenderSpec,
+    speed: DeviceSpeed | None,
+) -> Fit:  # fmt: skip
     capacity = machine.gpu_memory_gb * 1e9 - RESERVED_GPU if machine.gpu else machine.memory_gb * 1e9 - RESERVED_CPU
-    fits = []
-    for name, size in sizes.items():
-        for precision in SHOWN_PRECISIONS:
-            itemsize = 2 if machine.gpu or precision == "bf16" else FLOAT32
-            found = plan(size, precision, spec, int(capacity), itemsize=itemsize)
-            fits.append(Fit(
-                name=name, precision=precision, needs=found, fits=found.fits(int(capacity)),
-                learning_s=learning_seconds(size, spec, found.rung, speed) if speed else None,
-                rendering_s=rendering_seconds(size, RenderSpec(), speed) if speed else None,
-            ))  # fmt: skip
-    return fits
+    itemsize = 2 if machine.gpu or precision == "bf16" else FLOAT32
+    found = plan(size, precision, tune, int(capacity), itemsize=itemsize)
+    timed = speed if size.shape.width >= TIMED_WIDTH else None
+    return Fit(
+        name=name, precision=precision, needs=found, fits=found.fits(int(capacity)),
+        learning_s=learning_seconds(size, tune, found.rung, timed) if timed else None,
+        rendering_s=rendering_seconds(size, render, timed) if timed else None,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What a job should need before any like it was done: memory in MB, seconds if the device was measured, and whether
+    this machine has the memory.
+    """
+
+    memory_mb: float
+    seconds: float | None
+    fits: bool
+
+
+@lru_cache(maxsize=4)
+def _machine(workspace: Path) -> Machine:
+    """As it was when it was first asked for: what counts here does not change."""
+    return this_machine(workspace)
+
+
+def planned(
+    base: BaseSpec, precision: str, workspace: Path, *, tune: TuneSpec | None = None, render: RenderSpec | None = None
+) -> Planned | None:
+    """What a job needs by the base's shapes; None of a base whose folder is incomplete.
+
+    Args:
+        base: that will be used.
+        precision: of its weights.
+        workspace: whose disk counts, and which may hold what `benchmark-device` measured.
+        tune: settings, if it learns.
+        render: settings, if it renders.
+    """
+    try:
+        size = size_in(base)
+    except (OSError, ValueError, KeyError):
+        return None
+    machine = _machine(workspace)
+    speed = speed_of(machine, workspace)
+    fit = _fit(machine, base.name, size, precision, tune or TuneSpec(), render or RenderSpec(), speed)
+    needed, seconds = (fit.needs.learning, fit.learning_s) if tune else (fit.needs.rendering, fit.rendering_s)
+    beside = 0 if machine.gpu else RESERVED_CPU  # a GPU's memory is told without what its driver takes
+    return Planned(memory_mb=(needed + beside) / 1e6, seconds=seconds, fits=fit.fits)

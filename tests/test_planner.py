@@ -14,6 +14,7 @@ from motion_transfer.model.checkpointing import RUNGS
 from motion_transfer.model.device_speed import DeviceSpeed
 from motion_transfer.model.footprint import forward_flops, lora_bytes, step_flops
 from motion_transfer.model.rehearsal import codec_bytes, pass_bytes, step_bytes
+from motion_transfer.model.wan_shapes import WanShape
 from motion_transfer.planner import (
     DECODING,
     ENCODING,
@@ -24,6 +25,7 @@ from motion_transfer.planner import (
     learning_seconds,
     needs,
     plan,
+    planned,
     rendering_seconds,
     size_in,
     size_of,
@@ -116,3 +118,21 @@ def test_time_goes_by_operations() -> None:
     assert long - short == pytest.approx(100 * step)
     assert learning_seconds(size, plain, "all", speed) > short
     assert learning_seconds(size, replace(plain, spatial_steps=10), "none", speed) > short
+
+
+def test_what_a_job_needs_is_planned_for_this_machine(tiny_base: VideoBase, tmp_path: Path) -> None:
+    learning, more = (planned(tiny_base.spec, "nf4", tmp_path, tune=TuneSpec(rank=rank)) for rank in (4, 64))
+    rendering = planned(tiny_base.spec, "nf4", tmp_path, render=RenderSpec())
+    assert learning is not None and more is not None and rendering is not None
+    assert learning.fits and learning.seconds is None  # so narrow a base takes longer than its operations say
+    assert more.memory_mb > learning.memory_mb > 100 and rendering.memory_mb > 100
+    lost: BaseSpec = replace(tiny_base.spec, folder=tmp_path)
+    assert planned(lost, "nf4", tmp_path, tune=TuneSpec()) is None
+
+
+def test_only_wide_bases_are_timed(tmp_path: Path) -> None:
+    machine = replace(this_machine(tmp_path), gpu="a card", gpu_memory_gb=24.0)
+    speed = DeviceSpeed(device="a card", products=500.0, attention=200.0, forward=250.0, step=200.0, tokens=1024)
+    narrow = {"narrow": replace(_few_blocks("Wan2.1 1.3B"), shape=WanShape(num_blocks=2, num_heads=4, hidden=64))}
+    fits = what_fits(machine, narrow | WAN_SIZES, TuneSpec(), speed)
+    assert [one.learning_s is None for one in fits] == [True] * 3 + [False] * 6

@@ -13,6 +13,7 @@ from motion_transfer.jobs.store import DONE, Job
 from motion_transfer.lora.heads import MODULES, ROW_MODULES
 from motion_transfer.methods.fym_tune import default_sparse_latents
 from motion_transfer.model.catalog import BaseSpec
+from motion_transfer.planner import Planned
 from motion_transfer.types import RenderSpec, TuneSpec
 
 LATEST = 5  # jobs that count: a machine's pace changes
@@ -24,9 +25,10 @@ _CHECKPOINTS, _STATES, _STAGES = 2, 3, 2  # two are kept, each of matrices and t
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """None where no job of this base and precision told it yet; `num_jobs` says how many did.
+    """None where neither a job of this base and precision nor a plan told it; `num_jobs` says how many jobs did.
 
-    `kept_mb` is what the result takes on disk, `disk_mb` what is needed while the job is under way.
+    `tight` says that memory should not suffice, by the plan, where no job tells. `kept_mb` is what the result takes on
+    disk, `disk_mb` what is needed while the job is under way.
     """
 
     seconds: float | None
@@ -34,6 +36,7 @@ class Estimate:
     kept_mb: float | None
     disk_mb: float | None
     num_jobs: int
+    tight: bool | None = None
 
     def as_values(self) -> dict[str, Any]:
         """As an order keeps it, to be compared with what the job took."""
@@ -79,8 +82,13 @@ def _seconds(
     return median(others) + sum(median(paces[stage]) * work for stage, work in wanted.items() if work)
 
 
-def _memory(latest: Sequence[Job]) -> float | None:
-    return max((job.peak_memory_mb for job in latest if job.peak_memory_mb), default=None)
+def _memory(latest: Sequence[Job], plan: Planned | None) -> float | None:
+    told = max((job.peak_memory_mb for job in latest if job.peak_memory_mb), default=None)
+    return plan.memory_mb if told is None and plan is not None else told
+
+
+def _tight(latest: Sequence[Job], plan: Planned | None) -> bool | None:
+    return True if plan is not None and not latest and not plan.fits else None
 
 
 def _frames_a_step(spec: Mapping[str, Any], base: BaseSpec) -> dict[str, float]:
@@ -97,17 +105,20 @@ def _lora_mb(base: BaseSpec, spec: TuneSpec) -> float:
     return shape["num_layers"] * num_modules * spec.rank * 2 * width * _FLOAT_BYTES / 1e6
 
 
-def estimate_tuning(past: Sequence[Job], base: BaseSpec, precision: str, spec: TuneSpec) -> Estimate:
+def estimate_tuning(
+    past: Sequence[Job], base: BaseSpec, precision: str, spec: TuneSpec, plan: Planned | None = None
+) -> Estimate:
     """What learning with these settings will take.
 
     Time goes by the frames that each stage sees, memory is the most that any of the latest jobs needed, and disk
-    follows from the shapes.
+    follows from the shapes. Where no job tells, the plan does.
 
     Args:
         past: jobs, of whatever kind and state.
         base: that will be used.
         precision: of its weights.
         spec: settings.
+        plan: by the shapes, for these settings.
     """
     latest = _latest(past, TUNE, ran_on(base.name, precision))
     a_step = _frames_a_step(vars(spec), base)
@@ -115,12 +126,14 @@ def estimate_tuning(past: Sequence[Job], base: BaseSpec, precision: str, spec: T
     wanted = {stage: (n + spec.gradient_draws) * a_step[stage] if n else 0.0 for stage, n in steps.items()}
     each_stage = _lora_mb(base, spec)
     kept = each_stage * (2 if spec.keep == "both" else 1)
+    seconds = _seconds(latest, wanted, lambda job: _frames_a_step(job.orders["spec"], base))
     return Estimate(
-        seconds=_seconds(latest, wanted, lambda job: _frames_a_step(job.orders["spec"], base)),
-        memory_mb=_memory(latest),
+        seconds=plan.seconds if seconds is None and plan is not None else seconds,
+        memory_mb=_memory(latest, plan),
         kept_mb=kept,
         disk_mb=kept + each_stage * _CHECKPOINTS * _STATES * _STAGES,
         num_jobs=len(latest),
+        tight=_tight(latest, plan),
     )
 
 
@@ -130,13 +143,15 @@ def _passes(spec: Mapping[str, Any]) -> float:
 
 
 def estimate_rendering(
-    past: Sequence[Job], base: BaseSpec, precision: str, spec: RenderSpec, num_videos: int = 1
-) -> Estimate:
+    past: Sequence[Job], base: BaseSpec, precision: str, spec: RenderSpec, num_videos: int = 1,
+    plan: Planned | None = None,
+) -> Estimate:  # fmt: skip
     """What some renders with these settings will take, one after the other; see `estimate_tuning`."""
     latest = _latest(past, RENDER, ran_on(base.name, precision))
     wanted = {"render": spec.steps * _passes(vars(spec))}
     one = _seconds(latest, wanted, lambda job: {"render": _passes(job.orders["spec"])})
+    one = plan.seconds if one is None and plan is not None else one
     sizes = [job.results[FILE_MB] for job in latest]
     kept = num_videos * median(sizes) if sizes else None
-    return Estimate(seconds=None if one is None else num_videos * one, memory_mb=_memory(latest), kept_mb=kept,
-                    disk_mb=kept, num_jobs=len(latest))  # fmt: skip
+    return Estimate(seconds=None if one is None else num_videos * one, memory_mb=_memory(latest, plan),
+                    kept_mb=kept, disk_mb=kept, num_jobs=len(latest), tight=_tight(latest, plan))  # fmt: skip

@@ -24,9 +24,12 @@ def estimate_line(found: Estimate | None) -> str:
     while_at_it = ""
     if found.disk_mb is not None and found.disk_mb != found.kept_mb:
         while_at_it = words.WHILE_AT_IT.format(mb=found.disk_mb)
-    if found.seconds is None:
-        return " ".join(part for part in (words.NO_ESTIMATE, needs and f"{needs}{while_at_it}") if part)
-    return words.ESTIMATE.format(needs=f"{needs}{while_at_it}", jobs=found.num_jobs)
+    tight = f" {words.TIGHT}" if found.tight else ""
+    if found.num_jobs and found.seconds is not None:
+        return words.ESTIMATE.format(needs=f"{needs}{while_at_it}", jobs=found.num_jobs)
+    unknown = words.NO_ESTIMATE if found.seconds is None else ""
+    said = words.PLANNED.format(needs=f"{needs}{while_at_it}") if needs else ""
+    return " ".join(part for part in (said, unknown) if part) + tight
 
 
 def took_line(job: Job) -> str:

@@ -19,6 +19,7 @@ from motion_transfer.jobs.store import Job
 from motion_transfer.jobs.worker import HEADS, PREVIEW
 from motion_transfer.library import SHOWN_SIDE_PX, Library
 from motion_transfer.pipeline import Studio, caption_of
+from motion_transfer.planner import planned
 from motion_transfer.types import Clip, TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
@@ -211,7 +212,8 @@ def expect_learning(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> E
         spec = spec_from(TuneSpec, knobs)
     except BadSpec:
         return None
-    return estimate_tuning(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec)
+    plan = planned(studio.spec, studio.precision, place.workspace.root, tune=spec)
+    return estimate_tuning(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, plan)
 
 
 def saved_line(job: Job) -> str:

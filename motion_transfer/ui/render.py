@@ -20,6 +20,7 @@ from motion_transfer.jobs.store import DONE, Job
 from motion_transfer.library import Library
 from motion_transfer.library_files import Motion, Render
 from motion_transfer.pipeline import Studio
+from motion_transfer.planner import planned
 from motion_transfer.presets import MAX_LORAS
 from motion_transfer.types import Measure, RenderSpec
 from motion_transfer.ui import words
@@ -186,7 +187,8 @@ def expect_rendering(place: Place, studio: Studio, order: RenderOrder, *, one: b
         num_videos = 1 if one else num_prompts * _num_videos(order, num_prompts)
     except BadSpec:
         return None
-    return estimate_rendering(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, num_videos)
+    plan = planned(studio.spec, studio.precision, place.workspace.root, render=spec)
+    return estimate_rendering(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, num_videos, plan)
 
 
 def rendered_line(job: Job) -> str:

@@ -13,6 +13,7 @@ from motion_transfer.jobs.estimates import estimate_rendering, estimate_tuning, 
 from motion_transfer.jobs.store import CANCELLED, DONE, Job
 from motion_transfer.lora.files import save_lora
 from motion_transfer.model.catalog import find_base
+from motion_transfer.planner import Planned
 from motion_transfer.types import Lora, LowRank, RenderSpec, TuneSpec
 
 BASE = find_base("nano")
@@ -98,3 +99,14 @@ def test_the_lora_is_as_large_as_said(tmp_path: Path) -> None:
     save_lora(Lora(layers=layers, info={}), tmp_path / "lora.safetensors")
     size_mb = (tmp_path / "lora.safetensors").stat().st_size / 1e6
     assert _estimate([], replace(SPEC, rank=8)).kept_mb == pytest.approx(size_mb, rel=0.05)
+
+
+def test_before_the_first_job_a_plan_tells() -> None:
+    plan = Planned(memory_mb=9000.0, seconds=300.0, fits=False)
+    found = estimate_tuning([], BASE, "nf4", SPEC, plan)
+    assert (found.seconds, found.memory_mb, found.tight, found.num_jobs) == (300.0, 9000.0, True, 0)
+    told = estimate_tuning([_job()], BASE, "nf4", SPEC, plan)
+    assert (told.seconds, told.memory_mb, told.tight) == (pytest.approx(68.0), 800.0, None)
+    renders = estimate_rendering([], BASE, "nf4", RenderSpec(), 3, plan)
+    assert (renders.seconds, renders.memory_mb, renders.tight) == (900.0, 9000.0, True)
+    assert estimate_tuning([], BASE, "nf4", SPEC, replace(plan, fits=True)).tight is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ def test_the_second_job_is_expected_to_take_as_long_as_the_first(
 ) -> None:
     expected = expect_learning(place, studio, SHORT)
     assert expected is not None and expected.seconds is None and "first job" in estimate_line(expected)
+    assert "by the shapes" in estimate_line(expected) and "memory should not" not in estimate_line(expected)
+    assert "memory should not" in estimate_line(replace(expected, tight=True))
     took = sum(learn(place, worker, learn_order(clip_path)).job.results["seconds"].values())
     expected = expect_learning(place, studio, SHORT)
     assert expected is not None and expected.seconds == pytest.approx(took, rel=0.01)
