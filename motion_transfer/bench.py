@@ -22,6 +22,7 @@ from motion_transfer.model.contrast import NANO_CLIP
 from motion_transfer.model.quantize import product_dtype
 from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
+from motion_transfer.ranks import ALONE, Ranks
 from motion_transfer.types import Clip, Progress, RenderSpec, Work
 from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip, write_clip
@@ -109,6 +110,7 @@ class Bench:
         results: JSON file; the table and the sheets go beside it.
         renders: folder of the rendered clips, kept so that new measures need no new renders.
         num_processes: that share the clips and the cores.
+        ranks: that share the clips beyond that, each with processes of its own.
     """
 
     studio: Studio
@@ -119,6 +121,7 @@ class Bench:
     results: Path
     renders: Path
     num_processes: int = 1
+    ranks: Ranks = ALONE
 
     def _made_by(self, contender: Contender) -> str:
         """A hash of the code, weights and settings that a contender's renders follow from."""
@@ -176,6 +179,21 @@ class Bench:
         weights = (self.studio.base.spec.folder, *(path for path in (NANO_CLIP,) if path.is_dir()))
         return ResultFile(self.results, _stamp(MEASURED_BY, weights, "{}"))
 
+    def _part(self, rank: int) -> ResultFile:
+        """The rows of one of the other ranks."""
+        return ResultFile(self.results.with_name(f"{self.results.stem}-rank{rank}.json"), self.table().stamp)
+
+    def _gather(self) -> None:
+        """Puts the ranks' rows together, those of a run that was killed too; all ranks wait for the first one."""
+        self.ranks.wait()
+        if self.ranks.is_first:
+            table = self.table()
+            for path in sorted(self.results.parent.glob(f"{self.results.stem}-rank*.json")):
+                for key, row in ResultFile(path, table.stamp).rows.items():
+                    table.add(key, row)
+                path.unlink()
+        self.ranks.wait()
+
     def _rows_of(self, table: ResultFile, contender: Contender) -> dict[str, Row]:
         """A contender's rows on this benchmark's clips, as far as they are done."""
         rows, made_by = table.rows, self._made_by(contender)
@@ -195,17 +213,26 @@ class Bench:
                 and not done[contender.name] >= set(self._keys(contender, case))]  # fmt: skip
 
     def work(self) -> Work[str]:
-        """Does what is not done yet; returns the table as Markdown, which lies beside the results."""
-        table = self.table()
-        left = self._left(table)
-        alone = replace(self, contenders=(), cases=())  # what travels to other processes is small
+        """Does what is not done yet; returns the table as Markdown, which lies beside the results.
+
+        Of several ranks, each keeps its rows in a file of its own until the first one puts them together at the end,
+        or at the next beginning; the others return nothing.
+        """
+        self._gather()
+        table = self.table() if self.ranks.is_first else self._part(self.ranks.rank)
+        left = self.ranks.share(self._left(self.table()))
+        self.ranks.wait()  # until all have seen the same table
+        alone = replace(self, contenders=(), cases=(), ranks=ALONE)  # what travels to other processes is small
         measured = each(alone._rows, left, num_processes=self.num_processes)
         with closing(measured):
             for step, ((contender, case), rows) in enumerate(measured, 1):
                 for key, row in zip(self._keys(contender, case), rows, strict=True):
                     table.add(key, row)
                 yield Progress(stage="clips and methods", step=step, total=len(left))
-        text = self._markdown(table)
+        self._gather()
+        if not self.ranks.is_first:
+            return ""
+        text = self._markdown(self.table())
         with replacing(self.results.with_suffix(".md")) as partial:
             partial.write_text(text)
         self._sheets()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pytest
 
@@ -24,9 +28,12 @@ from motion_transfer.lineup import ABLATIONS, CONTENDERS, ablations, chosen, gri
 from motion_transfer.model.base import VideoBase
 from motion_transfer.pace import of_equal_seconds
 from motion_transfer.pipeline import Studio
+from motion_transfer.ranks import Ranks
 from motion_transfer.types import Clip, RenderSpec
 from motion_transfer.video.io import write_clip
 from motion_transfer.work import drive
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -246,3 +253,46 @@ def test_two_processes_do_the_same(tiny_base_folder: Path, cases: tuple[FolderCa
     assert rows[1].keys() == rows[2].keys() and len(rows[1]) == 8
     for key, row in rows[1].items():
         assert rows[2][key]["motion_fidelity"] == pytest.approx(row["motion_fidelity"], abs=0.02)
+
+
+def _without_seconds(rows: dict[str, Any]) -> dict[str, Any]:
+    return {key: {name: value for name, value in row.items() if not name.endswith("_s")} for key, row in rows.items()}
+
+
+def test_ranks_fill_one_table(studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path) -> None:
+    """The same rows as one process; what a rank did before the first one was killed counts."""
+    (tmp_path / "out").mkdir()
+    alone = _bench(studio, cases, tmp_path, "bare,naive")
+    drive(alone.work())
+    shared = replace(alone, results=tmp_path / "out" / "shared.json", renders=tmp_path / "others")
+    second = replace(shared, ranks=Ranks(rank=1, count=2))
+    assert drive(second.work()) == "" and not shared.results.exists()
+    assert (tmp_path / "out" / "shared-rank1.json").is_file()
+    table = drive(replace(shared, ranks=Ranks(rank=0, count=2)).work())
+    assert "| naive " in table and not (tmp_path / "out" / "shared-rank1.json").exists()
+    done = len(shared.table().rows)
+    assert 4 <= done < 8  # the second one's, and half of what was left
+    drive(shared.work())
+    assert _without_seconds(shared.table().rows) == _without_seconds(alone.table().rows)
+
+
+def test_two_launched_processes_fill_one_table(
+    studio: Studio, cases: tuple[FolderCase, ...], tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    """As `torchrun` starts them, over gloo."""
+    (tmp_path / "out").mkdir()
+    alone = replace(
+        _bench(studio, cases, tmp_path, "bare"), render=RenderSpec(steps=1, guidance=1.0, early_guidance=1.0)
+    )
+    drive(alone.work())
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
+               "motion_transfer", "bench", "--clips", str(tmp_path / "clips"), "--methods", "bare", "--base",
+               str(tiny_base_folder), "--precision", "fp32", "--steps", "1", "--guidance", "1", "--early-guidance",
+               "1", "--processes", "1", "--json", str(tmp_path / "out" / "shared.json"), "--renders",
+               str(tmp_path / "others")]  # fmt: skip
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("Stamp ") == 1
+    rows = replace(alone, results=tmp_path / "out" / "shared.json").table().rows
+    assert _without_seconds(rows) == _without_seconds(alone.table().rows) and len(rows) == 4

@@ -29,6 +29,7 @@ FLOORS = (
         "machine",
         "pace",
         "sparse_check",
+        "ranks",
         "hub",
         "space",
         "copies",

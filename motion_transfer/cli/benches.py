@@ -32,6 +32,7 @@ from motion_transfer.model.catalog import ASSETS, find_base, weights_hash
 from motion_transfer.pace import of_equal_seconds
 from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
+from motion_transfer.ranks import ranks_here
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.kept import RENDERS
@@ -148,7 +149,8 @@ def bench(
              f"{seconds:g}s": seconds > 0}  # fmt: skip
     results = results or _results_path(clips, [name for name, is_asked in asked.items() if is_asked])
     prepare(results)
-    studio = Studio(base=base, precision=precision)
+    ranks = ranks_here()
+    studio = Studio(base=base, precision=precision, device=ranks.device)
     own = {"motionbench": quick_cases if quick else bench_cases, "search": search_cases, "dev": development_cases}
     cases = own[clips]() if clips in own else folder_cases(clips)
     contenders = chosen(methods.split(","))
@@ -163,12 +165,19 @@ def bench(
         contenders = _only(contenders, only.split(","), chosen(methods.split(",")))
     if seconds:
         steps_path = results.with_name(f"{results.stem}-steps.json")
-        contenders = of_equal_seconds(studio, cases, contenders, seconds, steps_path, num_processes=processes)
+        time_them = partial(of_equal_seconds, studio, cases, contenders, seconds, steps_path, num_processes=processes)
+        if not ranks.is_first:
+            ranks.wait()  # and read what the first one found
+        contenders = time_them()
+        if ranks.is_first:
+            ranks.wait()
     plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts, render=render,
-                 results=results, renders=renders, num_processes=processes)  # fmt: skip
-    if plan.table().started_over:
+                 results=results, renders=renders, num_processes=processes, ranks=ranks)  # fmt: skip
+    if plan.table().started_over and ranks.is_first:
         print(plan.table().started_over, file=sys.stderr)
-    print(drive(plan.work(), Meter()))
+    table = drive(plan.work(), Meter())
+    if ranks.is_first:
+        print(table)
 
 
 def _timed_transfer(clip: Path, prompt: str) -> dict[str, Any]:
