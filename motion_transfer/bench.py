@@ -179,19 +179,28 @@ class Bench:
         weights = (self.studio.base.spec.folder, *(path for path in (NANO_CLIP,) if path.is_dir()))
         return ResultFile(self.results, _stamp(MEASURED_BY, weights, "{}"))
 
+    @property
+    def _parts(self) -> Path:
+        """Folder of the other ranks' rows."""
+        return self.results.with_suffix(".parts")
+
     def _part(self, rank: int) -> ResultFile:
         """The rows of one of the other ranks."""
-        return ResultFile(self.results.with_name(f"{self.results.stem}-rank{rank}.json"), self.table().stamp)
+        return ResultFile(self._parts / f"{rank}.json", self.table().stamp)
 
     def _gather(self) -> None:
         """Puts the ranks' rows together, those of a run that was killed too; all ranks wait for the first one."""
         self.ranks.wait()
-        if self.ranks.is_first:
+        if self.ranks.is_first and self._parts.is_dir():
             table = self.table()
-            for path in sorted(self.results.parent.glob(f"{self.results.stem}-rank*.json")):
-                for key, row in ResultFile(path, table.stamp).rows.items():
+            for path in sorted(self._parts.glob("*.json")):
+                part = ResultFile(path, table.stamp)
+                for key, row in part.rows.items():
                     table.add(key, row)
-                path.unlink()
+                if not part.started_over:  # what other code made stays where it is
+                    path.unlink()
+            if not any(self._parts.iterdir()):
+                self._parts.rmdir()
         self.ranks.wait()
 
     def _rows_of(self, table: ResultFile, contender: Contender) -> dict[str, Row]:
@@ -206,11 +215,13 @@ class Bench:
         return [f"{contender.name}/{case.name}/{i}" for i in range(len(self._clip_paths(contender, case)))]
 
     def _left(self, table: ResultFile) -> list[tuple[Contender, Case]]:
-        """What is not done yet."""
+        """What is not done yet, clip by clip; for several ranks method by method, that each gets its part of all."""
         done = {contender.name: self._rows_of(table, contender).keys() for contender in self.contenders}
-        return [(contender, case) for case in self.cases for contender in self.contenders
+        left = [(contender, case) for case in self.cases for contender in self.contenders
                 if (case.targets or not contender.needs_truth)
                 and not done[contender.name] >= set(self._keys(contender, case))]  # fmt: skip
+        names = [contender.name for contender in self.contenders]
+        return left if self.ranks.count == 1 else sorted(left, key=lambda pair: names.index(pair[0].name))
 
     def work(self) -> Work[str]:
         """Does what is not done yet; returns the table as Markdown, which lies beside the results.

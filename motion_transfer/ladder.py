@@ -2,7 +2,8 @@
 
 Each rung of `model.checkpointing` takes less memory and more time than the one before, and none changes the result
 beyond what two equal runs differ by: on the CPU nothing, on a GPU the order of its sums. So a tuning that runs out of
-memory goes on from its last step with the next rung.
+memory goes on from its last step with the next rung. Only where a check has no room, none are made any more, and a long
+tuning goes on to its last step.
 """
 
 from __future__ import annotations
@@ -88,9 +89,8 @@ def tune_within_memory(
     while True:
         last, stood = Progress(stage="", step=0, total=0), None
         begin_s, took_s = time.monotonic(), Counter[str]()
-        asked = spec if one.checks else replace(spec, check_every=0)
-        work = tune_work(base, clip, asked, preview=preview if one.previews else None, preview_every=preview_every,
-                         resume=resume)  # fmt: skip
+        work = tune_work(base, clip, spec, preview=preview if one.previews else None, preview_every=preview_every,
+                         checks=one.checks, resume=resume)  # fmt: skip
         try:
             with checkpointed(base.transformer, one.rung), closing(work):
                 while True:

@@ -80,6 +80,8 @@ def of_equal_seconds(
 ) -> list[Contender]:
     """The contenders with the steps that fit into some seconds of tuning; those that learn nothing as they are.
 
+    One that checks what it has learned may end before, and its checks come on top.
+
     Args:
         studio: with the base.
         cases: some of them, evenly chosen, are what the contenders are timed on; the mean holds for all.

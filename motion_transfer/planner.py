@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -247,16 +246,22 @@ def what_fits(
             for name, size in sizes.items() for precision in SHOWN_PRECISIONS]  # fmt: skip
 
 
+def _capacity(machine: Machine) -> int:
+    """Bytes that a base can have where nothing else runs."""
+    free = machine.gpu_memory_gb * 1e9 - RESERVED_GPU if machine.gpu else machine.memory_gb * 1e9 - RESERVED_CPU
+    return int(free)
+
+
 def _fit(
     machine: Machine, name: str, size: ModelSize, precision: str, tune: TuneSpec, render: RenderSpec,
     speed: DeviceSpeed | None,
 ) -> Fit:  # fmt: skip
-    capacity = machine.gpu_memory_gb * 1e9 - RESERVED_GPU if machine.gpu else machine.memory_gb * 1e9 - RESERVED_CPU
+    capacity = _capacity(machine)
     itemsize = 2 if machine.gpu or precision == "bf16" else FLOAT32
-    found = plan(size, precision, tune, int(capacity), itemsize=itemsize)
+    found = plan(size, precision, tune, capacity, itemsize=itemsize)
     timed = speed if size.shape.width >= TIMED_WIDTH else None
     return Fit(
-        name=name, precision=precision, needs=found, fits=found.fits(int(capacity)),
+        name=name, precision=precision, needs=found, fits=found.fits(capacity),
         learning_s=learning_seconds(size, tune, found.rung, timed) if timed else None,
         rendering_s=rendering_seconds(size, render, timed) if timed else None,
     )  # fmt: skip
@@ -273,15 +278,10 @@ class Planned:
     fits: bool
 
 
-@lru_cache(maxsize=4)
-def _machine(workspace: Path) -> Machine:
-    """As it was when it was first asked for: what counts here does not change."""
-    return this_machine(workspace)
-
-
 def planned(
-    base: BaseSpec, precision: str, workspace: Path, *, tune: TuneSpec | None = None, render: RenderSpec | None = None
-) -> Planned | None:
+    base: BaseSpec, precision: str, workspace: Path, *, tune: TuneSpec | None = None, render: RenderSpec | None = None,
+    num_renders: int = 1,
+) -> Planned | None:  # fmt: skip
     """What a job needs by the base's shapes; None of a base whose folder is incomplete.
 
     Args:
@@ -289,15 +289,19 @@ def planned(
         precision: of its weights.
         workspace: whose disk counts, and which may hold what `benchmark-device` measured.
         tune: settings, if it learns.
-        render: settings, if it renders.
+        render: settings, if it renders; of its previews, if it learns.
+        num_renders: how many; of a job that learns, its previews.
     """
     try:
         size = size_in(base)
     except (OSError, ValueError, KeyError):
         return None
-    machine = _machine(workspace)
+    machine = this_machine(workspace)
     speed = speed_of(machine, workspace)
     fit = _fit(machine, base.name, size, precision, tune or TuneSpec(), render or RenderSpec(), speed)
-    needed, seconds = (fit.needs.learning, fit.learning_s) if tune else (fit.needs.rendering, fit.rendering_s)
+    needed = fit.needs.learning if tune else fit.needs.rendering
+    seconds = None
+    if fit.learning_s is not None and fit.rendering_s is not None:
+        seconds = num_renders * fit.rendering_s * (render is not None) + (fit.learning_s if tune else 0.0)
     beside = 0 if machine.gpu else RESERVED_CPU  # a GPU's memory is told without what its driver takes
-    return Planned(memory_mb=(needed + beside) / 1e6, seconds=seconds, fits=fit.fits)
+    return Planned(memory_mb=(needed + beside) / 1e6, seconds=seconds, fits=needed <= _capacity(machine))

@@ -54,7 +54,8 @@ def each(
         yield from ((item, function(item)) for item in items)
         return
     others = set(multiprocessing.active_children())
-    num_threads = max(1, (os.cpu_count() or 1) // num_processes)
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of a launcher, each with its own
+    num_threads = max(1, (os.cpu_count() or 1) // (num_processes * beside))
     pool = ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn"), initializer=_begin,
                                initargs=(num_threads,))  # fmt: skip
     try:

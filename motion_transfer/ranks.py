@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from accelerate import PartialState
+from torch import distributed
 
 Item = TypeVar("Item")
+LONGEST_WAIT = timedelta(days=30)  # for the slowest process; where one fails, its launcher ends them all
 
 
 def _nothing() -> None:
@@ -53,7 +55,8 @@ def ranks_here() -> Ranks:
     """As the launcher has set the environment; one process alone without a launcher."""
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return ALONE
-    has_gpu = torch.cuda.is_available()
-    state = PartialState(cpu=not has_gpu)
-    return Ranks(rank=state.process_index, count=state.num_processes, device=str(state.device) if has_gpu else None,
-                 wait=state.wait_for_everyone)  # fmt: skip
+    if not distributed.is_initialized():  # gloo, for all that is exchanged is that somebody is done
+        distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else None
+    return Ranks(rank=distributed.get_rank(), count=distributed.get_world_size(), device=device,
+                 wait=distributed.barrier)  # fmt: skip

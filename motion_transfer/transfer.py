@@ -100,7 +100,7 @@ def _settled(base: VideoBase, spec: TuneSpec) -> TuneSpec:
 @_within_memory
 def tune_work(
     base: VideoBase, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0,
-    resume: TuneState | None = None,
+    checks: bool = True, resume: TuneState | None = None,
 ) -> Work[Tuned]:  # fmt: skip
     """Learns a clip's motion: heads, spatial stage, temporal stage.
 
@@ -110,6 +110,7 @@ def tune_work(
         spec: settings.
         preview: how to render previews during the temporal stage.
         preview_every: steps between previews; 0 for none.
+        checks: the checks of the settings are made; without, all steps are done.
         resume: where an earlier run of the same clip and spec stood.
     """
     watch, spec = Stopwatch(), _settled(base, spec)
@@ -126,8 +127,8 @@ def tune_work(
             look = yield from tune_spatial(base, frames, heads, spec, resume)
         show = (lambda: _moved(base, preview)) if preview is not None else None
         with watch.timing("temporal"):
-            layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every,
-                                              functools.partial(_followed, base, fitted, spec), resume)  # fmt: skip
+            check = functools.partial(_followed, base, fitted, spec) if checks else None
+            layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, check, resume)
     finally:
         remove_adapters(base.transformer)
     info = _recipe(base, clip, fitted, heads, spec)
@@ -145,7 +146,9 @@ def _followed(base: VideoBase, reference: Clip, spec: TuneSpec) -> Work[float | 
     """
     found = []
     for number in range(CHECK_RENDERS):
-        asked = RenderSpec(prompt="", seed=spec.seed + number, steps=CHECK_STEPS, guidance=1.0, early_guidance=1.0)
+        asked = RenderSpec(
+            prompt="", seed=(spec.seed + number) % 2**31, steps=CHECK_STEPS, guidance=1.0, early_guidance=1.0
+        )
         shown = yield from _moved(base, asked)
         found.append(motion_fidelity(reference, replace(shown, fps=reference.fps)))
     known = [one for one in found if one is not None]

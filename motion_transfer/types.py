@@ -312,13 +312,13 @@ class TuneState:
     """Where tuning stands after a step: enough to go on to the same bytes.
 
     `tensors` are matrices and moments of the stage's adapter by name (`temporal/blocks.0.attn1.to_q.up/exp_avg`), and
-    the matrices of the stage before. `checks` are the stage's so far, each the share of the motion that it found.
+    the matrices of the stage before. `checks` are what the stage's found so far, None where one could not tell.
     """
 
     stage: str
     step: int
     tensors: Mapping[str, Tensor]
-    checks: tuple[float, ...] = ()
+    checks: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

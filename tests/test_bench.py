@@ -267,11 +267,11 @@ def test_ranks_fill_one_table(studio: Studio, cases: tuple[FolderCase, ...], tmp
     shared = replace(alone, results=tmp_path / "out" / "shared.json", renders=tmp_path / "others")
     second = replace(shared, ranks=Ranks(rank=1, count=2))
     assert drive(second.work()) == "" and not shared.results.exists()
-    assert (tmp_path / "out" / "shared-rank1.json").is_file()
+    assert (tmp_path / "out" / "shared.parts" / "1.json").is_file()
     table = drive(replace(shared, ranks=Ranks(rank=0, count=2)).work())
-    assert "| naive " in table and not (tmp_path / "out" / "shared-rank1.json").exists()
-    done = len(shared.table().rows)
-    assert 4 <= done < 8  # the second one's, and half of what was left
+    assert "| naive " in table and not (tmp_path / "out" / "shared.parts").exists()
+    done = [row["method"] for row in shared.table().rows.values()]
+    assert set(done) == {"bare", "naive"} and 4 <= len(done) < 8  # the second one's, and half of what was left
     drive(shared.work())
     assert _without_seconds(shared.table().rows) == _without_seconds(alone.table().rows)
 

@@ -101,7 +101,7 @@ def _only(contenders: list[Contender], ends: list[str], always: list[Contender])
     """
     for end in ends:
         if not any(one.name.endswith(f"-{end}") for one in contenders):
-            names = ", ".join(one.name for one in contenders if one not in always) or "none without --ablation"
+            names = ", ".join(one.name for one in contenders if one not in always) or "none yet"
             raise BadSpec(f"variants are {names}, but one that ends in {end!r} is asked for; choose among them.")
     return [one for one in contenders if one in always or one.name.endswith(tuple(f"-{end}" for end in ends))]
 
@@ -145,7 +145,7 @@ def bench(
     processes: ProcessesOpt = 2,
 ) -> None:
     """Compares methods of motion transfer on clips with known motion; goes on where it stopped."""
-    asked = {"search": search, "ablation": ablation, "variants": varied is not None, "quick": quick,
+    asked = {"search": search, "ablation": ablation, "variants": varied is not None, "only": bool(only), "quick": quick,
              f"{seconds:g}s": seconds > 0}  # fmt: skip
     results = results or _results_path(clips, [name for name, is_asked in asked.items() if is_asked])
     prepare(results)

@@ -83,7 +83,7 @@ def benchmark_device(
     prepare(results)
     machine = this_machine(default_workspace())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = machine.computes_on if machine.gpu or device.type == "cpu" else torch.cuda.get_device_name(device)
+    name = machine.processor if device.type == "cpu" else machine.gpu or torch.cuda.get_device_name(device)
     frames = frames or (5 if device.type == "cuda" else 1)
     speed = measure_speed(name, device, WAN_SHAPES["1.3b"], num_frames=frames, side=side)
     save_speed(speed, results)

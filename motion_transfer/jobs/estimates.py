@@ -128,7 +128,7 @@ def estimate_tuning(
     kept = each_stage * (2 if spec.keep == "both" else 1)
     seconds = _seconds(latest, wanted, lambda job: _frames_a_step(job.orders["spec"], base))
     return Estimate(
-        seconds=plan.seconds if seconds is None and plan is not None else seconds,
+        seconds=plan.seconds if plan is not None and not latest else seconds,
         memory_mb=_memory(latest, plan),
         kept_mb=kept,
         disk_mb=kept + each_stage * _CHECKPOINTS * _STATES * _STAGES,
@@ -150,7 +150,7 @@ def estimate_rendering(
     latest = _latest(past, RENDER, ran_on(base.name, precision))
     wanted = {"render": spec.steps * _passes(vars(spec))}
     one = _seconds(latest, wanted, lambda job: {"render": _passes(job.orders["spec"])})
-    one = plan.seconds if one is None and plan is not None else one
+    one = plan.seconds if plan is not None and not latest else one
     sizes = [job.results[FILE_MB] for job in latest]
     kept = num_videos * median(sizes) if sizes else None
     return Estimate(seconds=None if one is None else num_videos * one, memory_mb=_memory(latest, plan),

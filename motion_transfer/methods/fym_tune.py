@@ -115,14 +115,18 @@ class Course:
         steps: at most.
         check_every: steps between checks; 0 for none.
         checks: of an earlier run.
+        done: steps of it; checks that it passed without making them are not made up for.
     """
 
-    def __init__(self, steps: int, check_every: int = 0, checks: Sequence[float] = ()) -> None:
-        self.steps, self._check_every = steps, check_every
+    def __init__(self, steps: int, check_every: int = 0, checks: Sequence[float | None] = (), done: int = 0) -> None:
+        self.steps = steps
         self._level_until = (1 - FALL_SHARE) * steps
-        self.checks: tuple[float, ...] = ()
-        for found in checks:
-            self.add(found)
+        self._check_every = check_every if 2 * check_every < self._level_until else 0  # one alone can end nothing
+        self.checks: tuple[float | None, ...] = ()
+        if self._check_every:
+            missed = max(0, (done - 1) // self._check_every - len(checks))
+            for found in (*checks, *[None] * missed):
+                self.add(found)
 
     def rate_share(self, step: int) -> float:
         """Of the whole learning rate, at a step from 0 on."""
@@ -138,13 +142,11 @@ class Course:
     def add(self, found: float | None) -> None:
         """Takes note of the next check; the level part ends where it finds no more than those before.
 
-        Where nothing can be measured, no more checks are made.
+        None stands for one that could not be made, or not measured.
         """
-        if found is None:
-            self._check_every = 0
-            return
-        before, self.checks = self.checks, (*self.checks, found)
-        if before and found < max(before) + LEAST_GAIN:
+        before = [one for one in self.checks if one is not None]
+        self.checks = (*self.checks, found)
+        if found is not None and before and found < max(before) + LEAST_GAIN:
             self._level_until = self._check_every * len(self.checks)
             self.steps = min(self.steps, self._level_until + LAST_STEPS)
 
@@ -411,8 +413,8 @@ def tune_temporal(
         first, length = chosen.times_F[0], len(chosen.times_F)
         return _Batch(z_BZFYX=z, times_F=tuple(first + place for place in places_F[:length]))
 
-    check_every = spec.check_every if check is not None else 0
-    course = Course(spec.temporal_steps, check_every, resume.checks if resume is not None and check_every else ())
+    before, done = (resume.checks, resume.step) if resume is not None else ((), 0)
+    course = Course(spec.temporal_steps, spec.check_every, before, done)
     stage = _Stage(name="temporal", course=course, rate=spec.temporal_rate, decay=spec.temporal_decay,
                    motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw)  # fmt: skip
     if check is not None and resume is not None and course.is_check_due(resume.step):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from motion_transfer.atomic import write_json
+from motion_transfer.errors import BadSpec
 from motion_transfer.lora.attach import add_group_adapter
 from motion_transfer.lora.heads import group_masks
 from motion_transfer.model.attention import weigh_text
@@ -72,7 +74,12 @@ def measure_speed(name: str, device: torch.device, shape: WanShape, *, num_frame
         shape: of the transformer; one block of it is made, with random weights.
         num_frames: latent frames of the clip.
         side: its latent pixels on each side.
+
+    Raises:
+        BadSpec: the side is odd.
     """
+    if side % 2:
+        raise BadSpec(f"latent pixels come in pairs, but a side of {side} is asked for; choose an even one.")
     shape, tokens = replace(shape, num_blocks=1), num_frames * side * side // PATCH_PX
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     products = product_dtype(device, dtype)
@@ -120,7 +127,8 @@ def read_speed(path: Path, name: str) -> DeviceSpeed | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         speed = DeviceSpeed(**{field.name: found[field.name] for field in fields(DeviceSpeed)})
-        rates = [float(rate) for rate in (speed.products, speed.attention, speed.forward, speed.step)]
+        rates = (speed.products, speed.attention, speed.forward, speed.step)
+        is_usable = all(isinstance(rate, float) and 0 < rate < math.inf for rate in rates)
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return speed if speed.device == name and min(rates) > 0 else None
+    return speed if speed.device == name and is_usable else None

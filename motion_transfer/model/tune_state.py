@@ -22,7 +22,7 @@ def take_state(
     step: int,
     adapters: Mapping[str, Matrices],
     optimizer: torch.optim.AdamW,
-    checks: tuple[float, ...] = (),
+    checks: tuple[float | None, ...] = (),
 ) -> TuneState:
     """Copies, on the CPU, of all adapters' matrices and of the optimizer's moments.
 

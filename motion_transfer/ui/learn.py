@@ -16,11 +16,11 @@ from motion_transfer.errors import BadClip, BadSpec
 from motion_transfer.jobs.estimates import Estimate, estimate_tuning
 from motion_transfer.jobs.orders import CLIP_FOLDER, TUNE, TuneOrder, from_json, to_json
 from motion_transfer.jobs.store import Job
-from motion_transfer.jobs.worker import HEADS, PREVIEW
+from motion_transfer.jobs.worker import HEADS, PREVIEW, PREVIEW_STEPS, PREVIEWS
 from motion_transfer.library import SHOWN_SIDE_PX, Library
 from motion_transfer.pipeline import Studio, caption_of
 from motion_transfer.planner import planned
-from motion_transfer.types import Clip, TuneSpec
+from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place, Seen, ahead_of, job_line, shown_job
 from motion_transfer.ui.forecast import took_line
@@ -212,7 +212,9 @@ def expect_learning(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> E
         spec = spec_from(TuneSpec, knobs)
     except BadSpec:
         return None
-    plan = planned(studio.spec, studio.precision, place.workspace.root, tune=spec)
+    previews = RenderSpec(steps=PREVIEW_STEPS)
+    plan = planned(studio.spec, studio.precision, place.workspace.root, tune=spec, render=previews,
+                   num_renders=PREVIEWS)  # fmt: skip
     return estimate_tuning(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, plan)
 
 

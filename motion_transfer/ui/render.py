@@ -187,7 +187,7 @@ def expect_rendering(place: Place, studio: Studio, order: RenderOrder, *, one: b
         num_videos = 1 if one else num_prompts * _num_videos(order, num_prompts)
     except BadSpec:
         return None
-    plan = planned(studio.spec, studio.precision, place.workspace.root, render=spec)
+    plan = planned(studio.spec, studio.precision, place.workspace.root, render=spec)  # of one video
     return estimate_rendering(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, num_videos, plan)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from motion_transfer.cli import doctor, main
+from motion_transfer.errors import BadSpec
 from motion_transfer.model.device_speed import DeviceSpeed, measure_speed, read_speed, save_speed
 from motion_transfer.model.wan_shapes import WanShape
 
@@ -22,6 +23,8 @@ def test_a_device_is_measured() -> None:
     assert found.device == "this one" and found.tokens == 32
     assert min(found.products, found.attention, found.forward, found.step) > 0
     assert SPEED.share(SPEED.forward) == 0.75
+    with pytest.raises(BadSpec, match="even"):
+        measure_speed("this one", torch.device("cpu"), SMALL, num_frames=2, side=7)
 
 
 def test_what_was_kept_is_read_for_the_same_device_alone(tmp_path: Path) -> None:
@@ -32,7 +35,8 @@ def test_what_was_kept_is_read_for_the_same_device_alone(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("damaged", ["{", "[]", "{}", json.dumps(asdict(SPEED) | {"step": 0}),
-                                     json.dumps(asdict(SPEED) | {"forward": "fast"})])  # fmt: skip
+                                     json.dumps(asdict(SPEED) | {"forward": "3.0"}),
+                                     json.dumps(asdict(SPEED) | {"forward": float("nan")})])  # fmt: skip
 def test_a_damaged_file_says_nothing(tmp_path: Path, damaged: str) -> None:
     (tmp_path / "device.json").write_text(damaged)
     assert read_speed(tmp_path / "device.json", "a card") is None

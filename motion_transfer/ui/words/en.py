@@ -64,7 +64,7 @@ EXPECTED = "Expected: {needs}."
 ESTIMATE = "Expected, from {jobs} job(s) before: {needs}."
 KEPT, WHILE_AT_IT = "{mb:.2f} MB kept on disk", " ({mb:.0f} MB while it works)"
 PLANNED = "Expected, by the shapes: {needs}."
-TIGHT = "This machine's memory should not hold that; choose nf4, a smaller rank or smaller batches."
+TIGHT = "That is more memory than this machine should have to spare; System says what fits."
 NO_ESTIMATE = "How long it takes, the first job will tell."
 
 # Render

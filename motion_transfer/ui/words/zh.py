@@ -63,7 +63,7 @@ EXPECTED = "预计为 {needs}。"
 ESTIMATE = "预计（依据之前 {jobs} 个任务）：{needs}。"
 KEPT, WHILE_AT_IT = "磁盘保留 {mb:.2f} MB", "（工作时占用 {mb:.0f} MB）"
 PLANNED = "预计（依据模型尺寸）：{needs}。"
-TIGHT = "本机内存应当容纳不下；请选择 nf4、更小的秩或更小的批量。"
+TIGHT = "这超出了本机可用的内存；“系统”页说明能容纳什么。"
 NO_ESTIMATE = "需要多久，第一个任务会告诉你。"
 
 # Render
