@@ -49,7 +49,7 @@ def _paints(browser: Browser, address: str) -> list[dict[str, float]]:
 
 def _tuning(client: Client) -> str:
     """Starts a long job, and waits until its temporal stage goes at its own pace."""
-    settings = {"temporal_steps": 20000, "spatial_steps": 2}
+    settings = {"temporal_steps": 20000, "spatial_steps": 2, "check_every": 0}
     key = client.predict(clip=handle_file(CLIP), caption=CAPTION, settings=settings, api_name="/learn")
     while (job := client.predict(key=key, api_name="/job"))["stage"] != "temporal" or job["step"] < 10:
         assert job["state"] in ("queued", "running"), job

@@ -87,6 +87,7 @@ def fill_short_job(page: sync_api.Page, temporal_steps: int) -> None:
     page.get_by_label("Spatial steps").fill("2")
     page.get_by_label("Temporal steps").fill(str(temporal_steps))
     page.get_by_role("button", name="Advanced settings").first.click()
+    page.get_by_label("Check every").fill("0")  # that no long one ends early
     page.get_by_label("number input for Sparse latents").fill("5")
     page.get_by_label("number input for Sparse latents").press("Tab")
 
