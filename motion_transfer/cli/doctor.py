@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from motion_transfer.cli.shared import app, prepare, write_json
+from motion_transfer.cli.shared import WorkspaceOpt, app, prepare, write_json
 from motion_transfer.machine import Machine, this_machine
 from motion_transfer.model.catalog import find_base
 from motion_transfer.model.device_speed import SPEED_FILE, measure_speed, save_speed
@@ -57,13 +57,15 @@ def _time(seconds: float) -> str:
 def doctor(
     base: Annotated[str, typer.Option(help="nano, or a Wan folder in diffusers layout.")] = "nano",
     rank: Annotated[int, typer.Option(min=1, help="Of the LoRA that is learned.")] = TuneSpec().rank,
+    workspace: WorkspaceOpt = None,
     results: Annotated[Path | None, typer.Option("--json", help="The same as JSON.")] = None,
 ) -> None:
     """What this machine has, and the memory that this base and Wan2.1's need to learn and to render."""
     prepare(results)
     spec = find_base(base)
-    machine = this_machine(default_workspace())
-    sizes, speed = {spec.name: size_in(spec), **WAN_SIZES}, speed_of(machine, default_workspace())
+    workspace = workspace or default_workspace()
+    machine = this_machine(workspace)
+    sizes, speed = {spec.name: size_in(spec), **WAN_SIZES}, speed_of(machine, workspace)
     fits = what_fits(machine, sizes, TuneSpec(rank=rank), speed)
     print("\n".join([*_machine_lines(machine), *map(_fit_line, fits)]))
     if results is not None:
@@ -74,14 +76,16 @@ def doctor(
 def benchmark_device(
     side: Annotated[int, typer.Option(min=4, help="Latent pixels on each side; 64 are 512 pixels.")] = 64,
     frames: Annotated[int, typer.Option(min=0, help="Latent frames; 0: one on a CPU, five on a GPU.")] = 0,
+    workspace: WorkspaceOpt = None,
     results: Annotated[
         Path | None, typer.Option("--json", help="Where it is kept; left out, in the workspace, for the planner.")
     ] = None,
 ) -> None:
     """How fast this machine computes a block of Wan2.1-1.3B's shape; from then on `doctor` says what takes how long."""
-    results = results or default_workspace() / SPEED_FILE
+    workspace = workspace or default_workspace()
+    results = results or workspace / SPEED_FILE
     prepare(results)
-    machine = this_machine(default_workspace())
+    machine = this_machine(workspace)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = machine.processor if device.type == "cpu" else machine.gpu or torch.cuda.get_device_name(device)
     frames = frames or (5 if device.type == "cuda" else 1)

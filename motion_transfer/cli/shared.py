@@ -28,6 +28,7 @@ CropOpt = Annotated[str, typer.Option(help="Part of the picture: zoom, place fro
 MovementOpt = Annotated[
     str, typer.Option(help=f"Whose motion: {', '.join(MOVEMENTS)} (things: before a camera at rest).")
 ]
+WorkspaceOpt = Annotated[Path | None, typer.Option(help="Folder of motions, renders and what else the app keeps.")]
 JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
 
 

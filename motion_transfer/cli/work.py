@@ -21,6 +21,7 @@ from motion_transfer.cli.shared import (
     MovementOpt,
     PrecisionOpt,
     StartOpt,
+    WorkspaceOpt,
     app,
     crop_from,
     prepare,
@@ -226,7 +227,7 @@ def render_prompt(
     ] = None,
     from_link: Annotated[str, typer.Option(help="A share link, which brings all settings.")] = "",
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch motions of the link from the Hub.")] = False,
-    workspace: Annotated[Path | None, typer.Option(help="Folder of motions, where those of a link are found.")] = None,
+    workspace: WorkspaceOpt = None,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
 ) -> None:
@@ -253,7 +254,7 @@ def verify_render(
     lora: Annotated[
         list[Path] | None, typer.Option(help="A LoRA it was made with; left out, those of the workspace are searched.")
     ] = None,
-    workspace: Annotated[Path | None, typer.Option(help="Folder of motions.")] = None,
+    workspace: WorkspaceOpt = None,
     base: Annotated[str | None, typer.Option(help="Its base, if that is a folder.")] = None,
 ) -> None:
     """Renders a video's own recipe again and compares; exit status 1 if it does not come out the same."""

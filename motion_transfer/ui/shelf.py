@@ -22,12 +22,13 @@ MOTIONS, RENDERS = "motions", "renders"
 
 @dataclass(frozen=True, kw_only=True)
 class ItemView:
-    """One motion or render: its clip, its file to take away, its name, and its facts as HTML."""
+    """One motion or render: its clip, its file to take away, its name, its facts as HTML; `own` ones can be changed."""
 
     video: Path | None
     file: Path
     name: str
     facts: str
+    own: bool
 
 
 def kinds() -> Choices:
@@ -117,6 +118,7 @@ def look_at_item(library: Library, kind: str, key: str | None) -> ItemView:
         file=library.show_file(found.path, name=found.path.name),
         name=found.name,
         facts=_facts(library, found),
+        own=not (isinstance(found, Motion) and found.shipped),
     )
 
 

@@ -74,11 +74,12 @@ class _LibraryPage:
         return gr.Radio(choices=kinds()), *self.find(token, kind, search, key)
 
     def look(self, token: str | None, kind: str, key: str | None) -> tuple[Any, ...]:
-        """Another one was chosen: video, facts, name, file, and the buttons that lead to a render or a conversion."""
+        """Another one was chosen: video, facts, name, file, and the buttons that lead on or change it."""
         is_motion = kind == MOTIONS and bool(key)
         leads_on = (gr.Button(visible=is_motion), gr.Button(visible=is_motion),
                     gr.DownloadButton(value=None, visible=False))  # fmt: skip
-        empty = None, "", "", gr.DownloadButton(value=None, interactive=False), *leads_on
+        no_changes = gr.Button(interactive=False), gr.Button(interactive=False)
+        empty = None, "", "", gr.DownloadButton(value=None, interactive=False), *leads_on, *no_changes
         if not key:
             return empty
         view, error = told(lambda: look_at_item(self._library(token), kind, key))
@@ -87,7 +88,8 @@ class _LibraryPage:
             warn(error)
             return empty
         file = gr.DownloadButton(value=str(view.file), interactive=True)
-        return view.video and str(view.video), view.facts, view.name, file, *leads_on
+        changes = gr.Button(interactive=view.own), gr.Button(interactive=view.own)
+        return view.video and str(view.video), view.facts, view.name, file, *leads_on, *changes
 
     def convert(self, token: str | None, kind: str, key: str | None) -> tuple[Any, Any]:
         """For ComfyUI was pressed: the file for it takes the button's place."""
@@ -165,7 +167,8 @@ class _LibraryPage:
         wanted = [visitor, parts["kind"], parts["search"], parts["chosen"]]
         listed = [parts["chosen"], parts["other"]]
         one = [visitor, parts["kind"], parts["chosen"]]
-        shown = [parts[name] for name in ("video", "facts", "name", "file", "use", "convert", "converted")]
+        names = ("video", "facts", "name", "file", "use", "convert", "converted", "rename", "delete")
+        shown = [parts[name] for name in names]
         parts["kind"].input(self.find, wanted, listed, **QUIET).then(self.look, one, shown, **QUIET)
         parts["search"].change(self.find, wanted, listed, trigger_mode="always_last", **QUIET)
         parts["chosen"].change(self.look, one, shown, **QUIET)
@@ -201,13 +204,14 @@ def _parts() -> dict[str, Any]:
             parts["use"] = gr.Button(words.GO_RENDER, variant="primary", visible=False, elem_id="use-motion")
             with gr.Row():
                 parts["name"] = gr.Textbox(label=words.NAME, max_length=80, min_width=160)
-                parts["rename"] = gr.Button(words.RENAME, min_width=90, scale=0, elem_id="rename")
+                parts["rename"] = gr.Button(words.RENAME, min_width=90, scale=0, interactive=False, elem_id="rename")
             with gr.Row():
                 parts["file"] = gr.DownloadButton(words.TAKE_AWAY, interactive=False, min_width=120)
                 parts["convert"] = gr.Button(words.CONVERT, min_width=120, visible=False, elem_id="convert")
                 parts["converted"] = gr.DownloadButton(words.TAKE_CONVERTED, min_width=120, visible=False,
                                                        elem_id="converted")  # fmt: skip
-                parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, elem_id="delete")
+                parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, interactive=False,
+                                            elem_id="delete")  # fmt: skip
             parts["undo"] = gr.Button(visible=False, elem_id="undo")
             parts["facts"] = gr.HTML("")
             with gr.Accordion(words.PUBLISH, open=False):

@@ -45,9 +45,8 @@ def test_a_damaged_file_says_nothing(tmp_path: Path, damaged: str) -> None:
 def test_the_command_writes_what_doctor_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_base_folder: Path
 ) -> None:
-    monkeypatch.setattr(doctor, "default_workspace", lambda: tmp_path)
     monkeypatch.setattr(doctor, "measure_speed", lambda name, *_, **__: replace(SPEED, device=name))
-    assert main(["benchmark-device"]) == 0
+    assert main(["benchmark-device", "--workspace", str(tmp_path)]) == 0
     assert "a block forward 3.00 (75% of that)" in capsys.readouterr().out
-    assert main(["doctor", "--base", str(tiny_base_folder)]) == 0
+    assert main(["doctor", "--base", str(tiny_base_folder), "--workspace", str(tmp_path)]) == 0
     assert "learning takes about" in capsys.readouterr().out

@@ -84,6 +84,16 @@ def test_rename_delete_and_bring_back(
     assert page.compare(None, renders[0].stem) is not None and page.compare(None, "") is None
 
 
+def test_what_ships_is_not_offered_for_changes(studio: Studio, place: Place, library: Library, motion: Motion) -> None:
+    page = _LibraryPage(studio, lambda _: place)
+    rename, delete = page.look(None, MOTIONS, motion.key)[-2:]
+    assert rename.interactive and delete.interactive
+    shipped = library.shipped_motions()[0]
+    for key in (shipped.key, None, "gone"):
+        rename, delete = page.look(None, MOTIONS, key)[-2:]
+        assert not rename.interactive and not delete.interactive
+
+
 def test_titles_and_recipes_of_others_do_no_harm(library: Library, motion: Motion, renders: list[Path]) -> None:
     motion.path.with_suffix(".title").write_bytes(b"\xff\xfe")
     renders[0].with_suffix(".json").write_text(json.dumps([1]))
