@@ -24,6 +24,14 @@ KEPT_SECONDS = 24 * 3600.0  # as long as a page may stay open with them
 _SECRET = secrets.token_bytes(32)
 
 
+def _linked(source: Path, path: Path) -> None:
+    """Another name for a saved file, which nobody writes into; a copy where the disk knows no such names."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
+
+
 class Copies:
     """Copies in one folder, each kept for about a day after it was last asked for.
 
@@ -48,7 +56,7 @@ class Copies:
 
     def file(self, source: Path, *, name: str = "") -> Path:
         """A saved file, in a folder of its own if it is to keep a name; the same copy while the file stays the same."""
-        return self.made_of(source, name, lambda path: shutil.copyfile(source, path))
+        return self.made_of(source, name, lambda path: _linked(source, path) if name else shutil.copyfile(source, path))
 
     def made_of(self, source: Path, name: str, make: Callable[[Path], object]) -> Path:
         """A file made of a saved one, see `file`; `make` is asked to write it anew when the source has changed."""

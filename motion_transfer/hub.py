@@ -16,7 +16,7 @@ from huggingface_hub.errors import LocalTokenNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
 from motion_transfer.errors import BadLora, BadSpec, HubFailed, MotionTransferError, StorageFailed
-from motion_transfer.library import Library
+from motion_transfer.library import Library, check_size
 from motion_transfer.library_files import Motion
 from motion_transfer.lora.files import file_hash, read_lora, save_lora
 from motion_transfer.lora.layouts import COMFYUI, DIFFUSERS
@@ -24,7 +24,6 @@ from motion_transfer.model.catalog import FILES, HUB_BASES
 from motion_transfer.presets import PresetLora
 
 WEIGHTS, FOR_COMFYUI, ORIGINAL = "motion.safetensors", "motion-comfyui.safetensors", "original.safetensors"
-MOST_BYTES = 2 * 10**9
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _PUBLISHED_AS = {DIFFUSERS: WEIGHTS, COMFYUI: FOR_COMFYUI}  # a file of another layout goes beside both
 _LEARNED = ", learned from one clip of “{caption}” by Follow-Your-Motion ([arXiv 2506.05207](https://arxiv.org/abs/2506.05207))"
@@ -138,8 +137,11 @@ def card_of(motion: Motion, repository: str) -> str:
     lost = len(found.unread)
     unread = f" {lost} keys of `{published}` could not be read; no other file has them." if lost else ""
     learned = _LEARNED.format(caption=_plain(motion.caption)) if info.get("method") == "follow-your-motion" else ""
-    data = ModelCardData(library_name="diffusers", pipeline_tag="text-to-video",
+    base = {"base_model": HUB_BASES[motion.base].repository} if motion.base in HUB_BASES else {}
+    data = ModelCardData(library_name="diffusers", pipeline_tag="text-to-video", **base,
                          tags=["lora", "motion-transfer", "video", "wan"])  # fmt: skip
+    if base:
+        data.base_model_relation = "adapter"
     return _CARD.format(
         data=data.to_yaml(), name=_plain(motion.name), learned=learned, base=_plain(motion.base), published=published,
         base_hash=_plain(info.get("base_hash", ""))[:12], rank=motion.rank or "?", sha256=file_hash(motion.path),
@@ -198,9 +200,7 @@ def fetch(hub: str, sha256: str, folder: Path, *, token: str | bool | None = Non
         if not found:
             raise BadLora(f"{hub} should hold a file with SHA-256 {sha256[:12]}…, but does not; ask who shared the "
                           "link.")  # fmt: skip
-        if found[0].size > MOST_BYTES:
-            raise BadLora(f"a LoRA of at most {MOST_BYTES // 10**6} MB is expected, but that of {hub} has "
-                          f"{found[0].size // 10**6} MB; choose another.")  # fmt: skip
+        check_size(found[0].size, f"that of {hub}")
         path = Path(api.hf_hub_download(repository, found[0].path, revision=commit, local_dir=folder))
     if file_hash(path) != sha256:
         path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -51,9 +52,26 @@ MAX_LORA_BYTES = 2 * 10**9
 _SHIPPED_KEY = "shipped/"  # no file's stem begins so
 
 
+def check_size(num_bytes: int, name: str) -> None:
+    """Sees that a LoRA's file is not larger than any real one.
+
+    Raises:
+        BadLora: it is.
+    """
+    if num_bytes > MAX_LORA_BYTES:
+        raise BadLora(f"a LoRA of at most {MAX_LORA_BYTES // 10**6} MB is expected, but {name} has "
+                      f"{num_bytes // 10**6} MB; choose another.")  # fmt: skip
+
+
 def _check_own(item: Motion | Render) -> None:
     if isinstance(item, Motion) and item.shipped:
         raise BadSpec(f"a motion of your own can be changed, but {item.name} comes with the program; choose another.")
+
+
+def _shown_name(path: Path) -> str:
+    """What a motion or a render is called, by its file."""
+    found = motion_at(path) if path.suffix == MAIN_SUFFIXES[0] else render_at(path)
+    return found.name if found else path.stem
 
 
 @lru_cache(maxsize=1024)
@@ -98,7 +116,7 @@ class Library:
                                     f"({error.strerror}); choose another --workspace.") from error  # fmt: skip
 
     def size_mb(self) -> float:
-        """What all motions, renders and presets take on disk, those in the bin included."""
+        """What all motions, renders and presets take on disk, and those in the bin."""
         return sum(size_mb(folder) for folder in (self.loras, self.renders, self.presets, self.bin))
 
     def save_motion(self, lora: Lora, name: str, reference: Clip, *, comment: str | None = None) -> Motion:
@@ -201,7 +219,7 @@ class Library:
         return self._discarded(path)
 
     def _discarded(self, path: Path) -> str:
-        self._empty_bin()
+        self.empty_bin()
         ticket = secrets.token_hex(8)
         folder = self.bin / ticket / path.parent.name
         folder.mkdir(parents=True)
@@ -211,6 +229,16 @@ class Library:
         for sibling in moved:
             os.replace(sibling, folder / sibling.name)
         return ticket
+
+    def discarded(self) -> list[tuple[str, str]]:
+        """What lies in the bin, the last one last: what `restore` needs, and the name; presets are left out."""
+        found = []
+        for path in self.bin.glob("*/*/*"):
+            with suppress(OSError):
+                is_main = path.suffix in (MAIN_SUFFIXES[0], MAIN_SUFFIXES[1]) and path == siblings(path)[0]
+                if is_main and path.parent.name != self.presets.name:
+                    found.append((path.parents[1].stat().st_mtime_ns, path.parts[-3], _shown_name(path)))
+        return [(ticket, name) for _, ticket, name in sorted(found)]
 
     def restore(self, ticket: str) -> None:
         """Brings back what was discarded, under another key if its own was given away in the meantime.
@@ -228,10 +256,12 @@ class Library:
             os.replace(path, place.with_suffix(path.suffix))
         shutil.rmtree(self.bin / ticket, ignore_errors=True)
 
-    def _empty_bin(self) -> None:
+    def empty_bin(self, older_than_s: float = BIN_SECONDS) -> None:
+        """Removes for good what has lain in the bin for so long."""
         for old in self.bin.glob("*"):
-            if time.time() - old.stat().st_mtime > BIN_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another request may be at the same
+                if time.time() - old.stat().st_mtime >= older_than_s:
+                    shutil.rmtree(old, ignore_errors=True)
 
     def sha256(self, motion: Motion) -> str:
         """What tells a motion's file from all others, wherever it lies."""
@@ -264,9 +294,7 @@ class Library:
             OSError: the disk does not take it.
         """
         size = path.stat().st_size if path.is_file() else 0
-        if size > MAX_LORA_BYTES:
-            raise BadLora(f"a LoRA of at most {MAX_LORA_BYTES // 10**6} MB is expected, but {name:.80} has "
-                          f"{size // 10**6} MB; choose another file.")  # fmt: skip
+        check_size(size, f"{name:.80}")
         lora = load_lora(path)
         if known := self.of_sha256(file_hash(path)):
             return known

@@ -1,4 +1,4 @@
-"""What this machine has, and what of it is free."""
+"""What this machine has, and what of it is free; in a container, what that may have."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import torch
+
+from motion_transfer.model.memory import CONTROL_GROUP, free_memory_bytes
 
 _GPU_ANSWERS_S = 5.0
+_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +48,21 @@ def this_machine(folder: Path) -> Machine:
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         processor=_processor(),
         num_cores=os.cpu_count() or 1,
-        memory_gb=memory.total / 1e9,
-        free_memory_gb=memory.available / 1e9,
+        memory_gb=min(memory.total, _container_limit()) / 1e9,
+        free_memory_gb=free_memory_bytes(torch.device("cpu")) / 1e9,
         gpu=gpu,
         gpu_memory_gb=whole_gpu,
         free_gpu_memory_gb=free_gpu,
         free_disk_gb=shutil.disk_usage(folder).free / 1e9,
     )
+
+
+def _container_limit() -> int:
+    """Memory that the container's control group allows (versions 2 and 1); beyond all bounds where there is none."""
+    for limit in _LIMITS:
+        with suppress(OSError, ValueError):  # "max" is no number
+            return int((CONTROL_GROUP / limit).read_text())
+    return sys.maxsize
 
 
 def _gpu() -> tuple[str, float, float]:

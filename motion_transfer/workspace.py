@@ -16,6 +16,7 @@ from motion_transfer.errors import BadSpec, MotionTransferError
 from motion_transfer.jobs.store import ENDED, OPEN, PAUSED, QUEUED, Job, JobStore, NoSuchJob
 from motion_transfer.library import Library
 from motion_transfer.library_files import size_mb
+from motion_transfer.types import TuneSpec
 
 EVERYBODY = ""  # owns all there is where visitors are not told apart
 SHORTEST_TOKEN = 32
@@ -34,6 +35,7 @@ class Limits:
     kept_mb: float
 
 
+MOST_DRAWS = 4000  # noisy clips that a visitor's job may learn from, ten times as many as by default
 FOR_A_VISITOR = Limits(open_jobs=8, kept_mb=500.0)
 FOR_ALL_VISITORS = Limits(open_jobs=64, kept_mb=20_000.0)  # tokens cost nothing: whoever makes many stays within this
 ENDED_JOB_SECONDS = 24 * 3600.0  # for which a visitor's ended job is kept
@@ -100,7 +102,10 @@ class Workspace:
             raise BadSpec(f"all visitors together may have {FOR_ALL_VISITORS.open_jobs} open jobs, but with this there "
                           f"would be {of_all + num_jobs}; try again later.")  # fmt: skip
         jobs_mb = sum(size_mb(self.jobs.folder / job.key) for job in self.jobs.jobs(owner, limit=-1))
-        kept_mb = self.library(owner).size_mb() + jobs_mb
+        library = self.library(owner)
+        if library.size_mb() + jobs_mb > FOR_A_VISITOR.kept_mb:
+            library.empty_bin(0.0)  # what was deleted makes room
+        kept_mb = library.size_mb() + jobs_mb
         if kept_mb > FOR_A_VISITOR.kept_mb:
             raise BadSpec(f"a visitor may keep {FOR_A_VISITOR.kept_mb:.0f} MB, but {kept_mb:.0f} MB are kept; download "
                           "and delete some motions or renders, and remove some jobs.")  # fmt: skip
@@ -108,6 +113,17 @@ class Workspace:
         if all_mb > FOR_ALL_VISITORS.kept_mb:
             raise BadSpec(f"all visitors together may keep {FOR_ALL_VISITORS.kept_mb:.0f} MB, but {all_mb:.0f} MB are "
                           "kept; try again in some days.")  # fmt: skip
+
+    def check_steps(self, spec: TuneSpec) -> None:
+        """Sees that a job does not learn for longer than others can wait; where visitors are not told apart, any may.
+
+        Raises:
+            BadSpec: it does.
+        """
+        draws = spec.spatial_steps * spec.spatial_batch + spec.temporal_steps * spec.temporal_batch
+        if self.isolated and draws > MOST_DRAWS:
+            raise BadSpec(f"a visitor's job may take {MOST_DRAWS} steps times batch in both stages together, but this "
+                          f"would be {draws}; choose fewer steps or smaller batches.")  # fmt: skip
 
     def greet(self, owner: str) -> None:
         """Notes that an owner has opened the page, whose library is therefore kept on."""

@@ -162,6 +162,16 @@ def test_what_is_deleted_can_come_back_for_a_day(library: Library, square_clip: 
         library.restore(old)
 
 
+def test_what_lies_in_the_bin_is_known_after_a_reload(library: Library, lora: Lora, square_clip: Clip) -> None:
+    motion = library.save_motion(lora, "first", square_clip)
+    render = library.render(library.save_render(square_clip, RenderSpec(prompt="second"), {}).stem)
+    library.rename(render, "renamed")
+    tickets = [library.discard(one) for one in (motion, render)]
+    assert library.discarded() == [(tickets[0], "first"), (tickets[1], "renamed")]
+    library.restore(tickets[1])
+    assert [name for _, name in library.discarded()] == ["first"]
+
+
 def test_what_comes_back_overwrites_nothing(library: Library, square_clip: Clip) -> None:
     first = library.save_render(square_clip, RenderSpec(), {"render": {"prompt": "first"}})
     ticket = library.discard(library.render(first.stem))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 from huggingface_hub import SpaceCard
+from packaging.requirements import Requirement
 
 from motion_transfer import space
 from motion_transfer.cli import main
@@ -32,6 +34,15 @@ def test_a_space_brings_its_own_torch_and_gradio(folder: Path) -> None:
     lines = (folder / "requirements.txt").read_text().split()
     assert "torch" in lines and not any(line.startswith(("torch==", "gradio")) for line in lines)
     assert any(line.startswith("diffusers==") for line in lines)
+
+
+def test_what_a_space_installs_besides_agrees(folder: Path) -> None:
+    """The builder adds gradio with these extras, which ask for versions of their own."""
+    pins = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split() if "==" in line)
+    for extra in ("", "mcp", "oauth"):
+        for needed in map(Requirement, requires("gradio") or []):
+            if needed.name in pins and (needed.marker is None or needed.marker.evaluate({"extra": extra})):
+                assert pins[needed.name] in needed.specifier, needed
 
 
 def test_the_program_runs_from_these_files_alone(folder: Path) -> None:

@@ -13,7 +13,7 @@ import typer
 from motion_transfer import atomic
 from motion_transfer.errors import BadSpec
 from motion_transfer.types import Progress, Report
-from motion_transfer.video.strip import MOVEMENTS, WHOLE, Crop
+from motion_transfer.video.strip import MOVEMENTS
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Learn a clip's motion and render it onto new content."
@@ -30,21 +30,6 @@ MovementOpt = Annotated[
 ]
 WorkspaceOpt = Annotated[Path | None, typer.Option(help="Folder of motions, renders and what else the app keeps.")]
 JsonOpt = Annotated[Path | None, typer.Option("--json", help="Write the results here.")]
-
-
-def crop_from(text: str) -> Crop:
-    """The crop that three numbers with commas ask for; the whole picture for an empty text.
-
-    Raises:
-        BadSpec: they are not three numbers.
-    """
-    if not text:
-        return WHOLE
-    try:
-        zoom, x, y = map(float, text.split(","))
-    except ValueError:
-        raise BadSpec(f"a crop is three numbers such as 2,0.5,0.5, but is {text!r:.40}; write it so.") from None
-    return Crop(zoom=zoom, x=x, y=y)
 
 
 class Meter:

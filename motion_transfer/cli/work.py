@@ -23,7 +23,6 @@ from motion_transfer.cli.shared import (
     StartOpt,
     WorkspaceOpt,
     app,
-    crop_from,
     prepare,
     print_report,
     why_missing,
@@ -41,6 +40,7 @@ from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene
 from motion_transfer.presets import Preset, preset_from_link
 from motion_transfer.recipes import UsedLora, base_name, found_lora, read_recipe, recipe_of, verify
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
+from motion_transfer.video.crop_text import crop_from
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -19,6 +21,7 @@ from motion_transfer.types import RenderSpec, TuneSpec
 LATEST = 5  # jobs that count: a machine's pace changes
 FRAMES_PER_LATENT, TOKEN_PX = 4, 16  # of Wan's codec, and of its codec and patches
 SECONDS, STEPS, RAN_ON, FILE_MB = "seconds", "steps", "ran_on", "file_mb"  # what a job's results say of it
+BYTES_A_PIXEL = 0.1  # of a rendered video, about
 _FLOAT_BYTES = 4
 _CHECKPOINTS, _STATES, _STAGES = 2, 3, 2  # two are kept, each of matrices and two moments, of both stages
 
@@ -28,7 +31,7 @@ class Estimate:
     """None where neither a job of this base and precision nor a plan told it; `num_jobs` says how many jobs did.
 
     `tight` says that memory should not suffice, by the plan, where no job tells. `kept_mb` is what the result takes on
-    disk, `disk_mb` what is needed while the job is under way.
+    disk, `disk_mb` what is needed while the job is under way, `no_room` that the disk has less.
     """
 
     seconds: float | None
@@ -37,10 +40,18 @@ class Estimate:
     disk_mb: float | None
     num_jobs: int
     tight: bool | None = None
+    no_room: bool | None = None
 
     def as_values(self) -> dict[str, Any]:
         """As an order keeps it, to be compared with what the job took."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def with_room(found: Estimate, folder: Path) -> Estimate:
+    """An estimate that knows whether the disk of a folder has room for the job; the folder need not be there yet."""
+    disk = next(path for path in (folder, *folder.parents) if path.is_dir())
+    no_room = found.disk_mb is not None and found.disk_mb * 1e6 > shutil.disk_usage(disk).free
+    return replace(found, no_room=True) if no_room else found
 
 
 def ran_on(base: str, precision: str) -> str:
@@ -152,6 +163,7 @@ def estimate_rendering(
     one = _seconds(latest, wanted, lambda job: {"render": _passes(job.orders["spec"])})
     one = plan.seconds if plan is not None and not latest else one
     sizes = [job.results[FILE_MB] for job in latest]
-    kept = num_videos * median(sizes) if sizes else None
+    pixels = base.num_frames * base.height * base.width
+    kept = num_videos * (median(sizes) if sizes else BYTES_A_PIXEL * pixels / 1e6)
     return Estimate(seconds=None if one is None else num_videos * one, memory_mb=_memory(latest, plan),
                     kept_mb=kept, disk_mb=kept, num_jobs=len(latest), tight=_tight(latest, plan))  # fmt: skip

@@ -94,12 +94,19 @@ class Job:
         return (self.total - self.step) / self.rate if self.rate and self.state == RUNNING else None
 
 
+# When an owner's jobs were last worked at: owners take turns, lest one who orders much keeps all others waiting.
+_LAST_TURN = "(SELECT COALESCE(MAX(theirs.told_s), 0) FROM jobs AS theirs WHERE theirs.owner = jobs.owner)"
 _COLUMNS = ", ".join(field.name for field in fields(Job))
 
 
 def _job(row: sqlite3.Row) -> Job:
     values = dict(row)
     return Job(**{**values, "orders": json.loads(values["orders"]), "results": json.loads(values["results"])})
+
+
+def _turn(row: sqlite3.Row) -> tuple[float, float]:
+    """What decides between owners of waiting jobs: who was served longest ago, or else who ordered first."""
+    return row["last_turn"], row["first"]
 
 
 class JobStore:
@@ -272,9 +279,19 @@ class JobStore:
         return _job(rows[0]) if rows else None
 
     def num_before(self, job: Job) -> int:
-        """How many jobs, of whomever, run or are to be done before one that waits."""
-        question = "SELECT count(*) FROM jobs WHERE state = ? OR (state = ? AND place < ?)"
-        return int(self._rows(question, (RUNNING, QUEUED, job.place))[0][0])
+        """How many jobs, of whomever, run or are to be done before one that waits, if no others come."""
+        running = int(self._rows("SELECT count(*) FROM jobs WHERE state = ?", (RUNNING,))[0][0])
+        waiting = self._rows(
+            "SELECT owner, count(*) AS number, sum(place <= ?) AS not_after, MIN(place) AS first, "
+            f"{_LAST_TURN} AS last_turn FROM jobs WHERE state = ? GROUP BY owner",
+            (job.place, QUEUED),
+        )
+        mine = next((row for row in waiting if row["owner"] == job.owner), None)
+        if mine is None:
+            return running
+        turns = mine["not_after"]  # of its owner's, this job's included
+        before = [min(row["number"], turns - (_turn(row) > _turn(mine))) for row in waiting if row is not mine]
+        return running + turns - 1 + sum(before)
 
     def losses(self, key: str) -> list[tuple[str, int, float]]:
         """Stage, step and loss of every step told so far."""
@@ -351,7 +368,7 @@ class JobStore:
     # What a worker does.
 
     def take(self, kinds: Iterable[str], owner: str | None = None, device: str = "") -> Job | None:
-        """Starts the first queued job of some kinds on a device; None if there is none.
+        """Starts the first queued job of some kinds, of the owner who was served longest ago; None if there is none.
 
         No two workers get the same one. With `owner`, only of theirs.
         """
@@ -360,7 +377,9 @@ class JobStore:
         values = (QUEUED, *kinds) if owner is None else (QUEUED, *kinds, owner)
         with self._writing() as db:
             row = db.execute(
-                f"SELECT key FROM jobs WHERE state = ? AND kind IN ({marks}) {whose} ORDER BY place LIMIT 1", values
+                f"SELECT key FROM jobs WHERE state = ? AND kind IN ({marks}) {whose} "
+                f"ORDER BY {_LAST_TURN}, place LIMIT 1",
+                values,
             ).fetchone()
             if row is None:
                 return None

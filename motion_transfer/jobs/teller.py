@@ -43,6 +43,7 @@ class Teller:
         self._told_s = time.monotonic()
         self._keep_at_s = self._told_s + SECONDS_BETWEEN_STATES
         self._stage, self._stage_s, self._first = "", 0.0, 0
+        self._before_mb = job.peak_memory_mb or 0.0  # in earlier tries
         self.steps: Counter[str] = Counter()  # done here, by stage
 
     def stage(self, name: str) -> None:
@@ -113,7 +114,7 @@ class Teller:
 
     def _tell(self, progress: Progress | None) -> None:
         losses, self._losses = self._losses, []
-        columns: dict[str, object] = {"peak_memory_mb": peak_memory_mb()}
+        columns: dict[str, object] = {"peak_memory_mb": max(peak_memory_mb(), self._before_mb)}
         if progress is not None:
             seconds, steps = time.monotonic() - self._stage_s, progress.step - self._first
             rate = steps / seconds if steps and seconds > 0 else None

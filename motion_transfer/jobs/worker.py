@@ -156,8 +156,8 @@ class Worker:
         return results
 
     def _render(self, job: Job) -> dict[str, Any]:
-        if "render" in job.results:  # saved, but the worker died before it could say so
-            return dict(job.results)
+        if "render" in job.results:  # saved, but the worker died before it could say so, or measure it
+            return self._measured(job, dict(job.results), Stopwatch())
         order, teller, watch = from_json(RenderOrder, job.orders), Teller(self._store, job, self._leaving), Stopwatch()
         self._check_base(order)
         self._opened(teller, watch)
@@ -177,12 +177,30 @@ class Worker:
         results = {"render": saved.name, "seed": order.spec.seed, FILE_MB: saved.stat().st_size / 1e6,
                    **self._told(teller, watch.seconds)}  # fmt: skip
         self._store.tell(job.key, results=json.dumps(results))
-        if motions:
-            self._store.tell(job.key, stage="judge")
+        return self._measured(job, results, watch, clip)
+
+    def _measured(
+        self, job: Job, results: dict[str, Any], watch: Stopwatch, clip: Clip | None = None
+    ) -> dict[str, Any]:
+        """The results of a render that is saved, with what was measured on it; that it can't be measured is noted.
+
+        Args:
+            job: to render, with motions or none.
+            results: so far.
+            watch: has timed them, and goes on.
+            clip: the render, if it need not be read again.
+        """
+        order, library = from_json(RenderOrder, job.orders), self._workspace.library(job.owner)
+        if "report" in results or not order.motions:
+            return results
+        self._store.tell(job.key, stage="judge")
+        try:
             with watch.timing("judge"):
-                results["report"] = self._report(motions[0][0], clip, order.spec.prompt)
-            results |= self._told(teller, watch.seconds)
-        return results
+                shown = clip or read_clip(library.renders / results["render"])
+                results["report"] = self._report(library.motion(order.motions[0][0]), shown, order.spec.prompt)
+        except Exception as error:
+            self._store.tell(job.key, note=f"the render is saved, but was not measured: {in_words(error)}")
+        return results | {SECONDS: results[SECONDS] | watch.seconds}
 
     def _check_base(self, order: TuneOrder | RenderOrder) -> None:
         """Sees that an order, which may be older than the program's start, was meant for this base."""

@@ -21,13 +21,22 @@ from motion_transfer.ui import words
 from motion_transfer.ui.buttons import PlaceOf
 from motion_transfer.ui.desk import sentence, told
 from motion_transfer.ui.learn import LearnOrder, expect_learning, order_learning
-from motion_transfer.ui.render import RenderOrder, expect_rendering, in_places, order_rendering
+from motion_transfer.ui.render import MOST_MOTIONS, MixOrder, expect_rendering, in_places, order_rendering
+from motion_transfer.video.crop_text import crop_from
 from motion_transfer.video.strip import ALL
 
 T = TypeVar("T")
 MOST_LETTERS = 2000
 TOLD_OF_A_JOB = ("key", "kind", "title", "state", "stage", "step", "total", "rate", "loss", "left_s", "worked_s",
                  "peak_memory_mb", "note")  # fmt: skip
+
+
+def _by_name() -> gr.JSON:
+    """Values by name, which agents and clients are told."""
+    part = gr.JSON({})
+    # On the object, for gradio writes a file beside every module with a component's class.
+    part.api_info = lambda: {"type": "object", "additionalProperties": True}  # type: ignore[method-assign]
+    return part
 
 
 def _answer(action: Callable[[], T]) -> T:
@@ -65,6 +74,17 @@ def _knobs(spec_class: type, settings: Any, taken: tuple[str, ...]) -> dict[str,
     return dict(settings or {})
 
 
+def _strengths(motions: Any) -> dict[str, float]:
+    """Strengths by motions' keys.
+
+    Raises:
+        BadSpec: they are none, or too many.
+    """
+    if not isinstance(motions or {}, dict) or len(motions or {}) > MOST_MOTIONS:
+        raise BadSpec(words.NO_MOTIONS.format(most=MOST_MOTIONS, motions=repr(motions)[:40]))
+    return dict(motions or {})
+
+
 class Endpoints:
     """The functions behind the endpoints. `visitor` is the secret of a visitor, where visitors are told apart."""
 
@@ -72,8 +92,9 @@ class Endpoints:
         self._studio, self._place_of = studio, place_of
 
     def learn(
-        self, clip: str, caption: str, name: str, movement: str, settings: dict[str, Any] | None, visitor: str
-    ) -> str:
+        self, clip: str, caption: str, name: str, movement: str, start: float, end: float, crop: str,
+        settings: dict[str, Any] | None, visitor: str,
+    ) -> str:  # fmt: skip
         """Queues the learning of a clip's motion; returns the job's key.
 
         Args:
@@ -81,39 +102,44 @@ class Endpoints:
             caption: what it shows, not how it moves.
             name: of the motion; empty takes the file's.
             movement: all that moves, the camera alone, or things alone: "all", "camera" or "things".
+            start: of the part that is learned, in seconds.
+            end: of it; 0 is the clip's own. At most 8 s are used.
+            crop: part of the picture: zoom, place from left and from top, as "2,0.5,0.5"; empty is the whole.
             settings: tuning settings by name; those left out keep their default.
             visitor: empty for a program of one's own.
         """
 
         def do() -> str:
-            _check_texts(caption=caption, name=name, movement=movement)
-            knobs, place = _knobs(TuneSpec, settings, ("caption",)), self._place_of(visitor)
-            order = LearnOrder(path=clip, start_s=0.0, end_s=None, caption=caption, name=name, preview_prompt="",
-                               movement=movement, knobs=knobs)  # fmt: skip
+            _check_texts(caption=caption, name=name, movement=movement, crop=crop)
+            _check_numbers(start=start, end=end)
+            part, knobs, place = crop_from(crop), _knobs(TuneSpec, settings, ("caption",)), self._place_of(visitor)
+            order = LearnOrder(path=clip, start_s=start, end_s=end or None, caption=caption, name=name,
+                               preview_prompt="", zoom=part.zoom, crop_x=part.x, crop_y=part.y, movement=movement,
+                               knobs=knobs)  # fmt: skip
             return order_learning(place, order, expect_learning(place, self._studio, knobs)).key
 
         return _answer(do)
 
     def render(
-        self, prompt: str, motion: str, strength: float, seed: int, settings: dict[str, Any] | None, visitor: str
+        self, prompt: str, motions: dict[str, float] | None, seed: int, settings: dict[str, Any] | None, visitor: str
     ) -> str:
         """Queues a render; returns the job's key.
 
         Args:
             prompt: what the video shows.
-            motion: key of a learned motion, as `job` tells it; empty renders the bare base.
-            strength: of the motion.
+            motions: strengths by the keys of learned motions, as `job` tells them, at most four; none is the bare base.
             seed: of the random numbers; -1 draws one.
             settings: render settings by name; those left out keep their default.
             visitor: empty for a program of one's own.
         """
 
         def do() -> str:
-            _check_texts(prompt=prompt, motion=motion)
-            _check_numbers(strength=strength, seed=seed)
+            _check_texts(prompt=prompt)
+            strengths = _strengths(motions)
+            _check_numbers(seed=seed, **{f"strength of {key:.60}": strength for key, strength in strengths.items()})
             knobs = _knobs(RenderSpec, settings, ("prompt", "seed", "strength"))
             one_line = " ".join(prompt.split())  # on the page, every line is a render of its own
-            order = RenderOrder(**in_places([(motion, strength)]), prompt=one_line, seed=seed, knobs=knobs)
+            order = MixOrder(**in_places(list(strengths.items())), prompt=one_line, seed=seed, knobs=knobs)
             place = self._place_of(visitor)
             return order_rendering(place, order, expect_rendering(place, self._studio, order, one=True)).key
 
@@ -175,15 +201,15 @@ def build_api(studio: Studio, place_of: PlaceOf) -> None:
     endpoints = Endpoints(studio, place_of)
     with gr.Row(visible=False):
         clip, file = gr.File(), gr.File()
-        caption, name, prompt, motion, visitor = (gr.Textbox("") for _ in range(5))
+        caption, name, prompt, crop, visitor = (gr.Textbox("") for _ in range(5))
         movement = gr.Textbox(ALL)
         key = gr.Textbox()
-        strength, seed = gr.Number(1.0), gr.Number(0, precision=0)
-        settings, facts = gr.JSON({}), gr.JSON()
+        start, end, seed = gr.Number(0.0), gr.Number(0.0), gr.Number(0, precision=0)
+        motions, settings, facts = _by_name(), _by_name(), gr.JSON()
         button = gr.Button()
     for endpoint, inputs, output in (
-        (endpoints.learn, [clip, caption, name, movement, settings, visitor], key),
-        (endpoints.render, [prompt, motion, strength, seed, settings, visitor], key),
+        (endpoints.learn, [clip, caption, name, movement, start, end, crop, settings, visitor], key),
+        (endpoints.render, [prompt, motions, seed, settings, visitor], key),
         (endpoints.job, [key, visitor], facts),
         (endpoints.result, [key, visitor], file),
         (endpoints.cancel, [key, visitor], key),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ from motion_transfer.ui.share import Received, receive
 from motion_transfer.ui.tab_jobs import JobsTab, build_jobs_tab
 from motion_transfer.ui.tab_learn import LearnTab, build_learn_tab
 from motion_transfer.ui.tab_library import LibraryTab, build_library_tab
+from motion_transfer.ui.tab_mix import MixTab, build_mix_tab
 from motion_transfer.ui.tab_presets import PresetsTab, build_presets_tab
-from motion_transfer.ui.tab_render import RenderTab, build_render_tab
 from motion_transfer.ui.tab_system import SystemTab, build_system_tab
 from motion_transfer.ui.toasts import warn
 from motion_transfer.ui.tour import Tour, build_tour
@@ -41,7 +40,7 @@ from motion_transfer.workspace import SHORTEST_TOKEN, UnknownVisitor, Workspace
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "clips"
 MAX_UPLOAD = "500mb"
 VISITOR_KEY = "motion-transfer-visitor"
-LEARN_TAB, RENDER_TAB, JOBS_TAB, LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = (
+LEARN_TAB, MIX_TAB, JOBS_TAB, LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = (
     "learn", "render", "jobs", "library", "presets", "system")  # fmt: skip
 TOUR_STORAGE = {"storage_key": "motion-transfer-tour", "secret": VISITOR_KEY}
 SECONDS_BETWEEN_SLICES = 2.0
@@ -82,14 +81,14 @@ def slice_of(slices: Slices, place_of: PlaceOf) -> Callable[[str | None], None]:
 def tab_of(workspace: Workspace, key: str | None) -> str:
     """The tab in which a job was ordered."""
     job, _ = told(lambda: workspace.jobs.job(key or ""))
-    return {TUNE: LEARN_TAB, RENDER: RENDER_TAB}[job.kind] if job else JOBS_TAB
+    return {TUNE: LEARN_TAB, RENDER: MIX_TAB}[job.kind] if job else JOBS_TAB
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Page:
     """All parts of the page, and what leads from one to another; `tab` are the tabs by their ids.
 
-    `known` is when the page knows its visitor, `offered` the motion that the Render tab took from the Learn tab last.
+    `known` is when the page knows its visitor, `offered` the motion that the Mix tab took from the Learn tab last.
     """
 
     studio: Studio
@@ -103,20 +102,25 @@ class _Page:
     tabs: gr.Tabs
     tab: dict[str, gr.Tab]
     learned: LearnTab
-    renders: RenderTab
+    renders: MixTab
     jobs: JobsTab
     library: LibraryTab
     presets: PresetsTab
     system: SystemTab
     offered: gr.State
 
-    def show_tab_after(self, event: Dependency, which: Callable[[str | None], str] = lambda _: RENDER_TAB) -> None:
-        """Turns to the Render tab, where what was filled in stays: the motion learned last counts as offered."""
+    def show_mix_after(self, event: Dependency, *, if_found: bool = False) -> None:
+        """Turns to the Mix tab, where what was filled in stays: the motion learned last counts as offered.
 
-        def turn(key: str | None, saved: str | None) -> tuple[Any, str | None]:
-            return gr.Tabs(selected=which(key)), saved
+        Args:
+            event: has filled it in.
+            if_found: only where there was something to be filled in.
+        """
 
-        event.then(turn, [self.jobs.key, self.learned.saved], [self.tabs, self.offered], queue=False, **QUIET)
+        def turn(saved: str | None, found: bool) -> tuple[Any, Any]:
+            return (gr.Tabs(selected=MIX_TAB), saved) if found or not if_found else (gr.skip(), gr.skip())
+
+        event.then(turn, [self.learned.saved, self.renders.found], [self.tabs, self.offered], queue=False, **QUIET)
 
     def connect_tour(self) -> None:
         """The guide of a first run follows what is done."""
@@ -134,15 +138,17 @@ class _Page:
         visitor, renders, learned, library = self.visitor, self.renders, self.learned, self.library
         offer = [visitor, learned.saved, self.offered, *renders.motions]
         self.known.then(lambda token: renders.choose(token, None), visitor, renders.places, **QUIET)
-        self.tab[RENDER_TAB].select(renders.refresh, offer, [*renders.motions, self.offered], **QUIET)
-        self.tab[RENDER_TAB].select(renders.estimate, *renders.estimated, **QUIET)
+        self.tab[MIX_TAB].select(renders.refresh, offer, [*renders.motions, self.offered], **QUIET)
+        self.tab[MIX_TAB].select(renders.estimate, *renders.estimated, **QUIET)
         dropped = gr.File(visible="hidden", elem_id="dropped")
         for event in (
             learned.go_render.click(renders.choose, [visitor, learned.saved], renders.places, **QUIET),
             library.use.click(renders.choose, [visitor, library.chosen], renders.places, **QUIET),
-            dropped.upload(renders.fill_from_render, [visitor, dropped], renders.filled, **QUIET),
         ):
-            self.show_tab_after(event)
+            self.show_mix_after(event)
+        taken = dropped.upload(renders.fill_from_render, [visitor, dropped], renders.filled, **QUIET)
+        self.show_mix_after(taken, if_found=True)
+        taken.then(lambda: None, None, dropped, queue=False, **QUIET)  # for the next one
 
     def _setting_up(self, find: Callable[[Place, str | None], Received]) -> Callable[..., dict[Component, Any]]:
         """Sets the Learn tab up as a preset says; why it can't be used was told already."""
@@ -160,13 +166,13 @@ class _Page:
         self.known.then(opened_link(studio, self.place_of), visitor, opened.parts, **QUIET)
         opened.fetch.click(fetched_link(studio, self.place_of), link, [opened.facts, opened.fetch], **QUIET)
         used = opened.use.click(self.renders.fill_from_link, link, self.renders.filled, **QUIET)
-        self.show_tab_after(used)
+        self.show_mix_after(used, if_found=True)
         used.then(self._setting_up(lambda place, text: receive(place, studio, text or "")), link, settings, **QUIET)
         for button in (opened.use, opened.leave):
             button.click(lambda: gr.Column(visible=False), None, opened.panel, queue=False, **QUIET)
 
     def connect_presets(self) -> None:
-        """A preset fills the Render tab, and the Learn tab if it says how to learn."""
+        """A preset fills the Mix tab, and the Learn tab if it says how to learn."""
         presets, studio = self.presets, self.studio
         preset, settings = [self.visitor, presets.chosen], list(self.learned.settings.values())
 
@@ -174,7 +180,7 @@ class _Page:
             return self.renders.fill_from_order(token, lambda: look_at_preset(self.place_of(token), studio, key).order)
 
         used = presets.use.click(use, preset, self.renders.filled, **QUIET)
-        self.show_tab_after(used)
+        self.show_mix_after(used, if_found=True)
         used.then(self._setting_up(lambda place, key: look_at_preset(place, studio, key)), preset, settings, **QUIET)
 
     def connect_jobs(self) -> None:
@@ -182,17 +188,21 @@ class _Page:
         jobs, chosen = self.jobs, [self.visitor, self.jobs.key]
         again = jobs.again.click(self.learned.fill, chosen, self.learned.filled, **QUIET)
         filled = again.then(self.renders.fill, chosen, self.renders.filled, **QUIET)
-        self.show_tab_after(filled, partial(tab_of, self.workspace))
+
+        def turn(key: str | None, saved: str | None) -> tuple[Any, str | None]:
+            return gr.Tabs(selected=tab_of(self.workspace, key)), saved
+
+        filled.then(turn, [jobs.key, self.learned.saved], [self.tabs, self.offered], queue=False, **QUIET)
         self.tab[JOBS_TAB].select(lambda: gr.Timer(active=True), None, jobs.timer, queue=False, **QUIET)
         others = [tab.select for name, tab in self.tab.items() if name != JOBS_TAB]
         gr.on(others, lambda: gr.Timer(active=False), None, jobs.timer, queue=False, **QUIET)
 
     def connect_lists(self) -> None:
         """What other tabs have made is there when a tab is opened."""
-        visitor, presets, system, wanted = self.visitor, self.presets, self.system, self.library.listed
+        visitor, presets, system, library = self.visitor, self.presets, self.system, self.library
         self.tab[PRESETS_TAB].select(presets.refresh, [visitor, presets.chosen], presets.chosen, **QUIET)
         self.tab[SYSTEM_TAB].select(system.refresh, visitor, system.facts, **QUIET)
-        self.tab[LIBRARY_TAB].select(self.library.refresh, [visitor, *wanted[:3]], [wanted[0], *wanted[2:]], **QUIET)
+        self.tab[LIBRARY_TAB].select(library.refresh, [visitor, *library.asked], library.listed, **QUIET)
 
 
 def _lay_out(app: gr.Blocks, studio: Studio, workspace: Workspace, place_of: PlaceOf) -> _Page:
@@ -206,12 +216,12 @@ def _lay_out(app: gr.Blocks, studio: Studio, workspace: Workspace, place_of: Pla
     with gr.Tabs() as tabs:
         with gr.Tab(words.LEARN_TAB, id=LEARN_TAB) as tab[LEARN_TAB]:
             learned = build_learn_tab(studio, place_of, uploads, examples, visitor)
-        with gr.Tab(words.RENDER_TAB, id=RENDER_TAB) as tab[RENDER_TAB]:
-            renders = build_render_tab(studio, place_of, visitor)
+        with gr.Tab(words.MIX_TAB, id=MIX_TAB) as tab[MIX_TAB]:
+            renders = build_mix_tab(studio, place_of, visitor)
         with gr.Tab(words.JOBS_TAB, id=JOBS_TAB) as tab[JOBS_TAB]:
             jobs = build_jobs_tab(place_of, visitor)
         with gr.Tab(words.LIBRARY_TAB, id=LIBRARY_TAB) as tab[LIBRARY_TAB]:
-            library = build_library_tab(studio, place_of, visitor)
+            library = build_library_tab(studio, place_of, visitor, isolated=workspace.isolated)
         with gr.Tab(words.PRESETS_TAB, id=PRESETS_TAB) as tab[PRESETS_TAB]:
             presets = build_presets_tab(studio, place_of, renders.controls, learned.settings, visitor)
         with gr.Tab(words.SYSTEM_TAB, id=SYSTEM_TAB) as tab[SYSTEM_TAB]:

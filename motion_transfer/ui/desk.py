@@ -83,6 +83,9 @@ def _running(job: Job) -> str:
     if job.rate:
         pace = words.RATE.format(rate=job.rate) if job.rate >= 1 else words.PACE.format(seconds=1 / job.rate)
         parts += [pace, words.LEFT.format(left=clock(job.left_s or 0))]
+        in_all_s = (job.orders.get("expected") or {}).get("seconds", 0.0) - job.worked_s
+        if in_all_s > (job.left_s or 0):
+            parts.append(words.LEFT_IN_ALL.format(left=clock(in_all_s)))
     if job.loss is not None:
         parts.append(words.STEP_LOSS.format(loss=job.loss))
     parts.append(words.GONE.format(gone=clock(job.worked_s)))

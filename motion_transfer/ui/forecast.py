@@ -24,9 +24,9 @@ def estimate_line(found: Estimate | None) -> str:
     while_at_it = ""
     if found.disk_mb is not None and found.disk_mb != found.kept_mb:
         while_at_it = words.WHILE_AT_IT.format(mb=found.disk_mb)
-    tight = f" {words.TIGHT}" if found.tight else ""
+    tight = (f" {words.TIGHT}" if found.tight else "") + (f" {words.NO_ROOM}" if found.no_room else "")
     if found.num_jobs and found.seconds is not None:
-        return words.ESTIMATE.format(needs=f"{needs}{while_at_it}", jobs=found.num_jobs)
+        return words.ESTIMATE.format(needs=f"{needs}{while_at_it}", jobs=found.num_jobs) + tight
     unknown = words.NO_ESTIMATE if found.seconds is None else ""
     said = words.PLANNED.format(needs=f"{needs}{while_at_it}") if needs else ""
     return " ".join(part for part in (said, unknown) if part) + tight
@@ -36,7 +36,5 @@ def took_line(job: Job) -> str:
     """What a job that is done took in all its tries, beside what was expected, if anything was."""
     took = words.TOOK.format(needs=_needs(job.worked_s, job.peak_memory_mb, job.results.get(FILE_MB)))
     expected = job.orders.get("expected") or {}
-    if "seconds" not in expected:
-        return took
     needs = _needs(*(expected.get(name) for name in ("seconds", "memory_mb", "kept_mb")))
-    return f"{took} {words.EXPECTED.format(needs=needs)}"
+    return f"{took} {words.EXPECTED.format(needs=needs)}" if needs else took

@@ -156,6 +156,13 @@ def remove_job(place: Place, key: str) -> None:
     place.workspace.remove_job(key, place.owner)
 
 
+def remove_ended(place: Place) -> None:
+    """Forgets all jobs that have ended; what they made stays in the library."""
+    for job in place.workspace.jobs.jobs(place.owner, states=ENDED, limit=-1):
+        with suppress(NoSuchJob):  # removed elsewhere meanwhile
+            place.workspace.remove_job(job.key, place.owner)
+
+
 def movable(job: Job | None) -> bool:
     """Whether a job can be moved."""
     return job is not None and job.state == QUEUED

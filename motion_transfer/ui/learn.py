@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from motion_transfer.errors import BadClip, BadSpec
-from motion_transfer.jobs.estimates import Estimate, estimate_tuning
+from motion_transfer.jobs.estimates import Estimate, estimate_tuning, with_room
 from motion_transfer.jobs.orders import CLIP_FOLDER, TUNE, TuneOrder, from_json, to_json
 from motion_transfer.jobs.store import Job
 from motion_transfer.jobs.worker import HEADS, PREVIEW, PREVIEW_STEPS, PREVIEWS
@@ -121,13 +121,21 @@ def choose_clip(studio: Studio, library: Library, path: Path) -> Chosen:
     Raises:
         BadClip: it is not a usable video.
     """
+    end_s = round(min(probe(path).seconds, MAX_SECONDS), 2)
+    part = show_part(studio, library, path, start_s=0.0, end_s=end_s)
+    return Chosen(facts=clip_facts(path), start_s=0.0, end_s=end_s, caption=caption_of(path), part=part)
+
+
+def clip_facts(path: Path) -> str:
+    """A clip's size, rate and length as a line of the page.
+
+    Raises:
+        BadClip: it is not a usable video.
+    """
     facts = probe(path)
-    end_s = round(min(facts.seconds, MAX_SECONDS), 2)
-    text = words.FACTS.format(
+    return words.FACTS.format(
         width=facts.width, height=facts.height, fps=facts.fps, seconds=facts.seconds, limit=MAX_SECONDS
     )
-    part = show_part(studio, library, path, start_s=0.0, end_s=end_s)
-    return Chosen(facts=text, start_s=0.0, end_s=end_s, caption=caption_of(path), part=part)
 
 
 @lru_cache(maxsize=4)
@@ -215,7 +223,8 @@ def expect_learning(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> E
     previews = RenderSpec(steps=PREVIEW_STEPS)
     plan = planned(studio.spec, studio.precision, place.workspace.root, tune=spec, render=previews,
                    num_renders=PREVIEWS)  # fmt: skip
-    return estimate_tuning(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, plan)
+    found = estimate_tuning(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, plan)
+    return with_room(found, place.workspace.root)
 
 
 def saved_line(job: Job) -> str:
@@ -236,9 +245,10 @@ def order_learning(place: Place, order: LearnOrder, expected: Estimate | None = 
     if order.movement not in MOVEMENTS:
         raise BadSpec(words.BAD_MOVEMENT.format(all=", ".join(MOVEMENTS), asked=order.movement))
     path, spec = Path(order.path), spec_from(TuneSpec, {**order.knobs, "caption": order.caption.strip()})
+    place.workspace.check_steps(spec)
+    place.workspace.check_room(place.owner)  # before the clip is read, which may be that of an old job
     seen = read_clip(path, start_s=order.start_s or 0.0, end_s=order.end_s, max_px=SMALLEST_PX)
     order.crop.box(*seen.frames_THWC.shape[2:0:-1], aspect=1.0)
-    place.workspace.check_room(place.owner)
     jobs = place.workspace.jobs
     key, name = jobs.new_key(), order.name.strip() or path.stem
     clip = f"{CLIP_FOLDER}/{path.name}"  # under its own name, which ordering it again keeps

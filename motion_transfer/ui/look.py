@@ -21,9 +21,10 @@ NAME_CONTROLS = r"""() => {
 TAKE_DROPPED = r"""() => {
     document.addEventListener("dragover", (event) => event.preventDefault());
     document.addEventListener("drop", (event) => {
-        const input = document.querySelector("#dropped input[type=file]");
-        if (event.defaultPrevented || !input || !event.dataTransfer.files.length) return;
+        if (event.defaultPrevented || !event.dataTransfer.files.length) return;
         event.preventDefault();
+        const input = document.querySelector("#dropped input[type=file]");
+        if (!input) return;  // the one before is still being read
         input.files = event.dataTransfer.files;
         input.dispatchEvent(new Event("change", {bubbles: true}));
     });

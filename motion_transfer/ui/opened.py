@@ -11,6 +11,7 @@ import gradio as gr
 from motion_transfer.pipeline import Studio
 from motion_transfer.presets.links import PARAMETER
 from motion_transfer.ui import words
+from motion_transfer.ui.accounts import on_own_account
 from motion_transfer.ui.buttons import PlaceOf
 from motion_transfer.ui.desk import problem, told
 from motion_transfer.ui.share import fetch_missing, receive
@@ -64,15 +65,15 @@ def opened_link(studio: Studio, place_of: PlaceOf) -> Callable[..., tuple[Any, .
     return show
 
 
-def fetched_link(studio: Studio, place_of: PlaceOf) -> Callable[..., tuple[Any, Any]]:
+def fetched_link(studio: Studio, place_of: PlaceOf) -> Callable[..., Any]:
     """What to do when the missing motions of a link are to be fetched: do so, and show the link anew."""
 
-    def fetch(token: str | None, text: str | None) -> tuple[Any, Any]:
-        received, error = told(lambda: fetch_missing(place_of(token), studio, text or ""))
+    def fetch(token: str | None, text: str | None, account: str | None) -> tuple[Any, Any]:
+        received, error = told(lambda: fetch_missing(place_of(token), studio, text or "", account))
         if received is None:
             warn(error or "")
             return gr.skip(), gr.skip()
         tell(words.FETCHED)
         return received.facts, gr.Button(visible=False)
 
-    return fetch
+    return on_own_account(fetch)

@@ -13,7 +13,7 @@ from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.jobs import Choices
-from motion_transfer.ui.render import RenderOrder
+from motion_transfer.ui.render import MixOrder
 from motion_transfer.ui.share import Received, preset_of_order, received
 
 SHIPPED = Path(__file__).resolve().parents[2] / "presets"
@@ -76,7 +76,7 @@ def _keep(place: Place, preset: Preset) -> str:
 
 
 def keep_order(
-    place: Place, studio: Studio, order: RenderOrder, name: str, description: str, tune: TuneSpec | None = None
+    place: Place, studio: Studio, order: MixOrder, name: str, description: str, tune: TuneSpec | None = None
 ) -> str:
     """Saves what the Mix tab is set to, and the settings of learning if they are given; returns the preset's key.
 

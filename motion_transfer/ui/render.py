@@ -1,4 +1,4 @@
-"""What happens behind the Render tab, as plain functions."""
+"""What happens behind the Mix tab, as plain functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from motion_transfer.errors import BadClip, BadLora, BadSpec
 from motion_transfer.jobs import orders
-from motion_transfer.jobs.estimates import Estimate, estimate_rendering
+from motion_transfer.jobs.estimates import Estimate, estimate_rendering, with_room
 from motion_transfer.jobs.store import DONE, Job
 from motion_transfer.library import Library
 from motion_transfer.library_files import Motion, Render
@@ -40,7 +40,7 @@ THUMBNAIL_PX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderOrder:
+class MixOrder:
     """What the user asks for.
 
     `motions` are keys, one for each of the page's places, with as many `strengths`: an empty one stays free, None is
@@ -137,7 +137,7 @@ def used_seed(seed: float | None) -> int:
     return int(seed)
 
 
-def prompts_of(order: RenderOrder) -> list[str]:
+def prompts_of(order: MixOrder) -> list[str]:
     """The prompts of an order, one a line.
 
     Raises:
@@ -149,7 +149,7 @@ def prompts_of(order: RenderOrder) -> list[str]:
     return prompts
 
 
-def mixed(order: RenderOrder) -> tuple[tuple[str, float], ...]:
+def mixed(order: MixOrder) -> tuple[tuple[str, float], ...]:
     """Keys and strengths of an order's motions; empty for the bare base.
 
     Raises:
@@ -171,7 +171,7 @@ def in_places(motions: Sequence[tuple[str | None, float]]) -> dict[str, tuple[An
             "strengths": (*(strength for _, strength in motions), *[1.0] * free)}  # fmt: skip
 
 
-def _num_videos(order: RenderOrder, num_prompts: int) -> int:
+def _num_videos(order: MixOrder, num_prompts: int) -> int:
     videos = order.videos
     if videos is None or videos != int(videos) or not 1 <= videos * num_prompts <= MOST_VIDEOS:
         asked = "empty" if videos is None else words.ASKED_VIDEOS.format(prompts=num_prompts, videos=videos)
@@ -179,7 +179,7 @@ def _num_videos(order: RenderOrder, num_prompts: int) -> int:
     return int(videos)
 
 
-def expect_rendering(place: Place, studio: Studio, order: RenderOrder, *, one: bool = False) -> Estimate | None:
+def expect_rendering(place: Place, studio: Studio, order: MixOrder, *, one: bool = False) -> Estimate | None:
     """What an order, or the first render of it, will take; None where it can't be done, which Render will say."""
     try:
         spec = spec_from(RenderSpec, order.knobs)
@@ -188,7 +188,9 @@ def expect_rendering(place: Place, studio: Studio, order: RenderOrder, *, one: b
     except BadSpec:
         return None
     plan = planned(studio.spec, studio.precision, place.workspace.root, render=spec)  # of one video
-    return estimate_rendering(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, num_videos, plan)
+    past = place.workspace.jobs.jobs()
+    found = estimate_rendering(past, studio.spec, studio.precision, spec, num_videos, plan)
+    return with_room(found, place.workspace.root)
 
 
 def rendered_line(job: Job) -> str:
@@ -196,7 +198,7 @@ def rendered_line(job: Job) -> str:
     return f"{words.RENDERED.format(seed=job.results.get('seed'))} {took_line(job)}"
 
 
-def order_rendering(place: Place, order: RenderOrder, expected: Estimate | None = None) -> Job:
+def order_rendering(place: Place, order: MixOrder, expected: Estimate | None = None) -> Job:
     """Queues renders: one for each prompt and each of as many seeds; returns the first one's job.
 
     Args:
@@ -226,7 +228,7 @@ def order_rendering(place: Place, order: RenderOrder, expected: Estimate | None 
     return queued[0]
 
 
-def ordered_rendering(place: Place, key: str) -> RenderOrder | None:
+def ordered_rendering(place: Place, key: str) -> MixOrder | None:
     """What a job was asked, to be changed and ordered again; None if it was not to render.
 
     Raises:
@@ -239,12 +241,12 @@ def ordered_rendering(place: Place, key: str) -> RenderOrder | None:
     return order_of(asked.spec, asked.motions)
 
 
-def order_of(spec: RenderSpec, motions: Sequence[tuple[str | None, float]]) -> RenderOrder:
+def order_of(spec: RenderSpec, motions: Sequence[tuple[str | None, float]]) -> MixOrder:
     """Settings and motions as the page's order; the settings' own strength goes into those of the motions."""
     knobs = asdict(spec)
     prompt, seed, strength = (knobs.pop(name) for name in ("prompt", "seed", "strength"))
     stronger = [(key, strength * own) for key, own in motions]
-    return RenderOrder(**in_places(stronger), prompt=prompt, seed=seed, knobs=knobs)
+    return MixOrder(**in_places(stronger), prompt=prompt, seed=seed, knobs=knobs)
 
 
 def _reference(library: Library, job: Job) -> Path | None:
@@ -260,6 +262,8 @@ def _scores(job: Job) -> str:
     if job.state != DONE:
         return ""
     measures = [Measure(**values) for values in job.results.get("report", ())]
+    if not measures and job.note:  # which says why
+        return ""
     return score_table(measures) if measures else words.NO_SCORES
 
 

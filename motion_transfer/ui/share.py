@@ -1,4 +1,4 @@
-"""Share links: what is set on the Render tab as a link, and what a link that was opened asks for."""
+"""Share links: what is set on the Mix tab as a link, and what a link that was opened asks for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.knobs import setting_label, spec_from
-from motion_transfer.ui.render import MOST_MOTIONS, RANDOM_SEED, RenderOrder, mixed, order_of, prompts_of
+from motion_transfer.ui.render import MOST_MOTIONS, RANDOM_SEED, MixOrder, mixed, order_of, prompts_of
 
 SPACE_PAGES = "https://huggingface.co/spaces"
 
@@ -43,7 +43,7 @@ class Received:
     """
 
     facts: str
-    order: RenderOrder
+    order: MixOrder
     fetchable: tuple[PresetLora, ...] = ()
     tune: TuneSpec | None = None
 
@@ -65,7 +65,7 @@ def page_address(headers: Mapping[str, str]) -> str:
 
 
 def preset_of_order(
-    place: Place, studio: Studio, order: RenderOrder, *, name: str = "", description: str = "",
+    place: Place, studio: Studio, order: MixOrder, *, name: str = "", description: str = "",
     tune: TuneSpec | None = None,
 ) -> Preset:  # fmt: skip
     """What the Mix tab is set to, and how motions are to be learned, if that is said, as a preset.
@@ -90,8 +90,8 @@ def preset_of_order(
                      description=description.strip())  # fmt: skip
 
 
-def share(place: Place, studio: Studio, order: RenderOrder, address: str) -> Shared:
-    """The link to what the Render tab is set to.
+def share(place: Place, studio: Studio, order: MixOrder, address: str) -> Shared:
+    """The link to what the Mix tab is set to.
 
     Raises:
         BadSpec: there is no prompt, no motion is chosen, the seed is left to chance, or a setting is out of range.
@@ -127,37 +127,48 @@ def received(place: Place, studio: Studio, preset: Preset) -> Received:
     return Received(facts=facts, order=order, fetchable=tuple(missing), tune=preset.tune_spec())
 
 
-def fetch_missing(place: Place, studio: Studio, text: str) -> Received:
+def fetch_missing(place: Place, studio: Studio, text: str, token: str | None = None) -> Received:
     """Fetches the motions that a link names and that are missing here from the Hub; returns the link as it is then.
+
+    Args:
+        place: whose library.
+        studio: with the base.
+        text: the link, or its sealed part.
+        token: see `fetch_motions`.
 
     Raises:
         BadPreset: it can't be used here.
         BadSpec, BadLora, HubFailed: see `fetch_motions`.
     """
-    fetch_motions(place, receive(place, studio, text).fetchable)
+    fetch_motions(place, receive(place, studio, text).fetchable, token)
     return receive(place, studio, text)
 
 
-def fetch_motions(place: Place, loras: Sequence[PresetLora]) -> None:
+def fetch_motions(place: Place, loras: Sequence[PresetLora], token: str | None = None) -> None:
     """Fetches motions from the Hub into the library.
 
     What visitors ask for is fetched without this machine's account, which may see more than they do.
+
+    Args:
+        place: whose library.
+        loras: with the places on the Hub where they are published.
+        token: of the visitor's own account, if they logged in.
 
     Raises:
         BadSpec: the visitor keeps too much already.
         BadLora: the Hub has another file, or none.
         HubFailed: the Hub does not give it.
     """
-    library, token = place.workspace.library(place.owner), False if place.workspace.isolated else None
+    library = place.workspace.library(place.owner)
     for lora in loras:
         place.workspace.check_room(place.owner, 0)
-        fetch_into(library, lora, token=token)
+        fetch_into(library, lora, token=token or (False if place.workspace.isolated else None))
 
 
 def _order(
     place: Place, spec: RenderSpec, loras: Sequence[PresetLora | UsedLora]
-) -> tuple[RenderOrder, list[Motion | None]]:
-    """What the Render tab is to be set to, and which motions of the library the LoRAs are."""
+) -> tuple[MixOrder, list[Motion | None]]:
+    """What the Mix tab is to be set to, and which motions of the library the LoRAs are."""
     if len(loras) > MOST_MOTIONS:
         raise BadPreset(words.TOO_MANY_MOTIONS.format(most=MOST_MOTIONS, asked=len(loras)))
     library = place.workspace.library(place.owner)
@@ -166,8 +177,8 @@ def _order(
     return order_of(spec, motions), found
 
 
-def restore(place: Place, studio: Studio, path: Path) -> tuple[RenderOrder, str]:
-    """What a render's file was made with, as an order for the Render tab, and what is to be said of it.
+def restore(place: Place, studio: Studio, path: Path) -> tuple[MixOrder, str]:
+    """What a render's file was made with, as an order for the Mix tab, and what is to be said of it.
 
     Raises:
         BadClip: it is no render of this program.
@@ -195,7 +206,7 @@ def _learning_fact(tune: TuneSpec) -> str:
     return ", ".join(changed) or words.AS_USUAL
 
 
-def _facts(preset: Preset, order: RenderOrder, found: list[Motion | None]) -> str:
+def _facts(preset: Preset, order: MixOrder, found: list[Motion | None]) -> str:
     """A table of what would be set; its words come from a link, which may be anybody's."""
     rows = [(words.PROMPT_ASKED, order.prompt or "–"), (words.SEED, str(order.seed))]
     rows += [(words.MOTION, _motion_fact(lora, one, strength))

@@ -32,6 +32,7 @@ from motion_transfer.ui.jobs import (
     move_job,
     picture_job,
     removable,
+    remove_ended,
     remove_job,
 )
 from motion_transfer.ui.plots import LOSS, STAGE, STAGE_COLORS, STEP
@@ -88,6 +89,12 @@ class _JobsPage:
 
         return told(do)[0] or (gr.skip(), gr.skip(), gr.skip())
 
+    def clear(self, token: str | None) -> None:
+        """Remove all ended was pressed."""
+        _, error = told(lambda: remove_ended(self._place_of(token)))
+        if error is not None:
+            warn(error)
+
     def acting(self, action: Callable[[Place, str], Job | None]) -> Callable[..., None]:
         """A handler that does something with the chosen job, and tells why it can't."""
 
@@ -118,6 +125,7 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
                 down = gr.Button(words.DOWN, interactive=False, min_width=90)
                 again = gr.Button(words.AGAIN, interactive=False, min_width=90, elem_id="job-again")
                 remove = gr.Button(words.REMOVE, interactive=False, min_width=90)
+                clear = gr.Button(words.REMOVE_ENDED, min_width=90, elem_id="clear-jobs")
             losses = gr.LinePlot(x=STEP, y=LOSS, color=STAGE, color_map=STAGE_COLORS, label=words.LOSS, height=260,
                                  buttons=[], visible=False)  # fmt: skip
             video = gr.Video(label=words.RESULT, interactive=False, autoplay=True, loop=True, buttons=[], height=260,
@@ -131,6 +139,7 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
         (remove, remove_job),
     ):
         button.click(page.acting(action), [visitor, key], None, queue=False, **QUIET)
+    clear.click(page.clear, visitor, None, queue=False, **QUIET)
     shown = [seen, line, facts, jobs, key, *buttons.parts, up, down, again, remove]
     timer, pictured = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False), gr.State(None)
     timer.tick(page.look, [visitor, key, seen], shown, queue=False, **QUIET)

@@ -34,6 +34,7 @@ from motion_transfer.ui.learn import (
     LearnOrder,
     PartView,
     choose_clip,
+    clip_facts,
     expect_learning,
     look_at_learning,
     order_learning,
@@ -168,6 +169,7 @@ class _LearnPage:
         self._studio, self._place_of, self._uploads, self._examples = studio, place_of, uploads, examples
         self._visitor: gr.BrowserState
         self._shown: list[Component]
+        self._of_upload: list[Component]  # the box, the facts, and the caption that a clip brought along
         self.settings: dict[str, Component]
         self._controls: OrderControls[LearnOrder]
 
@@ -247,7 +249,9 @@ class _LearnPage:
             return values
         path, (start_s, end_s) = order.path, (order.start_s, order.end_s)
         shown = self.part(path, start_s, end_s, order.zoom, order.crop_x, order.crop_y, order.movement)
-        return {**values, **dict(zip(self._shown, shown, strict=True))}
+        file, facts, brought_caption = self._of_upload
+        of_clip = {file: None, facts: told(lambda: clip_facts(Path(path or "")))[0] or "", brought_caption: ""}
+        return {**values, **dict(zip(self._shown, shown, strict=True)), **of_clip}
 
     def set_up(self, spec: TuneSpec | None) -> dict[Component, Any]:
         """Settings of learning in their controls; nothing if there are none. What clip is learned stays open."""
@@ -282,7 +286,7 @@ class _LearnPage:
     @property
     def filled(self) -> list[Component]:
         """What `fill` may change."""
-        return [*self._controls.components, *self._shown]
+        return [*self._controls.components, *self._shown, *self._of_upload]
 
     def bind_clip(self, parts: dict[str, Any]) -> None:
         """Choosing a clip, and moving its span and crop."""
@@ -294,6 +298,7 @@ class _LearnPage:
             parts["examples"].click(self.example, [parts["examples"], *captions], [parts["file"], *seen], **QUIET)
         chosen = [parts["path"], *(parts[name] for name in PART)]
         self._shown = [parts[name] for name in PART_SHOWN]
+        self._of_upload = [parts[name] for name in ("file", "facts", "filled")]
         for name in PART:
             parts[name].input(self.part, chosen, self._shown, trigger_mode="always_last", **QUIET)
         clicked = parts["strip"].select(self.clicked, chosen[:3], chosen[1:3], **QUIET)

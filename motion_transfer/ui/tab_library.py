@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import gradio as gr
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.ui import words
+from motion_transfer.ui.accounts import ON_SPACE
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import told
 from motion_transfer.ui.jobs import Choices
@@ -30,16 +30,18 @@ from motion_transfer.ui.shelf import (
 from motion_transfer.ui.toasts import tell, warn
 from motion_transfer.ui.undo import Deleted, bring_back, undo_button
 
-ON_SPACE = "SPACE_ID" in os.environ  # where visitors log in with accounts of their own
-
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryTab:
-    """What other parts of the page need: what is chosen, the button that leads on, and how to renew the lists."""
+    """What other parts of the page need: what is chosen, the button that leads on, and how to renew the lists.
+
+    `asked` are what `refresh` goes by, `listed` what it changes.
+    """
 
     chosen: gr.Radio
     use: gr.Button
     refresh: Callable[..., Any]
+    asked: list[Any]
     listed: list[Any]
 
 
@@ -69,9 +71,10 @@ class _LibraryPage:
         others = [(words.NOTHING, ""), *renders]
         return gr.Radio(choices=choices, value=kept, info="" if choices else words.EMPTY), gr.Dropdown(choices=others)
 
-    def refresh(self, token: str | None, kind: str, search: str, key: str | None) -> tuple[Any, Any, Any]:
-        """The tab was opened: what there is to look for, what there is of it, and what to compare with."""
-        return gr.Radio(choices=kinds()), *self.find(token, kind, search, key)
+    def refresh(self, token: str | None, kind: str, search: str, key: str | None) -> tuple[Any, ...]:
+        """The tab was opened: what there is to look for, to choose, to compare with, and to bring back."""
+        deleted = told(lambda: self._library(token).discarded())[0] or []
+        return gr.Radio(choices=kinds()), *self.find(token, kind, search, key), deleted, undo_button(deleted)
 
     def look(self, token: str | None, kind: str, key: str | None) -> tuple[Any, ...]:
         """Another one was chosen: video, facts, name, file, and the buttons that lead on or change it."""
@@ -187,7 +190,7 @@ class _LibraryPage:
             event.then(self.find, wanted, listed, **QUIET)
 
 
-def _parts() -> dict[str, Any]:
+def _parts(*, can_publish: bool) -> dict[str, Any]:
     look: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, "min_width": 150, "height": 300}
     parts: dict[str, Any] = {}
     with gr.Row():
@@ -214,7 +217,7 @@ def _parts() -> dict[str, Any]:
                                             elem_id="delete")  # fmt: skip
             parts["undo"] = gr.Button(visible=False, elem_id="undo")
             parts["facts"] = gr.HTML("")
-            with gr.Accordion(words.PUBLISH, open=False):
+            with gr.Accordion(words.PUBLISH, open=False, visible=can_publish, elem_id="publishing"):
                 gr.Markdown(words.PUBLISH_NOTE)
                 parts["repository"] = gr.Textbox(label=words.REPOSITORY)
                 parts["private"] = gr.Checkbox(label=words.PRIVATE)
@@ -226,9 +229,13 @@ def _parts() -> dict[str, Any]:
     return parts | {"deleted": gr.State([])}
 
 
-def build_library_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -> LibraryTab:
-    """Builds the tab's content where it is called."""
-    page, parts = _LibraryPage(studio, place_of), _parts()
+def build_library_tab(
+    studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState, *, isolated: bool = False
+) -> LibraryTab:
+    """Builds the tab's content where it is called; `isolated` says that visitors are told apart."""
+    # Visitors publish under accounts of their own, with which they log in on a Space alone.
+    page, parts = _LibraryPage(studio, place_of), _parts(can_publish=ON_SPACE or not isolated)
     page.bind(parts, visitor)
     return LibraryTab(chosen=parts["chosen"], use=parts["use"], refresh=page.refresh,
-                      listed=[parts["kind"], parts["search"], parts["chosen"], parts["other"]])  # fmt: skip
+                      asked=[parts[name] for name in ("kind", "search", "chosen")],
+                      listed=[parts[name] for name in ("kind", "chosen", "other", "deleted", "undo")])  # fmt: skip

@@ -15,6 +15,7 @@ from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
+from motion_transfer.ui.accounts import on_own_account
 from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.controls import OrderControls
 from motion_transfer.ui.desk import Place, problem, told
@@ -27,7 +28,7 @@ from motion_transfer.ui.presets import (
     preset_choices,
     preset_path,
 )
-from motion_transfer.ui.render import RenderOrder
+from motion_transfer.ui.render import MixOrder
 from motion_transfer.ui.share import fetch_motions
 from motion_transfer.ui.toasts import tell, warn
 from motion_transfer.ui.undo import Deleted, bring_back, undo_button
@@ -46,7 +47,7 @@ class _PresetsPage:
     """Binds the tab's parts to the functions behind them."""
 
     def __init__(
-        self, studio: Studio, place_of: PlaceOf, controls: OrderControls[RenderOrder], learning: Mapping[str, Component]
+        self, studio: Studio, place_of: PlaceOf, controls: OrderControls[MixOrder], learning: Mapping[str, Component]
     ) -> None:
         self._studio, self._place_of, self._controls, self._learning = studio, place_of, controls, learning
         self._with_learning: gr.Checkbox
@@ -75,12 +76,14 @@ class _PresetsPage:
         facts = problem(error) if error else found.facts if found else ""
         return facts, away, gr.Button(interactive=error is None), fetch
 
-    def fetch(self, token: str | None, key: str | None) -> tuple[str, gr.DownloadButton, gr.Button, gr.Button]:
+    def fetch(
+        self, token: str | None, key: str | None, account: str | None
+    ) -> tuple[str, gr.DownloadButton, gr.Button, gr.Button]:
         """Fetch was pressed: the preset as it is then."""
 
         def do() -> None:
             place = self._place_of(token)
-            fetch_motions(place, look_at_preset(place, self._studio, key).fetchable)
+            fetch_motions(place, look_at_preset(place, self._studio, key).fetchable, account)
             tell(words.FETCHED)
 
         _, error = told(do)
@@ -139,7 +142,7 @@ class _PresetsPage:
         one = [visitor, parts["chosen"]]
         looks = [parts["facts"], parts["file"], parts["use"], parts["fetch"]]
         parts["chosen"].change(self.look, one, looks, **QUIET)
-        parts["fetch"].click(self.fetch, one, looks, **QUIET)
+        parts["fetch"].click(on_own_account(self.fetch), one, looks, **QUIET)
         parts["import"].upload(self.take_in, [visitor, parts["import"]], parts["chosen"], **QUIET)
         bin_parts = [parts["chosen"], parts["deleted"], parts["undo"]]
         parts["delete"].click(self.delete, [*one, parts["deleted"]], bin_parts, **QUIET)
@@ -151,7 +154,7 @@ class _PresetsPage:
 
 
 def build_presets_tab(
-    studio: Studio, place_of: PlaceOf, controls: OrderControls[RenderOrder], learning: Mapping[str, Component],
+    studio: Studio, place_of: PlaceOf, controls: OrderControls[MixOrder], learning: Mapping[str, Component],
     visitor: gr.BrowserState,
 ) -> PresetsTab:  # fmt: skip
     """Builds the tab's content where it is called.

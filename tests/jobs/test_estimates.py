@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from motion_transfer.jobs.estimates import estimate_rendering, estimate_tuning, ran_on
+from motion_transfer.jobs.estimates import estimate_rendering, estimate_tuning, ran_on, with_room
 from motion_transfer.jobs.store import CANCELLED, DONE, Job
 from motion_transfer.lora.files import save_lora
 from motion_transfer.model.catalog import find_base
@@ -74,7 +74,14 @@ def test_renders_take_as_long_as_those_before() -> None:
     assert found.seconds == pytest.approx(3 * (5 + 40)) and found.kept_mb == 1.5 and found.num_jobs == 1
     unguided = replace(spec, guidance=1.0, early_guidance=1.0)
     assert estimate_rendering(past, BASE, "nf4", unguided).seconds == pytest.approx(5 + 10)
-    assert estimate_rendering([], BASE, "nf4", spec).as_values() == {"num_jobs": 0}
+    unknown = estimate_rendering([], BASE, "nf4", spec)
+    assert unknown.seconds is None and unknown.num_jobs == 0 and 0 < unknown.kept_mb < 1
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    found = estimate_rendering([], BASE, "nf4", RenderSpec())
+    assert with_room(found, tmp_path / "not" / "there").no_room is None
+    assert with_room(replace(found, disk_mb=1e15), tmp_path).no_room
 
 
 def test_a_lora_is_as_large_as_what_it_holds() -> None:

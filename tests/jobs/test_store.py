@@ -65,6 +65,18 @@ def test_the_newest_of_a_kind_and_how_many_come_first(store: JobStore) -> None:
     assert store.num_before(last) == 1
 
 
+def test_owners_take_turns(store: JobStore) -> None:
+    mine = [put(store, f"mine {i}") for i in range(3)]
+    theirs = [put(store, f"theirs {i}", owner="another") for i in range(2)]
+    order = [mine[0], theirs[0], mine[1], theirs[1], mine[2]]
+    assert [store.num_before(job) for job in order] == [0, 1, 2, 3, 4]
+    for i, job in enumerate(order):
+        assert [store.num_before(later) for later in order[i:]] == list(range(len(order) - i))
+        assert taken(store).key == job.key
+        store.end(job.key, "done")
+    assert store.num_before(store.job(mine[0].key)) == 0
+
+
 def test_what_a_worker_tells_is_read_by_another_store(store: JobStore) -> None:
     put(store)
     job = taken(store)

@@ -349,6 +349,42 @@ def test_what_is_saved_is_not_made_again(
         assert before and saved() == before
 
 
+def test_a_render_that_cannot_be_measured_is_there_all_the_same(
+    store: JobStore, library: Library, worker: Worker, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = order_tune(store, clip_path)
+    worker.work()
+    motion = str(store.job(job.key).results["motion"])
+    with monkeypatch.context() as short:
+        short.setattr(Studio, "judge", lambda *_, **__: (_ for _ in ()).throw(MemoryError("no room")))
+        job = order_render(store, (motion, 1.0))
+        worker.work()
+    done = store.job(job.key)
+    assert done.state == DONE and "not measured" in done.note and "report" not in done.results
+    assert library.render(str(done.results["render"]).removesuffix(".mp4"))
+    killed = order_render(store, (motion, 1.0))
+    with monkeypatch.context() as dying:  # the worker is ended while it measures
+        dying.setattr(Studio, "judge", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            worker.work()
+    store.queue_orphans(KINDS)
+    worker.work()
+    done = store.job(killed.key)
+    assert done.state == DONE and not done.note and done.results["report"]
+    assert len(library.made_renders()) == 2
+
+
+def test_memory_of_earlier_tries_counts(
+    store: JobStore, worker: Worker, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = order_tune(store, clip_path)
+    store.take(KINDS)
+    store.tell(job.key, peak_memory_mb=9e9)
+    store.end(job.key, QUEUED)
+    worker.work()
+    assert store.job(job.key).peak_memory_mb == 9e9
+
+
 def test_results_go_to_their_owner(tmp_path: Path, tiny_base_folder: Path, leaving: threading.Event) -> None:
     workspace = Workspace(tmp_path / "work", isolated=True)
     worker = Worker(workspace, Studio(base=str(tiny_base_folder), precision="fp32", device="cpu"), leaving)

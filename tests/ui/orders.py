@@ -15,7 +15,7 @@ from motion_transfer.ui.learn import (
     order_learning,
 )
 from motion_transfer.ui.render import (
-    RenderOrder,
+    MixOrder,
     RenderView,
     in_places,
     look_at_rendering,
@@ -38,11 +38,11 @@ def learn_order(clip_path: Path | None, **changes: Any) -> LearnOrder:
     return LearnOrder(**values | changes)
 
 
-def render_order(**changes: Any) -> RenderOrder:
+def render_order(**changes: Any) -> MixOrder:
     """`motions` are keys and strengths."""
     values: dict[str, Any] = {"prompt": "a green star on a white background", "seed": 3}
     places = in_places(changes.pop("motions", []))
-    return RenderOrder(**values | places | {"knobs": {"steps": 2, "guidance": 2.0}} | changes)
+    return MixOrder(**values | places | {"knobs": {"steps": 2, "guidance": 2.0}} | changes)
 
 
 def learn(place: Place, worker: Worker, order: LearnOrder) -> LearnView:
@@ -53,7 +53,7 @@ def learn(place: Place, worker: Worker, order: LearnOrder) -> LearnView:
     return view
 
 
-def render(place: Place, worker: Worker, order: RenderOrder) -> RenderView:
+def render(place: Place, worker: Worker, order: MixOrder) -> RenderView:
     job = order_rendering(place, order)
     worker.work()
     view = look_at_rendering(place, job.key, None)

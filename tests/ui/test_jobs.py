@@ -117,3 +117,12 @@ def test_a_job_can_be_ordered_again(place: Place, worker: Worker, clip_path: Pat
     back = ordered_rendering(place, rendering.key)
     assert back is not None and (back.motions[0], back.seed, back.strengths[0]) == (motion, 3, 0.7)
     assert place.workspace.jobs.job(rendering.key).state == QUEUED
+
+
+def test_all_that_ended_goes_at_once(place: Place, worker: Worker) -> None:
+    keys = [order_rendering(place, render_order(prompt=prompt)).key for prompt in ("one", "two", "three")]
+    worker.work()
+    place.workspace.jobs.cancel(keys[1])
+    _JobsPage(lambda _: place).clear(None)
+    assert [job.key for job in place.workspace.jobs.jobs()] == keys[2:]
+    assert len(place.workspace.library("").made_renders()) == 1

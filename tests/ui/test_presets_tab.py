@@ -18,7 +18,7 @@ from motion_transfer.types import Lora, LowRank, RenderSpec, TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.presets import delete_preset, import_preset, keep_order, look_at_preset, preset_choices
-from motion_transfer.ui.render import RenderOrder, in_places
+from motion_transfer.ui.render import MixOrder, in_places
 from motion_transfer.ui.tab_learn import _LearnPage
 from motion_transfer.ui.tab_presets import _PresetsPage
 
@@ -32,9 +32,9 @@ def shipped(studio: Studio, tmp_path: Path) -> Path:
     return folder
 
 
-def _order(**changes: Any) -> RenderOrder:
+def _order(**changes: Any) -> MixOrder:
     values: dict[str, Any] = {**in_places([]), "prompt": "a green star", "seed": 7, "knobs": {"steps": 4}}
-    return RenderOrder(**values | changes)
+    return MixOrder(**values | changes)
 
 
 def test_what_was_set_comes_back(place: Place, studio: Studio, shipped: Path) -> None:
@@ -104,6 +104,6 @@ def test_a_missing_motion_is_fetched(
     assert page.look(None, key)[3].visible
     monkeypatch.setattr("motion_transfer.ui.tab_presets.tell", lambda _: None)
     monkeypatch.setattr("motion_transfer.hub.fetch", lambda *_, **__: path)
-    facts, *_, fetch = page.fetch(None, key)
+    facts, *_, fetch = page.fetch(None, key, None)
     assert not fetch.visible and words.en.MOTION_FOUND.partition("{")[0] in facts
     assert look_at_preset(place, studio, key).order.motions[0] == "wave"

@@ -24,7 +24,7 @@ from motion_transfer.ui.render import (
     ordered_rendering,
     used_seed,
 )
-from motion_transfer.ui.tab_render import _RenderPage
+from motion_transfer.ui.tab_mix import _MixPage
 from motion_transfer.video.io import probe
 from tests.ui.orders import render, render_order
 
@@ -132,7 +132,7 @@ def test_motions_to_choose_from(library: Library, learned: str) -> None:
 
 
 def test_a_motion_that_was_just_learned_is_chosen_once(studio: Studio, place: Place, learned: str) -> None:
-    page, free = _RenderPage(studio, lambda _: place), [""] * (MOST_MOTIONS - 1)
+    page, free = _MixPage(studio, lambda _: place), [""] * (MOST_MOTIONS - 1)
     update, *others, offered = page.refresh(None, learned, None, "", *free)
     assert update["value"] == offered == learned and not any("value" in other for other in others)
     again, *_ = page.refresh(None, learned, offered, "", *free)  # the bare base was chosen since
@@ -144,7 +144,7 @@ def test_a_motion_that_was_just_learned_is_chosen_once(studio: Studio, place: Pl
 def test_an_imported_motion_takes_the_first_free_place(
     studio: Studio, place: Place, library: Library, learned: str
 ) -> None:
-    page, file = _RenderPage(studio, lambda _: place), str(library.motion(learned).path)
+    page, file = _MixPage(studio, lambda _: place), str(library.motion(learned).path)
     for keys, wanted in ((("", "", "", ""), 0), (("x", "", "", ""), 1), (("x", "y", "z", "w"), 0)):
         lists = page.take_in(None, file, *keys)
         assert lists[wanted].value == learned and lists[MOST_MOTIONS + wanted].visible

@@ -19,7 +19,7 @@ from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_l
 from motion_transfer.recipes import UsedLora, recipe_of
 from motion_transfer.types import Lora, LowRank, RenderSpec
 from motion_transfer.ui.desk import Place
-from motion_transfer.ui.render import RANDOM_SEED, RenderOrder, in_places, order_rendering
+from motion_transfer.ui.render import RANDOM_SEED, MixOrder, in_places, order_rendering
 from motion_transfer.ui.share import fetch_missing, page_address, preset_of_order, receive, restore, share
 from motion_transfer.video.io import write_clip
 from motion_transfer.workspace import Workspace
@@ -40,10 +40,10 @@ def motion(place: Place, tmp_path: Path) -> str:
     return place.workspace.library(place.owner).import_motion(tmp_path / "file.safetensors", "file").key
 
 
-def _order(motion: str = "", **changes: Any) -> RenderOrder:
+def _order(motion: str = "", **changes: Any) -> MixOrder:
     places = in_places([(motion, 0.75)])
     values: dict[str, Any] = {**places, "prompt": "a <b>green</b> star", "seed": 5, "knobs": KNOBS}
-    return RenderOrder(**values | changes)
+    return MixOrder(**values | changes)
 
 
 def _text(link: str) -> str:

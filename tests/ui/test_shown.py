@@ -16,6 +16,7 @@ from motion_transfer.types import Measure
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import usable
 from motion_transfer.ui.desk import Fault, Place, clock, in_words, job_line, problem
+from motion_transfer.ui.forecast import took_line
 from motion_transfer.ui.plots import MAX_POINTS, loss_table, score_table, word_lists
 from motion_transfer.ui.tour import build_tour
 from motion_transfer.video.synth.palette import vocabulary
@@ -104,3 +105,15 @@ def test_the_tour_follows_what_was_done(
     assert tour.show(None, True)[0].visible is False
     render(place, worker, render_order())
     assert shown() == (False, "")
+
+
+def test_what_is_left_in_all_is_told_beside_the_stage() -> None:
+    job = running(orders={"expected": {"seconds": 3630.0}})
+    assert "1 min 38 s left in this stage" in job_line(job, 0, "")
+    assert "about 1 h 00 min in all" in job_line(job, 0, "")
+    assert "in all" not in job_line(running(orders={"expected": {"seconds": 31.0}}), 0, "")
+
+
+def test_what_was_expected_by_the_shapes_is_compared() -> None:
+    job = running(state="done", orders={"expected": {"memory_mb": 900.0}}, results={"file_mb": 0.5})
+    assert "Expected: 0.9 GB of memory" in took_line(job) and "Expected" not in took_line(running(state="done"))

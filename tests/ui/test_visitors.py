@@ -14,6 +14,7 @@ from motion_transfer.errors import BadSpec
 from motion_transfer.jobs.store import ENDED, Job
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
+from motion_transfer.ui.app import build_app
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.learn import order_learning
 from motion_transfer.ui.render import look_at_rendering, order_rendering
@@ -58,6 +59,27 @@ def test_a_visitor_has_so_much_room(tmp_path: Path, clip_path: Path, monkeypatch
         order_rendering(other, render_order())
     for _ in range(FOR_A_VISITOR.open_jobs + 1):
         order_rendering(Place(workspace=home, owner=""), render_order())
+
+
+def test_what_was_deleted_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(tmp_path, isolated=True)
+    visitor = _visitor(workspace, 1)
+    library = workspace.library(visitor.owner)
+    in_bin = library.bin / "ticket" / "loras" / "large.safetensors"
+    in_bin.parent.mkdir(parents=True)
+    in_bin.write_bytes(bytes(20_000))
+    order_rendering(visitor, render_order())
+    assert in_bin.is_file()
+    monkeypatch.setattr("motion_transfer.workspace.FOR_A_VISITOR", replace(FOR_A_VISITOR, kept_mb=0.01))
+    order_rendering(visitor, render_order())
+    assert not in_bin.exists()
+
+
+def test_a_visitor_learns_for_so_long(tmp_path: Path, clip_path: Path) -> None:
+    long = learn_order(clip_path, knobs={"temporal_steps": 3000, "temporal_batch": 2})
+    with pytest.raises(BadSpec, match="fewer steps"):
+        order_learning(_visitor(Workspace(tmp_path / "shared", isolated=True), 1), long)
+    order_learning(Place(workspace=Workspace(tmp_path / "home"), owner=""), long)
 
 
 def _visitor(workspace: Workspace, number: int) -> Place:
@@ -119,3 +141,10 @@ def test_a_library_that_nobody_opens_is_removed(tmp_path: Path) -> None:
     workspace.check_room(places[4].owner, 0)  # and who asks is there
     kept = [workspace.library(place.owner).presets.parent.exists() for place in places]
     assert kept == [False, True, True, True, True]
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_publishing_is_offered_where_somebody_can_log_in(tmp_path: Path, studio: Studio, isolated: bool) -> None:
+    app = build_app(studio, Workspace(tmp_path, isolated=isolated))
+    (publish,) = [block for block in app.blocks.values() if getattr(block, "elem_id", None) == "publishing"]
+    assert publish.visible == (not isolated)

@@ -7,7 +7,7 @@ INTRO = "Learn the motion of a short clip, then render it onto new content."
 BASE_NOTES: dict[str, str] = {}  # of shipped bases, where the base's own note is in another language
 BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
 
-LEARN_TAB, RENDER_TAB, JOBS_TAB = "Learn", "Mix", "Jobs"
+LEARN_TAB, MIX_TAB, JOBS_TAB = "Learn", "Mix", "Jobs"
 LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = "Library", "Presets", "System"
 
 # The guided first run
@@ -65,6 +65,7 @@ ESTIMATE = "Expected, from {jobs} job(s) before: {needs}."
 KEPT, WHILE_AT_IT = "{mb:.2f} MB kept on disk", " ({mb:.0f} MB while it works)"
 PLANNED = "Expected, by the shapes: {needs}."
 TIGHT = "That is more memory than this machine should have to spare; System says what fits."
+NO_ROOM = "The disk has less room than that; delete something, or choose another --workspace."
 NO_ESTIMATE = "How long it takes, the first job will tell."
 
 # Render
@@ -158,6 +159,7 @@ STEP = "step {step} of {total}"
 RATE = "{rate:.1f} steps a second"
 PACE = "{seconds:.1f} seconds a step"
 LEFT = "{left} left in this stage"
+LEFT_IN_ALL = "about {left} in all, by the estimate"
 STEP_LOSS = "loss {loss:.3f}"
 OPENING = "Beginning"
 CLOCK_S, CLOCK_MIN, CLOCK_H = "{s} s", "{min} min {s:02d} s", "{h} h {min:02d} min"
@@ -194,6 +196,7 @@ CROP_FACT = "zoom {zoom:g}, at {x:g} from the left and {y:g} from the top"
 PREVIEW_ASKED = "Preview prompt"
 MOTION_USED = "{name} at strength {strength:g}"
 UP, DOWN, REMOVE, AGAIN = "Up", "Down", "Remove", "Order again"
+REMOVE_ENDED = "Remove all that ended"
 
 # Library
 SHELF, MOTIONS, RENDERS = "What to look for", "Motions", "Renders"
@@ -256,6 +259,7 @@ NEEDED = "{kind}: {time}, {gb:.1f} GB of memory at most"
 
 # What is wrong with the input
 UNKNOWN_SETTING = "settings are {known}, but {name} is none of them; choose among them."
+NO_MOTIONS = "at most {most} motions are expected as strengths by key, but are {motions}; send a JSON object."
 NO_SETTINGS = "settings are expected by name, as in a JSON object, but are {settings}; write them so or leave them out."
 NO_TEXT = "{name} should be a text of at most {most} letters, but is {text}; shorten it or write one."
 NO_NUMBER = "{name} should be a number, but is {number}; write one."

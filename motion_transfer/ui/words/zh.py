@@ -11,7 +11,7 @@ BASE_NOTES = {
 }
 BASE_NOTE = "基础模型：**{name}**，{width} x {height}，{frames} 帧。"
 
-LEARN_TAB, RENDER_TAB, JOBS_TAB = "学习", "混合", "任务"
+LEARN_TAB, MIX_TAB, JOBS_TAB = "学习", "混合", "任务"
 LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = "资料库", "预设", "系统"
 
 # The guided first run
@@ -64,6 +64,7 @@ ESTIMATE = "预计（依据之前 {jobs} 个任务）：{needs}。"
 KEPT, WHILE_AT_IT = "磁盘保留 {mb:.2f} MB", "（工作时占用 {mb:.0f} MB）"
 PLANNED = "预计（依据模型尺寸）：{needs}。"
 TIGHT = "这超出了本机可用的内存；“系统”页说明能容纳什么。"
+NO_ROOM = "磁盘剩余空间不足；请删除一些内容，或选择另一个 --workspace。"
 NO_ESTIMATE = "需要多久，第一个任务会告诉你。"
 
 # Render
@@ -151,6 +152,7 @@ STEP = "第 {step} 步，共 {total} 步"
 RATE = "每秒 {rate:.1f} 步"
 PACE = "每步 {seconds:.1f} 秒"
 LEFT = "本阶段还需 {left}"
+LEFT_IN_ALL = "预计共还需约 {left}"
 STEP_LOSS = "损失 {loss:.3f}"
 OPENING = "正在开始"
 CLOCK_S, CLOCK_MIN, CLOCK_H = "{s} 秒", "{min} 分 {s:02d} 秒", "{h} 小时 {min:02d} 分"
@@ -187,6 +189,7 @@ CROP_FACT = "缩放 {zoom:g}，距左 {x:g}，距上 {y:g}"
 PREVIEW_ASKED = "预览提示词"
 MOTION_USED = "{name}，强度 {strength:g}"
 UP, DOWN, REMOVE, AGAIN = "上移", "下移", "移除", "再次下单"
+REMOVE_ENDED = "移除所有已结束的任务"
 
 # Library
 SHELF, MOTIONS, RENDERS = "查找什么", "动作", "渲染结果"
@@ -239,6 +242,7 @@ NEEDED = "{kind}：{time}，内存最多 {gb:.1f} GB"
 
 # What is wrong with the input
 UNKNOWN_SETTING = "设置有 {known}，但 {name} 不在其中；请从中选择。"
+NO_MOTIONS = "需要以键为名的强度，最多 {most} 个动作，但收到 {motions}；请发送 JSON 对象。"
 NO_SETTINGS = "设置应按名称给出，如 JSON 对象，但得到 {settings}；请这样写或省略。"
 NO_TEXT = "{name} 应是最多 {most} 个字符的文本，但得到 {text}；请缩短或填写。"
 NO_NUMBER = "{name} 应是数字，但得到 {number}；请填写数字。"

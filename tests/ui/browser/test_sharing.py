@@ -108,6 +108,9 @@ def test_a_shared_link_renders_the_same(
         _drop(finder, tmp_path / "sent.mp4")
         shown = finder.get_by_role("tabpanel").filter(visible=True)
         sync_api.expect(shown.get_by_label("Seed")).to_have_value("77")
+        shown.get_by_label("Seed").fill("5")
+        _drop(finder, tmp_path / "sent.mp4")  # once more: it is taken again
+        sync_api.expect(shown.get_by_label("Seed")).to_have_value("77")
         sync_api.expect(shown.get_by_label("Prompt: what")).to_have_value("a green star on a white background")
         mix.get_by_role("button", name="Share").click()
         sender.locator("#make-link").click()

@@ -1,4 +1,4 @@
-"""The Render tab: its parts, and which function each of them calls."""
+"""The Mix tab: its parts, and which function each of them calls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from motion_transfer.ui.render import (
     MOST_MOTIONS,
     MOST_VIDEOS,
     RANDOM_SEED,
-    RenderOrder,
+    MixOrder,
     asked_motion,
     expect_rendering,
     kept_motion,
@@ -67,7 +67,7 @@ SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderTab:
+class MixTab:
     """What other parts of the page need: the lists of motions, how to renew and choose from them, how to fill all in.
 
     `places` are what `refresh` and `choose` change.
@@ -83,7 +83,8 @@ class RenderTab:
     fill_from_render: Callable[..., Any]
     fill_from_order: Callable[..., Any]
     filled: list[Component]
-    controls: OrderControls[RenderOrder]
+    found: gr.State  # whether what was to be filled in last was there
+    controls: OrderControls[MixOrder]
     estimate: Callable[..., str]
     estimated: tuple[set[Component], Component]
 
@@ -163,7 +164,7 @@ def _one_more(*keys: str | None) -> list[gr.Column]:
     return [gr.Column(visible=number <= last + 1) for number in range(len(keys))]
 
 
-class _RenderPage:
+class _MixPage:
     """Binds the tab's parts to the functions behind them."""
 
     def __init__(self, studio: Studio, place_of: PlaceOf) -> None:
@@ -172,7 +173,7 @@ class _RenderPage:
         self._motions: list[gr.Dropdown]
         self._places: list[Any]
         self.estimated: tuple[set[Component], Component]
-        self.controls: OrderControls[RenderOrder]
+        self.controls: OrderControls[MixOrder]
 
     def _library(self, token: str | None) -> Library:
         place = self._place_of(token)
@@ -239,7 +240,7 @@ class _RenderPage:
         found, error = told(lambda: restore(self._place_of(token), self._studio, Path(path)))
         if error is not None or found is None:
             warn(error or "")
-            return {self._motions[0]: gr.skip()}
+            return {self.found: False}
         tell(found[1])
         return self.fill_from_order(token, lambda: found[0])
 
@@ -260,13 +261,13 @@ class _RenderPage:
         """What a link asks for, in the controls."""
         return self.fill_from_order(token, lambda: receive(self._place_of(token), self._studio, text or "").order)
 
-    def fill_from_order(self, token: str | None, find: Callable[[], RenderOrder | None]) -> dict[Component, Any]:
+    def fill_from_order(self, token: str | None, find: Callable[[], MixOrder | None]) -> dict[Component, Any]:
         """What an order asks for, in the controls; nothing, and why, if it can't be found."""
         order, values = self.controls.filled(find)
         if order is None:
-            return values
+            return {self.found: False}
         lists = told(lambda: self._asked(self._library(token), order.motions))[0] or []
-        return {**values, **dict(zip([*self._motions, *self._places], lists, strict=False))}
+        return {**values, **dict(zip([*self._motions, *self._places], lists, strict=False)), self.found: True}
 
     def _asked(self, library: Library, keys: Sequence[str | None]) -> list[Any]:
         """Lists and places for the motions of an order; what is gone leaves none in its place, and is said."""
@@ -301,7 +302,7 @@ class _RenderPage:
     @property
     def filled(self) -> list[Component]:
         """What `fill` may change."""
-        return [*self.controls.components, *self._places]
+        return [*self.controls.components, *self._places, self.found]
 
     def look(self, token: str | None, key: str | None, seen: Seen | None) -> tuple[Any, ...]:
         """The timer ticked: what has changed of the job."""
@@ -319,7 +320,7 @@ class _RenderPage:
     def bind(self, parts: dict[str, Any], knobs: dict[str, Component], visitor: gr.BrowserState) -> None:
         """Connects every part."""
         self._visitor, self._motions, self._places = visitor, parts["motions"], parts["places"]
-        self.controls = OrderControls(RenderOrder, parts, knobs)
+        self.controls, self.found = OrderControls(MixOrder, parts, knobs), parts["found"]
         lists = [*self._motions, *self._places]
         for motion, card in zip(self._motions, parts["cards"], strict=True):
             motion.change(self.card, [visitor, motion], card, **QUIET)
@@ -348,21 +349,21 @@ class _RenderPage:
         timer.tick(self.look, [visitor, parts["key"], parts["seen"]], shown, queue=False, **QUIET)
 
 
-def build_render_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -> RenderTab:
+def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -> MixTab:
     """Builds the tab's content where it is called."""
-    page = _RenderPage(studio, place_of)
+    page = _MixPage(studio, place_of)
     with gr.Row():
         with gr.Column(min_width=320):
             parts = _order_parts()
             knobs = _knob_parts()
         with gr.Column(min_width=320):
             parts |= _result_parts()
-    parts |= {"key": gr.State(None), "seen": gr.State(None)}
+    parts |= {"key": gr.State(None), "seen": gr.State(None), "found": gr.State(False)}
     page.bind(parts, knobs, visitor)
-    return RenderTab(
+    return MixTab(
         motions=parts["motions"], result=parts["result"], places=[*parts["motions"], *parts["places"]],
         refresh=page.refresh, choose=page.choose, fill=page.fill, fill_from_link=page.fill_from_link,
         fill_from_render=page.fill_from_render,
-        fill_from_order=page.fill_from_order, filled=page.filled, controls=page.controls,
+        fill_from_order=page.fill_from_order, filled=page.filled, found=page.found, controls=page.controls,
         estimate=page.estimate, estimated=page.estimated,
     )  # fmt: skip
