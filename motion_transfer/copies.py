@@ -26,10 +26,11 @@ _SECRET = secrets.token_bytes(32)
 
 def _linked(source: Path, path: Path) -> None:
     """Another name for a saved file, which nobody writes into; a copy where the disk knows no such names."""
-    try:
-        os.link(source, path)
-    except OSError:
-        shutil.copyfile(source, path)
+    if os.access(source, os.W_OK):  # else it could not be written through to the disk
+        with suppress(OSError):
+            os.link(source, path)
+            return
+    shutil.copyfile(source, path)
 
 
 class Copies:

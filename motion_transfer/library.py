@@ -235,7 +235,7 @@ class Library:
         found = []
         for path in self.bin.glob("*/*/*"):
             with suppress(OSError):
-                is_main = path.suffix in (MAIN_SUFFIXES[0], MAIN_SUFFIXES[1]) and path == siblings(path)[0]
+                is_main = path.suffix in MAIN_SUFFIXES[:2] and siblings(path)[:1] == [path]
                 if is_main and path.parent.name != self.presets.name:
                     found.append((path.parents[1].stat().st_mtime_ns, path.parts[-3], _shown_name(path)))
         return [(ticket, name) for _, ticket, name in sorted(found)]

@@ -16,6 +16,7 @@ from motion_transfer.errors import BadSpec, MotionTransferError
 from motion_transfer.jobs.store import ENDED, OPEN, PAUSED, QUEUED, Job, JobStore, NoSuchJob
 from motion_transfer.library import Library
 from motion_transfer.library_files import size_mb
+from motion_transfer.transfer import CHECK_RENDERS, CHECK_STEPS
 from motion_transfer.types import TuneSpec
 
 EVERYBODY = ""  # owns all there is where visitors are not told apart
@@ -103,9 +104,9 @@ class Workspace:
                           f"would be {of_all + num_jobs}; try again later.")  # fmt: skip
         jobs_mb = sum(size_mb(self.jobs.folder / job.key) for job in self.jobs.jobs(owner, limit=-1))
         library = self.library(owner)
-        if library.size_mb() + jobs_mb > FOR_A_VISITOR.kept_mb:
+        kept_mb = library.size_mb() - size_mb(library.bin) + jobs_mb
+        if kept_mb <= FOR_A_VISITOR.kept_mb < library.size_mb() + jobs_mb:
             library.empty_bin(0.0)  # what was deleted makes room
-        kept_mb = library.size_mb() + jobs_mb
         if kept_mb > FOR_A_VISITOR.kept_mb:
             raise BadSpec(f"a visitor may keep {FOR_A_VISITOR.kept_mb:.0f} MB, but {kept_mb:.0f} MB are kept; download "
                           "and delete some motions or renders, and remove some jobs.")  # fmt: skip
@@ -121,9 +122,11 @@ class Workspace:
             BadSpec: it does.
         """
         draws = spec.spatial_steps * spec.spatial_batch + spec.temporal_steps * spec.temporal_batch
+        checks = spec.temporal_steps // spec.check_every if spec.check_every else 0
+        draws += checks * CHECK_RENDERS * CHECK_STEPS
         if self.isolated and draws > MOST_DRAWS:
-            raise BadSpec(f"a visitor's job may take {MOST_DRAWS} steps times batch in both stages together, but this "
-                          f"would be {draws}; choose fewer steps or smaller batches.")  # fmt: skip
+            raise BadSpec(f"a visitor's job may take {MOST_DRAWS} steps times batch, checks included, but this would "
+                          f"be {draws}; choose fewer steps, smaller batches or rarer checks.")  # fmt: skip
 
     def greet(self, owner: str) -> None:
         """Notes that an owner has opened the page, whose library is therefore kept on."""

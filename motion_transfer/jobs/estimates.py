@@ -28,7 +28,8 @@ _CHECKPOINTS, _STATES, _STAGES = 2, 3, 2  # two are kept, each of matrices and t
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """None where neither a job of this base and precision nor a plan told it; `num_jobs` says how many jobs did.
+    """Time and memory are None where neither a job of this base and precision nor a plan told them; `num_jobs` says how
+    many jobs did.
 
     `tight` says that memory should not suffice, by the plan, where no job tells. `kept_mb` is what the result takes on
     disk, `disk_mb` what is needed while the job is under way, `no_room` that the disk has less.

@@ -19,7 +19,7 @@ from typing import Any
 
 from motion_transfer.errors import MotionTransferError, StorageFailed
 
-VERSION = 3
+VERSION = 4
 MOST_DEATHS = 3  # of workers at one job, without anything kept in between
 WAIT_S = 30.0  # for another process's write to end
 WAIT_ALONE_S = 10.0  # for the worker before to keep its state and leave
@@ -43,10 +43,12 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_state ON jobs (state, place);
 CREATE TABLE losses (key TEXT NOT NULL, stage TEXT NOT NULL, step INTEGER NOT NULL, loss REAL NOT NULL,
     PRIMARY KEY (key, stage, step)) WITHOUT ROWID;
+CREATE TABLE turns (owner TEXT PRIMARY KEY, turn_s REAL NOT NULL) WITHOUT ROWID;
 """
 _MIGRATIONS = {  # from a version to the next
     1: "ALTER TABLE jobs ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0",
     2: "ALTER TABLE jobs ADD COLUMN device TEXT NOT NULL DEFAULT ''",
+    3: "CREATE TABLE turns (owner TEXT PRIMARY KEY, turn_s REAL NOT NULL) WITHOUT ROWID",
 }
 
 
@@ -94,8 +96,10 @@ class Job:
         return (self.total - self.step) / self.rate if self.rate and self.state == RUNNING else None
 
 
-# When an owner's jobs were last worked at: owners take turns, lest one who orders much keeps all others waiting.
-_LAST_TURN = "(SELECT COALESCE(MAX(theirs.told_s), 0) FROM jobs AS theirs WHERE theirs.owner = jobs.owner)"
+# Since when an owner waits: since their jobs were last worked at, or since they ordered after having none. Owners take
+# turns by it, lest one who orders much keeps all others waiting.
+_WAITS_SINCE = "COALESCE((SELECT turn_s FROM turns WHERE turns.owner = jobs.owner), 0)"
+_TURN = "INSERT INTO turns VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET turn_s = excluded.turn_s"
 _COLUMNS = ", ".join(field.name for field in fields(Job))
 
 
@@ -105,8 +109,8 @@ def _job(row: sqlite3.Row) -> Job:
 
 
 def _turn(row: sqlite3.Row) -> tuple[float, float]:
-    """What decides between owners of waiting jobs: who was served longest ago, or else who ordered first."""
-    return row["last_turn"], row["first"]
+    """What decides between owners of waiting jobs: who waits longest, or else who ordered first."""
+    return row["waits_since"], row["first"]
 
 
 class JobStore:
@@ -237,8 +241,9 @@ class JobStore:
             yield
 
     def submit(self, key: str, kind: str, owner: str, title: str, orders: Mapping[str, Any]) -> Job:
-        """Queues a job behind all others."""
+        """Queues a job behind all others of its owner."""
         with self._writing() as db:
+            self._begin_to_wait(db, owner)
             last = self._last_place(db)
             db.execute(
                 "INSERT INTO jobs (key, kind, owner, title, orders, state, place, made_s) "
@@ -246,6 +251,11 @@ class JobStore:
                 (key, kind, owner, title, json.dumps(dict(orders)), QUEUED, last + 1, time.time()),
             )
         return self.job(key)
+
+    def _begin_to_wait(self, db: sqlite3.Connection, owner: str) -> None:
+        """An owner who orders is as one who was served just now, unless others of their jobs wait or run."""
+        if not self.jobs(owner, states=(QUEUED, RUNNING), limit=1):
+            db.execute(_TURN, (owner, time.time()))
 
     def job(self, key: str, owner: str | None = None) -> Job:
         """One job; with `owner`, only if it is theirs.
@@ -259,7 +269,7 @@ class JobStore:
         return _job(rows[0])
 
     def jobs(self, owner: str | None = None, *, states: Iterable[str] = (), limit: int = 200) -> list[Job]:
-        """Jobs, those to be done in their order first, then the ended ones, newest first."""
+        """Jobs, those to be done in their owner's order first, then the ended ones, newest first."""
         states = tuple(states) or OPEN + ENDED
         marks = ", ".join("?" * len(states))
         mine, owners = ("AND owner = ?", (owner,)) if owner is not None else ("", ())
@@ -283,7 +293,7 @@ class JobStore:
         running = int(self._rows("SELECT count(*) FROM jobs WHERE state = ?", (RUNNING,))[0][0])
         waiting = self._rows(
             "SELECT owner, count(*) AS number, sum(place <= ?) AS not_after, MIN(place) AS first, "
-            f"{_LAST_TURN} AS last_turn FROM jobs WHERE state = ? GROUP BY owner",
+            f"{_WAITS_SINCE} AS waits_since FROM jobs WHERE state = ? GROUP BY owner",
             (job.place, QUEUED),
         )
         mine = next((row for row in waiting if row["owner"] == job.owner), None)
@@ -329,8 +339,12 @@ class JobStore:
                             state=CANCELLED, ended_s=time.time())  # fmt: skip
 
     def go_on(self, key: str, owner: str | None = None) -> Job:
-        """Queues a paused, failed or cancelled job behind all others; it goes on from its checkpoint, if it has one."""
+        """Queues a paused, failed or cancelled job behind all others of its owner.
+
+        It goes on from its checkpoint, if it has one.
+        """
         with self._writing() as db:
+            self._begin_to_wait(db, self.job(key, owner).owner)
             last = self._last_place(db)
             return self._change(key, owner, (PAUSED, FAILED, CANCELLED), "continued", state=QUEUED, wish="", note="",
                                 place=last + 1, ended_s=None, deaths=0)  # fmt: skip
@@ -368,7 +382,7 @@ class JobStore:
     # What a worker does.
 
     def take(self, kinds: Iterable[str], owner: str | None = None, device: str = "") -> Job | None:
-        """Starts the first queued job of some kinds, of the owner who was served longest ago; None if there is none.
+        """Starts the first queued job of some kinds, of the owner who waits longest; None if there is none.
 
         No two workers get the same one. With `owner`, only of theirs.
         """
@@ -378,7 +392,7 @@ class JobStore:
         with self._writing() as db:
             row = db.execute(
                 f"SELECT key FROM jobs WHERE state = ? AND kind IN ({marks}) {whose} "
-                f"ORDER BY {_LAST_TURN}, place LIMIT 1",
+                f"ORDER BY {_WAITS_SINCE}, place LIMIT 1",
                 values,
             ).fetchone()
             if row is None:
@@ -389,7 +403,9 @@ class JobStore:
                 "ended_s = NULL, rate = NULL, device = ? WHERE key = ?",
                 (RUNNING, now, now, device, row["key"]),
             )
-        return self.job(row["key"])
+            taken = self.job(row["key"])
+            db.execute(_TURN, (taken.owner, now))
+        return taken
 
     def tell(self, key: str, losses: Iterable[tuple[str, int, float]] = (), **columns: Any) -> str:
         """Writes how a running job stands; returns what its owner wishes."""
@@ -401,7 +417,9 @@ class JobStore:
                 (now, now, *columns.values(), key),
             )
             db.executemany("INSERT OR REPLACE INTO losses VALUES (?, ?, ?, ?)", ((key, *row) for row in losses))
-            return db.execute("SELECT wish FROM jobs WHERE key = ?", (key,)).fetchone()["wish"]
+            told = db.execute("SELECT owner, wish FROM jobs WHERE key = ?", (key,)).fetchone()
+            db.execute(_TURN, (told["owner"], now))
+            return told["wish"]
 
     def wish(self, key: str) -> str:
         """What the owner of a running job wishes: nothing, to pause it, or to cancel it."""

@@ -34,6 +34,8 @@ from motion_transfer.workspace import Workspace
 
 KINDS = (TUNE, RENDER)
 PREVIEW, HEADS = "preview.mp4", "heads.png"
+JUDGE = "judge"
+UNMEASURED = "the render is saved, but was not measured: {why}"
 PREVIEW_STEPS = 8
 PREVIEWS = 5
 WAIT_FOR_STORAGE_S = 5.0
@@ -193,14 +195,22 @@ class Worker:
         order, library = from_json(RenderOrder, job.orders), self._workspace.library(job.owner)
         if "report" in results or not order.motions:
             return results
-        self._store.tell(job.key, stage="judge")
+        if job.stage == JUDGE and job.deaths > 1:
+            self._note(job, UNMEASURED.format(why="the process was ended at it, most likely for want of memory."))
+            return results
+        self._store.tell(job.key, stage=JUDGE)
         try:
-            with watch.timing("judge"):
+            with watch.timing(JUDGE):
                 shown = clip or read_clip(library.renders / results["render"])
                 results["report"] = self._report(library.motion(order.motions[0][0]), shown, order.spec.prompt)
         except Exception as error:
-            self._store.tell(job.key, note=f"the render is saved, but was not measured: {in_words(error)}")
+            self._note(job, UNMEASURED.format(why=in_words(error)))
         return results | {SECONDS: results[SECONDS] | watch.seconds}
+
+    def _note(self, job: Job, note: str) -> None:
+        """Adds to what people are told of a job."""
+        before = self._store.job(job.key).note
+        self._store.tell(job.key, note=f"{before} {note}".strip())
 
     def _check_base(self, order: TuneOrder | RenderOrder) -> None:
         """Sees that an order, which may be older than the program's start, was meant for this base."""

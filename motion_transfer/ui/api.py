@@ -78,7 +78,7 @@ def _strengths(motions: Any) -> dict[str, float]:
     """Strengths by motions' keys.
 
     Raises:
-        BadSpec: they are none, or too many.
+        BadSpec: they are no strengths by key, or too many.
     """
     if not isinstance(motions or {}, dict) or len(motions or {}) > MOST_MOTIONS:
         raise BadSpec(words.NO_MOTIONS.format(most=MOST_MOTIONS, motions=repr(motions)[:40]))
@@ -136,7 +136,7 @@ class Endpoints:
         def do() -> str:
             _check_texts(prompt=prompt)
             strengths = _strengths(motions)
-            _check_numbers(seed=seed, **{f"strength of {key:.60}": strength for key, strength in strengths.items()})
+            _check_numbers(seed=seed, **{words.STRENGTH_OF.format(key=key[:60]): one for key, one in strengths.items()})
             knobs = _knobs(RenderSpec, settings, ("prompt", "seed", "strength"))
             one_line = " ".join(prompt.split())  # on the page, every line is a render of its own
             order = MixOrder(**in_places(list(strengths.items())), prompt=one_line, seed=seed, knobs=knobs)

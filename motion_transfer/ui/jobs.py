@@ -14,7 +14,7 @@ import pandas as pd
 
 from motion_transfer.errors import BadLora
 from motion_transfer.jobs.orders import TUNE
-from motion_transfer.jobs.store import ENDED, QUEUED, Job, NoSuchJob
+from motion_transfer.jobs.store import DONE, ENDED, QUEUED, Job, NoSuchJob
 from motion_transfer.jobs.worker import PREVIEW
 from motion_transfer.library import Library
 from motion_transfer.ui import words
@@ -156,9 +156,9 @@ def remove_job(place: Place, key: str) -> None:
     place.workspace.remove_job(key, place.owner)
 
 
-def remove_ended(place: Place) -> None:
-    """Forgets all jobs that have ended; what they made stays in the library."""
-    for job in place.workspace.jobs.jobs(place.owner, states=ENDED, limit=-1):
+def remove_done(place: Place) -> None:
+    """Forgets all jobs that are done; what they made stays in the library. What failed or was cancelled may go on."""
+    for job in place.workspace.jobs.jobs(place.owner, states=(DONE,), limit=-1):
         with suppress(NoSuchJob):  # removed elsewhere meanwhile
             place.workspace.remove_job(job.key, place.owner)
 

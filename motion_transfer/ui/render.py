@@ -262,7 +262,7 @@ def _scores(job: Job) -> str:
     if job.state != DONE:
         return ""
     measures = [Measure(**values) for values in job.results.get("report", ())]
-    if not measures and job.note:  # which says why
+    if job.orders.get("motions") and "report" not in job.results:  # its note says why
         return ""
     return score_table(measures) if measures else words.NO_SCORES
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import segno
 
-from motion_transfer.errors import BadSpec
+from motion_transfer.errors import BadSpec, HubFailed
 from motion_transfer.hub import fetch_into
 from motion_transfer.library_files import MAX_NAME_LETTERS, Motion
 from motion_transfer.pipeline import Studio
@@ -19,6 +19,7 @@ from motion_transfer.presets import BadPreset, Preset, PresetLora, preset_from_t
 from motion_transfer.recipes import UsedLora, read_recipe
 from motion_transfer.types import RenderSpec, TuneSpec
 from motion_transfer.ui import words
+from motion_transfer.ui.accounts import ON_SPACE
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.knobs import setting_label, spec_from
 from motion_transfer.ui.render import MOST_MOTIONS, RANDOM_SEED, MixOrder, mixed, order_of, prompts_of
@@ -162,7 +163,12 @@ def fetch_motions(place: Place, loras: Sequence[PresetLora], token: str | None =
     library = place.workspace.library(place.owner)
     for lora in loras:
         place.workspace.check_room(place.owner, 0)
-        fetch_into(library, lora, token=token or (False if place.workspace.isolated else None))
+        try:
+            fetch_into(library, lora, token=token or (False if place.workspace.isolated else None))
+        except HubFailed as error:
+            if token or not ON_SPACE:
+                raise
+            raise HubFailed(f"{error} {words.LOGGED_OUT}") from error
 
 
 def _order(

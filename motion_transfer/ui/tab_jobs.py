@@ -32,7 +32,7 @@ from motion_transfer.ui.jobs import (
     move_job,
     picture_job,
     removable,
-    remove_ended,
+    remove_done,
     remove_job,
 )
 from motion_transfer.ui.plots import LOSS, STAGE, STAGE_COLORS, STEP
@@ -90,8 +90,8 @@ class _JobsPage:
         return told(do)[0] or (gr.skip(), gr.skip(), gr.skip())
 
     def clear(self, token: str | None) -> None:
-        """Remove all ended was pressed."""
-        _, error = told(lambda: remove_ended(self._place_of(token)))
+        """Remove all that are done was pressed."""
+        _, error = told(lambda: remove_done(self._place_of(token)))
         if error is not None:
             warn(error)
 
@@ -125,7 +125,7 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
                 down = gr.Button(words.DOWN, interactive=False, min_width=90)
                 again = gr.Button(words.AGAIN, interactive=False, min_width=90, elem_id="job-again")
                 remove = gr.Button(words.REMOVE, interactive=False, min_width=90)
-                clear = gr.Button(words.REMOVE_ENDED, min_width=90, elem_id="clear-jobs")
+                clear = gr.Button(words.REMOVE_DONE, min_width=90, elem_id="clear-jobs")
             losses = gr.LinePlot(x=STEP, y=LOSS, color=STAGE, color_map=STAGE_COLORS, label=words.LOSS, height=260,
                                  buttons=[], visible=False)  # fmt: skip
             video = gr.Video(label=words.RESULT, interactive=False, autoplay=True, loop=True, buttons=[], height=260,

@@ -12,7 +12,7 @@ from motion_transfer.ui import words
 from motion_transfer.ui.desk import told
 from motion_transfer.ui.toasts import warn
 
-Deleted = list[tuple[str, str]]  # tickets of the bin and names of what went there from an open page, oldest first
+Deleted = list[tuple[str, str]]  # tickets of the bin and names of what lies there, oldest first
 
 
 def undo_button(deleted: Deleted) -> gr.Button:

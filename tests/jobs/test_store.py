@@ -77,6 +77,19 @@ def test_owners_take_turns(store: JobStore) -> None:
     assert store.num_before(store.job(mine[0].key)) == 0
 
 
+def test_whoever_comes_new_waits_behind_those_who_wait_longer(store: JobStore) -> None:
+    served = put(store, owner="served")
+    taken(store)
+    waiting, newcomer = put(store, owner="served"), put(store, owner="new")
+    store.tell(served.key)
+    store.end(served.key, "done")
+    store.remove(served.key)  # which makes nobody's turn come earlier
+    assert [store.num_before(job) for job in (newcomer, waiting)] == [0, 1]
+    assert taken(store).key == newcomer.key
+    newest = put(store, owner="newest")
+    assert taken(store).key == waiting.key and taken(store).key == newest.key
+
+
 def test_what_a_worker_tells_is_read_by_another_store(store: JobStore) -> None:
     put(store)
     job = taken(store)
@@ -226,6 +239,7 @@ def test_a_list_of_the_version_before_is_brought_up_to_date(store: JobStore) -> 
     with store._writing() as db:
         db.execute("ALTER TABLE jobs DROP COLUMN deaths")
         db.execute("ALTER TABLE jobs DROP COLUMN device")
+        db.execute("DROP TABLE turns")
         db.execute("PRAGMA user_version = 1")
     assert JobStore(store.folder).job(job.key) == job
 

@@ -374,6 +374,23 @@ def test_a_render_that_cannot_be_measured_is_there_all_the_same(
     assert len(library.made_renders()) == 2
 
 
+def test_measuring_that_kills_the_worker_is_given_up(
+    store: JobStore, worker: Worker, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system does where memory runs out."""
+    job = order_tune(store, clip_path)
+    worker.work()
+    job = order_render(store, (str(store.job(job.key).results["motion"]), 1.0))
+    monkeypatch.setattr(Studio, "judge", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            worker.work()
+        store.queue_orphans(KINDS)
+    worker.work()
+    done = store.job(job.key)
+    assert done.state == DONE and "want of memory" in done.note and "render" in done.results
+
+
 def test_memory_of_earlier_tries_counts(
     store: JobStore, worker: Worker, clip_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,7 +110,7 @@ def test_the_tour_follows_what_was_done(
 def test_what_is_left_in_all_is_told_beside_the_stage() -> None:
     job = running(orders={"expected": {"seconds": 3630.0}})
     assert "1 min 38 s left in this stage" in job_line(job, 0, "")
-    assert "about 1 h 00 min in all" in job_line(job, 0, "")
+    assert "about 1 h 00 min left in all" in job_line(job, 0, "")
     assert "in all" not in job_line(running(orders={"expected": {"seconds": 31.0}}), 0, "")
 
 

@@ -70,15 +70,24 @@ def test_what_was_deleted_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyP
     in_bin.write_bytes(bytes(20_000))
     order_rendering(visitor, render_order())
     assert in_bin.is_file()
+    kept = library.loras / "kept.mp4"
+    kept.parent.mkdir()
+    kept.write_bytes(bytes(20_000))
     monkeypatch.setattr("motion_transfer.workspace.FOR_A_VISITOR", replace(FOR_A_VISITOR, kept_mb=0.01))
+    with pytest.raises(BadSpec, match="may keep"):
+        order_rendering(visitor, render_order())
+    assert in_bin.is_file()  # for that would not have been enough
+    kept.unlink()
     order_rendering(visitor, render_order())
     assert not in_bin.exists()
 
 
 def test_a_visitor_learns_for_so_long(tmp_path: Path, clip_path: Path) -> None:
     long = learn_order(clip_path, knobs={"temporal_steps": 3000, "temporal_batch": 2})
-    with pytest.raises(BadSpec, match="fewer steps"):
-        order_learning(_visitor(Workspace(tmp_path / "shared", isolated=True), 1), long)
+    checked = learn_order(clip_path, knobs={"temporal_steps": 1000, "temporal_batch": 1, "check_every": 1})
+    for order in (long, checked):
+        with pytest.raises(BadSpec, match="fewer steps"):
+            order_learning(_visitor(Workspace(tmp_path / "shared", isolated=True), 1), order)
     order_learning(Place(workspace=Workspace(tmp_path / "home"), owner=""), long)
 
 

@@ -189,7 +189,7 @@ CROP_FACT = "缩放 {zoom:g}，距左 {x:g}，距上 {y:g}"
 PREVIEW_ASKED = "预览提示词"
 MOTION_USED = "{name}，强度 {strength:g}"
 UP, DOWN, REMOVE, AGAIN = "上移", "下移", "移除", "再次下单"
-REMOVE_ENDED = "移除所有已结束的任务"
+REMOVE_DONE = "移除所有已完成的任务"
 
 # Library
 SHELF, MOTIONS, RENDERS = "查找什么", "动作", "渲染结果"
@@ -205,6 +205,7 @@ PUBLISH_NOTE = "它的文件和说明卡会放进你账户的仓库。学习所�
 REPOSITORY, PRIVATE, PUBLISH_NOW = "仓库，写作 owner/name", "只有我能看到", "发布"
 PUBLISHED = "已发布在 [{address}]({address})；预设中写作 `{hub}`。"
 ONLY_MOTIONS = "只能发布动作，但选中的是渲染结果；请选择动作。"
+LOGGED_OUT = "如果它是私有的，请先登录：“库”页，“发布”。"
 LOG_IN = "需要你自己的 Hub 账户，但你尚未登录；请先按旁边的按钮。"
 NO_ITEM = "需要一个动作或渲染结果，但没有选中；请从列表中选择。"
 CAPTION_SHORT, FINGERPRINT, MADE, FILE = "视频描述", "SHA-256", "制作时间", "文件"
@@ -242,6 +243,7 @@ NEEDED = "{kind}：{time}，内存最多 {gb:.1f} GB"
 
 # What is wrong with the input
 UNKNOWN_SETTING = "设置有 {known}，但 {name} 不在其中；请从中选择。"
+STRENGTH_OF = "{key} 的强度"
 NO_MOTIONS = "需要以键为名的强度，最多 {most} 个动作，但收到 {motions}；请发送 JSON 对象。"
 NO_SETTINGS = "设置应按名称给出，如 JSON 对象，但得到 {settings}；请这样写或省略。"
 NO_TEXT = "{name} 应是最多 {most} 个字符的文本，但得到 {text}；请缩短或填写。"
