@@ -184,7 +184,7 @@ class _Page:
         used.then(self._setting_up(lambda place, key: look_at_preset(place, studio, key)), preset, settings, **QUIET)
 
     def connect_jobs(self) -> None:
-        """A job's settings can be changed and ordered again; its tab polls while it is open."""
+        """A job's settings can be changed and ordered again."""
         jobs, chosen = self.jobs, [self.visitor, self.jobs.key]
         again = jobs.again.click(self.learned.fill, chosen, self.learned.filled, **QUIET)
         filled = again.then(self.renders.fill, chosen, self.renders.filled, **QUIET)
@@ -193,9 +193,13 @@ class _Page:
             return gr.Tabs(selected=tab_of(self.workspace, key)), saved
 
         filled.then(turn, [jobs.key, self.learned.saved], [self.tabs, self.offered], queue=False, **QUIET)
-        self.tab[JOBS_TAB].select(lambda: gr.Timer(active=True), None, jobs.timer, queue=False, **QUIET)
-        others = [tab.select for name, tab in self.tab.items() if name != JOBS_TAB]
-        gr.on(others, lambda: gr.Timer(active=False), None, jobs.timer, queue=False, **QUIET)
+
+    def connect_timers(self) -> None:
+        """Mix and Jobs look how jobs stand while they are open; Learn always does, for others offer what it learned."""
+        for name, timer in ((MIX_TAB, self.renders.timer), (JOBS_TAB, self.jobs.timer)):
+            self.tab[name].select(lambda: gr.Timer(active=True), None, timer, queue=False, **QUIET)
+            others = [tab.select for other, tab in self.tab.items() if other != name]
+            gr.on(others, lambda: gr.Timer(active=False), None, timer, queue=False, **QUIET)
 
     def connect_lists(self) -> None:
         """What other tabs have made is there when a tab is opened."""
@@ -265,6 +269,7 @@ def build_app(studio: Studio, workspace: Workspace, slices: Slices | None = None
         page.connect_motions()
         page.connect_presets()
         page.connect_jobs()
+        page.connect_timers()
         page.connect_lists()
     return app
 

@@ -17,7 +17,7 @@ from motion_transfer.ui import words
 from motion_transfer.workspace import Workspace
 
 T = TypeVar("T")
-CURVE_S = 5.0  # between two drawings of a running job's curve: it changes little, and costs much
+CURVE_S = 15.0  # between two drawings of a running job's curve: it changes little, and costs much
 
 
 @dataclass(frozen=True, kw_only=True)

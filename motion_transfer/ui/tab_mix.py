@@ -70,7 +70,7 @@ SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen"
 class MixTab:
     """What other parts of the page need: the lists of motions, how to renew and choose from them, how to fill all in.
 
-    `places` are what `refresh` and `choose` change.
+    `places` are what `refresh` and `choose` change. The timer is to be at work while the tab is open.
     """
 
     motions: list[gr.Dropdown]
@@ -87,6 +87,7 @@ class MixTab:
     controls: OrderControls[MixOrder]
     estimate: Callable[..., str]
     estimated: tuple[set[Component], Component]
+    timer: gr.Timer
 
 
 def _motion_parts() -> dict[str, Any]:
@@ -345,8 +346,8 @@ class _MixPage:
         buttons: JobButtons = parts["buttons"]
         bind_buttons(buttons, self._place_of, visitor, parts["key"])
         shown = [*(parts[name] for name in SHOWN), parts["key"], *buttons.parts]
-        timer = gr.Timer(SECONDS_BETWEEN_LOOKS)
-        timer.tick(self.look, [visitor, parts["key"], parts["seen"]], shown, queue=False, **QUIET)
+        self.timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
+        self.timer.tick(self.look, [visitor, parts["key"], parts["seen"]], shown, queue=False, **QUIET)
 
 
 def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -> MixTab:
@@ -365,5 +366,5 @@ def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -
         refresh=page.refresh, choose=page.choose, fill=page.fill, fill_from_link=page.fill_from_link,
         fill_from_render=page.fill_from_render,
         fill_from_order=page.fill_from_order, filled=page.filled, found=page.found, controls=page.controls,
-        estimate=page.estimate, estimated=page.estimated,
+        estimate=page.estimate, estimated=page.estimated, timer=page.timer,
     )  # fmt: skip
