@@ -125,7 +125,7 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
                 down = gr.Button(words.DOWN, interactive=False, min_width=90)
                 again = gr.Button(words.AGAIN, interactive=False, min_width=90, elem_id="job-again")
                 remove = gr.Button(words.REMOVE, interactive=False, min_width=90)
-                clear = gr.Button(words.REMOVE_DONE, min_width=90, elem_id="clear-jobs")
+            clear = gr.Button(words.REMOVE_DONE, size="sm", elem_id="clear-jobs")
             losses = gr.LinePlot(x=STEP, y=LOSS, color=STAGE, color_map=STAGE_COLORS, label=words.LOSS, height=260,
                                  buttons=[], visible=False)  # fmt: skip
             video = gr.Video(label=words.RESULT, interactive=False, autoplay=True, loop=True, buttons=[], height=260,
