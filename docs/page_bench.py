@@ -1,9 +1,10 @@
 """What the page costs: `python docs/page_bench.py` remakes `docs/results/page.json`.
 
 Paint: loads in fresh browser profiles, until the first content and until the Start button can be pressed. Cancel: from
-the call until the job has ended, beside the length of a step. Polling: steps a second of one long tuning, in turns with
-a page open that polls it and with none, the browser on the same cores; and the share of a core that the server takes,
-which tells the same with less noise. Needs playwright, chromium and nobody else on the machine.
+the call until the job has ended, beside the length of a step. Polling: steps a second of one long tuning, in turns
+with a page open that polls it, with one that rests, and with none, the browser on the same cores; and the share of a
+core that the server takes, which tells the same with less noise. Needs playwright, chromium and nobody else on the
+machine.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from motion_transfer.evaluate.tables import paired_interval
 
 CLIP = ROOT / "assets" / "clips" / "single-bounce.mp4"
 CAPTION = "a navy heart on an orange background"
-LOADS, CANCELS, TURNS, TURN_S, SETTLE_S = 10, 10, 24, 15.0, 4.0
+LOADS, CANCELS, TURNS, TURN_S, SETTLE_S = 10, 10, 18, 12.0, 4.0
+TURNS_PER_JOB = 6
+POLLED, RESTING, ALONE = "polled", "resting", "alone"
 LOOK_S = 0.02
 PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
@@ -50,7 +53,7 @@ def _paints(browser: Browser, address: str) -> list[dict[str, float]]:
 
 def _tuning(client: Client) -> str:
     """Starts a long job, and waits until its temporal stage goes at its own pace."""
-    settings = {"temporal_steps": 20000, "spatial_steps": 2, "check_every": 0}
+    settings = {"temporal_steps": 20_000, "spatial_steps": 2, "check_every": 0}
     key = client.predict(clip=handle_file(CLIP), caption=CAPTION, settings=settings, api_name="/learn")
     while (job := client.predict(key=key, api_name="/job"))["stage"] != "temporal" or job["step"] < 10:
         assert job["state"] in ("queued", "running"), job
@@ -82,15 +85,21 @@ def _turn(client: Client, key: str, server: psutil.Process) -> tuple[float, floa
 
 
 def _polling(browser: Browser, client: Client, address: str, server: psutil.Process) -> list[dict[str, float]]:
-    """Steps a second with a page open and with none, in turns, of which every second one begins with the page."""
-    key, found = _tuning(client), []
+    """Steps a second with a page that polls, one that rests on a tab without jobs, and none, each first in turn."""
+    key, found, names = "", [], (POLLED, RESTING, ALONE)
     for number in range(TURNS):
-        turn = {}
-        for name in ("alone", "polled") if number % 2 else ("polled", "alone"):
+        if number % TURNS_PER_JOB == 0:  # so many are over before its first preview
+            if key:
+                client.predict(key=key, api_name="/cancel")
+            key = _tuning(client)
+        turn, first = {}, number % len(names)
+        for name in (*names[first:], *names[:first]):
             page = browser.new_page()
-            if name == "polled":
+            if name != ALONE:
                 page.goto(address)
                 page.wait_for_selector("#learn-status:has-text('step')")
+            if name == RESTING:
+                page.get_by_role("tab", name="System").click()
             turn[name], turn[f"server_{name}"] = _turn(client, key, server)
             page.close()
         found.append(turn)
@@ -99,15 +108,19 @@ def _polling(browser: Browser, client: Client, address: str, server: psutil.Proc
 
 
 def _summary(paints: list[dict[str, float]], cancels: list[dict[str, float]], polling: list[dict[str, float]]) -> Any:
-    costs = [1 - turn["polled"] / turn["alone"] for turn in polling]
-    shares = [turn["server_polled"] - turn["server_alone"] for turn in polling]
+    def cost(of: str, beside: str) -> dict[str, Any]:
+        costs = [1 - turn[of] / turn[beside] for turn in polling]
+        return {"mean": statistics.mean(costs), "interval": paired_interval(costs)}
+
+    shares = [turn[f"server_{POLLED}"] - turn[f"server_{RESTING}"] for turn in polling]
     return {
         "first_paint_s": {"median": statistics.median(p["first_paint_s"] for p in paints),
                           "longest": max(p["first_paint_s"] for p in paints)},
         "usable_s": {"median": statistics.median(p["usable_s"] for p in paints),
                      "longest": max(p["usable_s"] for p in paints)},
         "cancel_beyond_a_step_s": {"longest": max(c["cancel_s"] - c["step_s"] for c in cancels)},
-        "polling_costs": {"mean": statistics.mean(costs), "interval": paired_interval(costs)},
+        "polling_costs": cost(POLLED, RESTING),
+        "an_open_page_costs": cost(RESTING, ALONE),
         "polling_takes_of_a_core": {"mean": statistics.mean(shares), "interval": paired_interval(shares)},
     }  # fmt: skip
 

@@ -23,7 +23,7 @@ from motion_transfer.ui.buttons import QUIET, PlaceOf
 from motion_transfer.ui.desk import Place, told
 from motion_transfer.ui.knobs import explained
 from motion_transfer.ui.learn import example_clips, movements
-from motion_transfer.ui.look import CSS, NAME_CONTROLS, TAKE_DROPPED, page_theme
+from motion_transfer.ui.look import CSS, END_STRAY_FRAMES, NAME_CONTROLS, REST_VIDEOS, TAKE_DROPPED, page_theme
 from motion_transfer.ui.opened import Opened, build_opened, fetched_link, opened_link
 from motion_transfer.ui.presets import look_at_preset
 from motion_transfer.ui.share import Received, receive
@@ -239,6 +239,17 @@ def _lay_out(app: gr.Blocks, studio: Studio, workspace: Workspace, place_of: Pla
     )  # fmt: skip
 
 
+def _leave_out_hidden_progress(app: gr.Blocks, nowhere: gr.State) -> None:
+    """Puts the progress that nobody sees nowhere.
+
+    Otherwise the browser brings it up to date in all components that any event may change, three times an event; and
+    an open page has one every second.
+    """
+    for event in app.fns.values():
+        if event.show_progress == "hidden":
+            event.show_progress_on = [nowhere]
+
+
 def build_app(studio: Studio, workspace: Workspace, slices: Slices | None = None) -> gr.Blocks:
     """Builds the page. It only writes orders and reads how jobs stand; a worker does them.
 
@@ -260,8 +271,8 @@ def build_app(studio: Studio, workspace: Workspace, slices: Slices | None = None
         if slices is not None:
             tick = gr.Timer(SECONDS_BETWEEN_SLICES).tick
             tick(slice_of(slices, place_of), page.visitor, None, concurrency_limit=None, trigger_mode="once", **QUIET)
-        app.load(None, js=NAME_CONTROLS)
-        app.load(None, js=TAKE_DROPPED)
+        for script in (NAME_CONTROLS, TAKE_DROPPED, REST_VIDEOS, END_STRAY_FRAMES):
+            app.load(None, js=script)
         page.known.then(_greeting(workspace), page.visitor, None, **QUIET)
         page.known.then(page.learned.estimate, *page.learned.estimated, **QUIET)
         page.connect_link()
@@ -271,6 +282,7 @@ def build_app(studio: Studio, workspace: Workspace, slices: Slices | None = None
         page.connect_jobs()
         page.connect_timers()
         page.connect_lists()
+        _leave_out_hidden_progress(app, gr.State(None))
     return app
 
 

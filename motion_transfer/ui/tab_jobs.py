@@ -128,7 +128,7 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
             clear = gr.Button(words.REMOVE_DONE, size="sm", elem_id="clear-jobs")
             losses = gr.LinePlot(x=STEP, y=LOSS, color=STAGE, color_map=STAGE_COLORS, label=words.LOSS, height=260,
                                  buttons=[], visible=False)  # fmt: skip
-            video = gr.Video(label=words.RESULT, interactive=False, autoplay=True, loop=True, buttons=[], height=260,
+            video = gr.Video(label=words.RESULT, interactive=False, autoplay=True, buttons=[], height=260,
                              elem_id="job-video")  # fmt: skip
             facts = gr.HTML("", elem_id="job-facts")
     jobs.input(lambda chosen: chosen, jobs, key, queue=False, **QUIET)

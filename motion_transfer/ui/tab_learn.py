@@ -103,7 +103,7 @@ def _clip_parts(examples: list[Path]) -> dict[str, Any]:
         parts["box"] = gr.Image(label=words.CROP_SHOWN, interactive=False, format="png", buttons=[], elem_id="box")
     parts["movement"] = gr.Radio(choices=list(MOVEMENTS), value=ALL, label=words.MOVEMENT, elem_id="movement")
     parts["span"] = gr.Video(
-        label=words.SPAN_SHOWN, interactive=False, autoplay=True, loop=True, buttons=[], height=260, elem_id="span"
+        label=words.SPAN_SHOWN, interactive=False, autoplay=True, buttons=[], height=260, elem_id="span"
     )
     return parts
 
@@ -151,7 +151,7 @@ def _result_parts() -> dict[str, Any]:
         buttons=[],
     )
     parts["preview"] = gr.Video(
-        label=words.PREVIEW, interactive=False, autoplay=True, loop=True, buttons=[], height=300, elem_id="preview"
+        label=words.PREVIEW, interactive=False, autoplay=True, buttons=[], height=300, elem_id="preview"
     )
     parts["heads"] = gr.Image(
         label=words.HEADS, interactive=False, format="png", buttons=["fullscreen"], elem_id="heads"

@@ -17,6 +17,7 @@ from tests.ui.browser.driving import (
     shown_step,
     start_job,
     sync_api,
+    turn_to,
     wait_until_plays,
 )
 
@@ -69,6 +70,10 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
     page.wait_for_function("document.querySelectorAll('#latest video').length >= 3", timeout=JOB_MS)
     page.locator("#play-together").click()
     wait_until_plays(page, "#latest figure:nth-child(3) video")
+    turn_to(page, "System")
+    page.wait_for_function("[...document.querySelectorAll('video')].every(video => video.paused)")
+    turn_to(page, "Mix")
+    wait_until_plays(page, "#result video")
 
 
 def test_pause_continue_and_cancel(page: sync_api.Page, clip_path: Path) -> None:

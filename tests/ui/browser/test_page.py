@@ -35,6 +35,29 @@ def test_every_control_has_a_name_and_fits_a_phone(page: sync_api.Page) -> None:
         assert nameless == [], tab
 
 
+COUNT_FRAMES = """() => {
+    const ask = window.requestAnimationFrame;
+    window.frames_asked = 0;
+    window.requestAnimationFrame = (work) => { window.frames_asked += 1; return ask.call(window, work); };
+}"""
+
+
+def test_a_page_at_rest_draws_nothing(browser: sync_api.Browser, address: str) -> None:
+    """It looks at its job all the time; sixty frames a second would take a fifth of a tuning's speed."""
+    page = browser.new_page()
+    page.add_init_script(f"({COUNT_FRAMES})()")
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(error.message))
+    page.goto(address)
+    page.wait_for_selector("#start:visible")
+    page.wait_for_timeout(4000)
+    before = page.evaluate("window.frames_asked")
+    page.wait_for_timeout(3000)
+    assert before > 0 and page.evaluate("window.frames_asked") - before < 10
+    assert not [fault for fault in faults if "start screen" not in fault]
+    page.close()
+
+
 @pytest.mark.parametrize(("locale", "said"), [("zh-CN", "渲染"), ("en-US", "Render"), ("fr-FR", "Render")])
 def test_the_page_speaks_its_reader_s_language(browser: sync_api.Browser, address: str, locale: str, said: str) -> None:
     """In labels, in what the server answers, and without a mark that nobody replaced."""
