@@ -2,9 +2,9 @@
 
 Paint: loads in fresh browser profiles, until the first content and until the Start button can be pressed. Cancel: from
 the call until the job has ended, beside the length of a step. Polling: steps a second of one long tuning, in turns
-with a page open that polls it, with one that rests, and with none, the browser on the same cores; and the share of a
-core that the server takes, which tells the same with less noise. Needs playwright, chromium and nobody else on the
-machine.
+with a page open that polls it, with the same page asking nothing, and with none, the browser on the same cores; and the
+share of a core that the server takes, which tells the same with less noise. Needs playwright, chromium and nobody else
+on the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ CLIP = ROOT / "assets" / "clips" / "single-bounce.mp4"
 CAPTION = "a navy heart on an orange background"
 LOADS, CANCELS, TURNS, TURN_S, SETTLE_S = 10, 10, 18, 12.0, 4.0
 TURNS_PER_JOB = 6
-POLLED, RESTING, ALONE = "polled", "resting", "alone"
+POLLED, SILENT, ALONE = "polled", "silent", "alone"
+STOP_POLLING = "for (let timer = 1; timer < 1e5; timer++) clearInterval(timer)"
 LOOK_S = 0.02
 PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
@@ -85,8 +86,8 @@ def _turn(client: Client, key: str, server: psutil.Process) -> tuple[float, floa
 
 
 def _polling(browser: Browser, client: Client, address: str, server: psutil.Process) -> list[dict[str, float]]:
-    """Steps a second with a page that polls, one that rests on a tab without jobs, and none, each first in turn."""
-    key, found, names = "", [], (POLLED, RESTING, ALONE)
+    """Steps a second with a page that polls, one that has been told not to, and none, each first in turn."""
+    key, found, names = "", [], (POLLED, SILENT, ALONE)
     for number in range(TURNS):
         if number % TURNS_PER_JOB == 0:  # so many are over before its first preview
             if key:
@@ -98,9 +99,13 @@ def _polling(browser: Browser, client: Client, address: str, server: psutil.Proc
             if name != ALONE:
                 page.goto(address)
                 page.wait_for_selector("#learn-status:has-text('step')")
-            if name == RESTING:
-                page.get_by_role("tab", name="System").click()
+            if name == SILENT:
+                page.evaluate(STOP_POLLING)
+            asked: list[str] = []
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
             turn[name], turn[f"server_{name}"] = _turn(client, key, server)
+            page.evaluate("1")  # lets Playwright tell of requests
+            assert bool([url for url in asked if "/run/" in url]) == (name == POLLED), asked
             page.close()
         found.append(turn)
     client.predict(key=key, api_name="/cancel")
@@ -112,15 +117,16 @@ def _summary(paints: list[dict[str, float]], cancels: list[dict[str, float]], po
         costs = [1 - turn[of] / turn[beside] for turn in polling]
         return {"mean": statistics.mean(costs), "interval": paired_interval(costs)}
 
-    shares = [turn[f"server_{POLLED}"] - turn[f"server_{RESTING}"] for turn in polling]
+    shares = [turn[f"server_{POLLED}"] - turn[f"server_{SILENT}"] for turn in polling]
     return {
         "first_paint_s": {"median": statistics.median(p["first_paint_s"] for p in paints),
                           "longest": max(p["first_paint_s"] for p in paints)},
         "usable_s": {"median": statistics.median(p["usable_s"] for p in paints),
                      "longest": max(p["usable_s"] for p in paints)},
         "cancel_beyond_a_step_s": {"longest": max(c["cancel_s"] - c["step_s"] for c in cancels)},
-        "polling_costs": cost(POLLED, RESTING),
-        "an_open_page_costs": cost(RESTING, ALONE),
+        "polling_costs": cost(POLLED, SILENT),
+        "a_silent_page_costs": cost(SILENT, ALONE),
+        "an_open_page_costs": cost(POLLED, ALONE),
         "polling_takes_of_a_core": {"mean": statistics.mean(shares), "interval": paired_interval(shares)},
     }  # fmt: skip
 

@@ -18,7 +18,6 @@ from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import (
     QUIET,
-    SECONDS_BETWEEN_LOOKS,
     JobButtons,
     PlaceOf,
     bind_buttons,
@@ -47,6 +46,7 @@ from motion_transfer.ui.plots import LOSS, STAGE, STAGE_COLORS, STEP, word_lists
 from motion_transfer.ui.toasts import warn
 from motion_transfer.video.strip import ALL, MOVEMENTS, Crop
 
+SECONDS_BETWEEN_LOOKS_AT_LEARNING = 2.0  # it takes a minute at least, on the same cores as the browser
 COMMON_KNOBS = ("spatial_steps", "temporal_steps")
 SHOWN = ("status", "losses", "preview", "heads", "saved", "go_render", "seen")
 PART = ("start_s", "end_s", "zoom", "crop_x", "crop_y", "movement")
@@ -318,7 +318,7 @@ class _LearnPage:
         buttons: JobButtons = parts["buttons"]
         bind_buttons(buttons, self._place_of, visitor, parts["key"])
         shown = [*(parts[name] for name in SHOWN), parts["key"], *buttons.parts]
-        timer = gr.Timer(SECONDS_BETWEEN_LOOKS)
+        timer = gr.Timer(SECONDS_BETWEEN_LOOKS_AT_LEARNING)
         timer.tick(self.look, [visitor, parts["key"], parts["seen"]], shown, queue=False, **QUIET)
 
 

@@ -110,6 +110,6 @@ def wait_until_plays(page: sync_api.Page, selector: str) -> None:
     """Asserts that a video has pictures and that its time goes on."""
     page.wait_for_selector(selector, timeout=JOB_MS)
     page.wait_for_function("s => document.querySelector(s)?.readyState >= 2", arg=selector)
-    page.evaluate("s => document.querySelector(s)?.ended && document.querySelector(s).play()", selector)
     begin = page.evaluate("s => document.querySelector(s)?.currentTime", selector)
-    page.wait_for_function("([s, t]) => document.querySelector(s)?.currentTime !== t", arg=[selector, begin])
+    went_on = "([s, t]) => document.querySelector(s)?.currentTime !== t || document.querySelector(s).ended"
+    page.wait_for_function(went_on, arg=[selector, begin])

@@ -72,8 +72,11 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
     wait_until_plays(page, "#latest figure:nth-child(3) video")
     turn_to(page, "System")
     page.wait_for_function("[...document.querySelectorAll('video')].every(video => video.paused)")
+    rests = page.evaluate("!!document.querySelector('#result video').dataset.rests")
+    page.evaluate("delete document.querySelector('#reference video').dataset.rests")  # as if it had been paused before
     turn_to(page, "Mix")
-    wait_until_plays(page, "#result video")
+    page.wait_for_function("rests => document.querySelector('#result video').paused !== rests", arg=rests)
+    assert page.evaluate("document.querySelector('#reference video').paused")
 
 
 def test_pause_continue_and_cancel(page: sync_api.Page, clip_path: Path) -> None:
