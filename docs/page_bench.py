@@ -28,7 +28,7 @@ from motion_transfer.evaluate.tables import paired_interval
 
 CLIP = ROOT / "assets" / "clips" / "single-bounce.mp4"
 CAPTION = "a navy heart on an orange background"
-LOADS, CANCELS, TURNS, TURN_S, SETTLE_S = 10, 10, 18, 12.0, 4.0
+LOADS, CANCELS, TURNS, TURN_S, SETTLE_S = 10, 10, 24, 12.0, 4.0
 TURNS_PER_JOB = 6
 POLLED, SILENT, ALONE = "polled", "silent", "alone"
 STOP_POLLING = "for (let timer = 1; timer < 1e5; timer++) clearInterval(timer)"

@@ -46,7 +46,7 @@ from motion_transfer.ui.plots import LOSS, STAGE, STAGE_COLORS, STEP, word_lists
 from motion_transfer.ui.toasts import warn
 from motion_transfer.video.strip import ALL, MOVEMENTS, Crop
 
-SECONDS_BETWEEN_LOOKS_AT_LEARNING = 2.0  # it takes a minute at least, on the same cores as the browser
+SECONDS_BETWEEN_LOOKS_AT_LEARNING = 4.0  # each takes 40 ms of a core that tuning needs, for a minute at least
 COMMON_KNOBS = ("spatial_steps", "temporal_steps")
 SHOWN = ("status", "losses", "preview", "heads", "saved", "go_render", "seen")
 PART = ("start_s", "end_s", "zoom", "crop_x", "crop_y", "movement")

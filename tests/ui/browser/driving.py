@@ -97,8 +97,18 @@ def start_job(page: sync_api.Page, clip_path: Path, temporal_steps: int, name: s
     choose(page, clip_path)
     page.get_by_label("Name of the motion").fill(name)
     fill_short_job(page, temporal_steps)
+    sync_api.expect(page.get_by_label("Temporal steps")).to_have_value(str(temporal_steps))
     page.locator("#start").click()
-    page.wait_for_selector("#learn-status:has-text('Temporal stage')", timeout=JOB_MS)
+    wait_for_status(page, "Temporal stage")
+
+
+def wait_for_status(page: sync_api.Page, text: str) -> None:
+    """Waits until Learn's status line says so; a failure tells what it says instead."""
+    status = page.locator("#learn-status")
+    try:
+        sync_api.expect(status).to_contain_text(text, timeout=JOB_MS)
+    except AssertionError as error:
+        raise AssertionError(f"Learn says {status.inner_text()!r}, not {text!r}") from error
 
 
 def shown_step(page: sync_api.Page) -> int:

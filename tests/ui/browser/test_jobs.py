@@ -18,6 +18,7 @@ from tests.ui.browser.driving import (
     start_job,
     sync_api,
     turn_to,
+    wait_for_status,
     wait_until_plays,
 )
 
@@ -82,14 +83,14 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
 def test_pause_continue_and_cancel(page: sync_api.Page, clip_path: Path) -> None:
     start_job(page, clip_path, 20000, "long")
     page.locator("#learn-pause").click()
-    page.wait_for_selector("#learn-status:has-text('Paused')", timeout=JOB_MS)
+    wait_for_status(page, "Paused")
     step = shown_step(page)
     page.locator("#learn-continue").click()
     page.wait_for_selector("#learn-status progress", timeout=JOB_MS)
     number = "Number((document.querySelector('#learn-status').innerText.match(/Temporal.*step (\\d+)/) || [0, 0])[1])"
     page.wait_for_function(f"step => {number} > step", arg=step, timeout=JOB_MS)
     page.locator("#learn-cancel").click()
-    page.wait_for_selector("#learn-status:has-text('Cancelled')", timeout=JOB_MS)
+    wait_for_status(page, "Cancelled")
     page.get_by_role("tab", name="Mix").click()
     page.get_by_label("Prompt: what").fill("a red star")
     page.locator("#render").click()
@@ -102,10 +103,10 @@ def test_a_job_outlives_its_page(browser: sync_api.Browser, address: str, clip_p
     step = shown_step(page)
     page.close()
     page = open_page(browser, address)
-    page.wait_for_selector("#learn-status:has-text('Temporal stage')", timeout=JOB_MS)
+    wait_for_status(page, "Temporal stage")
     assert shown_step(page) >= step
     page.locator("#learn-cancel").click()
-    page.wait_for_selector("#learn-status:has-text('Cancelled')", timeout=JOB_MS)
+    wait_for_status(page, "Cancelled")
     page.close()
 
 
@@ -125,11 +126,11 @@ def test_a_job_outlives_server_and_worker(
         page.close()
     with served(tiny_base_folder, tmp_path) as (address, _):
         page = open_page(browser, address)
-        page.wait_for_selector("#learn-status:has-text('Temporal stage')", timeout=JOB_MS)
+        wait_for_status(page, "Temporal stage")
         assert shown_step(page) > 10  # not from the first one on
-        page.wait_for_selector("#learn-status:has-text('Saved as')", timeout=JOB_MS)
+        wait_for_status(page, "Saved as")
         start_job(page, clip_path, 1500, "Wave")
-        page.wait_for_selector("#learn-status:has-text('Saved as')", timeout=JOB_MS)
+        wait_for_status(page, "Saved as")
         page.close()
     resumed, whole = (tmp_path / "space" / "loras" / f"wave{end}.safetensors" for end in ("", "-2"))
     assert resumed.read_bytes() == whole.read_bytes()

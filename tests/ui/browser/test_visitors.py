@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.ui.browser.driving import (
-    JOB_MS,
     ROOT,
     TABS,
     choose,
@@ -14,6 +13,7 @@ from tests.ui.browser.driving import (
     open_page,
     served,
     sync_api,
+    wait_for_status,
 )
 
 pytestmark = needs_chromium
@@ -37,8 +37,8 @@ def test_two_visitors_never_see_each_other(
         pages[0].get_by_label("Name of the motion").fill("Mine alone")
         fill_short_job(pages[0], 3)
         pages[0].locator("#start").click()
-        pages[0].wait_for_selector("#learn-status:has-text('Mine alone')", timeout=JOB_MS)
-        pages[1].wait_for_timeout(2500)
+        wait_for_status(pages[0], "Mine alone")
+        pages[1].wait_for_timeout(4500)
         assert "Choose a clip" in pages[1].locator("#learn-status").inner_text()
         for page, seen in zip(pages, (True, False), strict=True):
             page.reload()
