@@ -204,6 +204,7 @@ class _Page:
     def connect_lists(self) -> None:
         """What other tabs have made is there when a tab is opened."""
         visitor, presets, system, library = self.visitor, self.presets, self.system, self.library
+        self.tab[JOBS_TAB].select(self.jobs.look, self.jobs.asked, self.jobs.shown, queue=False, **QUIET)
         self.tab[PRESETS_TAB].select(presets.refresh, [visitor, presets.chosen], presets.chosen, **QUIET)
         self.tab[SYSTEM_TAB].select(system.refresh, visitor, system.facts, **QUIET)
         self.tab[LIBRARY_TAB].select(library.refresh, [visitor, *library.asked], library.listed, **QUIET)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from motion_transfer.errors import BadSpec
 from motion_transfer.jobs.orders import TUNE
@@ -43,12 +44,15 @@ from motion_transfer.ui.toasts import warn
 class JobsTab:
     """What other parts of the page need: the chosen job, the button that orders it again, and when to look.
 
-    The timer is to be at work while the tab is open.
+    The timer is to be at work while the tab is open; before its first tick, `look` shows what there is.
     """
 
     key: gr.State
     again: gr.Button
     timer: gr.Timer
+    look: Callable[..., Any]
+    asked: list[Component]
+    shown: list[Component]
 
 
 class _JobsPage:
@@ -142,6 +146,7 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
     clear.click(page.clear, visitor, None, queue=False, **QUIET)
     shown = [seen, line, facts, jobs, key, *buttons.parts, up, down, again, remove]
     timer, pictured = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False), gr.State(None)
-    timer.tick(page.look, [visitor, key, seen], shown, queue=False, **QUIET)
+    asked: list[Component] = [visitor, key, seen]
+    timer.tick(page.look, asked, shown, queue=False, **QUIET)
     timer.tick(page.picture, [visitor, key, pictured], [losses, video, pictured], queue=False, **QUIET)
-    return JobsTab(key=key, again=again, timer=timer)
+    return JobsTab(key=key, again=again, timer=timer, look=page.look, asked=asked, shown=shown)

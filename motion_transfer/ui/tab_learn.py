@@ -63,7 +63,7 @@ class LearnTab:
     """
 
     movement: gr.Radio
-    saved: gr.State
+    saved: gr.Textbox
     shown: list[Any]  # key of the job that is shown, and its status line
     go_render: gr.Button
     fill: Callable[..., Any]
@@ -333,7 +333,10 @@ def build_learn_tab(
             knobs = _knob_parts()
         with gr.Column(min_width=320):
             parts |= _result_parts()
-    parts |= {"saved": gr.State(None), "key": gr.State(None), "seen": gr.State(None)}
+    parts |= {"key": gr.State(None), "seen": gr.State(None)}
+    parts["saved"] = gr.Textbox(
+        show_label=False, visible="hidden"
+    )  # no state: that one doesn't tell of changes by the timer
     page.bind_clip(parts)
     page.bind_job(parts, knobs, visitor)
     estimated = {*knobs.values(), *page.filled, visitor}, parts["estimate"]
