@@ -33,7 +33,7 @@ END_STRAY_FRAMES = r"""() => {
             addEventListener("error", (event) => event.preventDefault(), {once: true});
             throw new Error("the start screen is gone");
         };
-        setTimeout(() => { performance.now = now; }, 3000);
+        setTimeout(() => { performance.now = now; }, 20000);
     };
     if (document.visibilityState === "visible") arm();
     else document.addEventListener("visibilitychange", arm, {once: true});

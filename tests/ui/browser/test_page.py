@@ -50,10 +50,12 @@ def test_a_page_at_rest_draws_nothing(browser: sync_api.Browser, address: str) -
     page.on("pageerror", lambda error: faults.append(error.message))
     page.goto(address)
     page.wait_for_selector("#start:visible")
-    page.wait_for_timeout(4000)
-    before = page.evaluate("window.frames_asked")
-    page.wait_for_timeout(3000)
-    assert before > 0 and page.evaluate("window.frames_asked") - before < 10
+    found = []
+    while len(found) < 10 and not any(asked < 10 for asked in found[1:]):  # on a busy machine it comes to rest later
+        before = page.evaluate("window.frames_asked")
+        page.wait_for_timeout(3000)
+        found.append(page.evaluate("window.frames_asked") - before)
+    assert before > 0 and found[-1] < 10, found
     assert faults == []
     page.close()
 
