@@ -70,6 +70,7 @@ def tune_within_memory(
     preview: RenderSpec | None = None,
     preview_every: int = 0,
     resume: TuneState | None = None,
+    rung: str | None = None,
 ) -> Work[Tuned]:
     """`transfer.tune_work` with as much checkpointing as memory asks for; a note says where it steps down.
 
@@ -80,11 +81,13 @@ def tune_within_memory(
         preview: how to render previews.
         preview_every: steps between previews.
         resume: where an earlier run stood.
+        rung: of checkpointing, where several processes that share the work must choose alike; then nothing steps down,
+            for it would in one of them alone.
 
     Raises:
         NotEnoughMemory: not even the last rung fits, or what comes before the first step does not.
     """
-    one = _Try(rung=first_rung(base, spec, free_memory_bytes(base.device)))
+    one = _Try(rung=rung or first_rung(base, spec, free_memory_bytes(base.device)))
     lost_s: Counter[str] = Counter()  # in tries that ended early, by stage
     while True:
         last, stood = Progress(stage="", step=0, total=0), None
@@ -106,7 +109,7 @@ def tune_within_memory(
         except NotEnoughMemory:
             has_begun = last.heads is not None or last.stage in LEARNING
             following = _following(one, last.stage)
-            if following is None or not has_begun:  # before the first step, no rung needs less
+            if rung is not None or following is None or not has_begun:  # before the first step, no rung needs less
                 raise
         gc.collect()  # by now nobody holds what the failed step had taken
         resume = stood() if stood is not None else resume

@@ -10,20 +10,27 @@ import functools
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from motion_transfer import transfer
+from motion_transfer.errors import BadSpec
 from motion_transfer.evaluate.report import judge
-from motion_transfer.ladder import tune_within_memory
+from motion_transfer.ladder import first_rung, tune_within_memory
 from motion_transfer.methods.split_clip import movement_of
 from motion_transfer.model.base import VideoBase, check_precision, open_base, open_vocabulary
 from motion_transfer.model.catalog import BaseSpec, find_base
+from motion_transfer.model.context_parallel import shared_tokens
+from motion_transfer.model.memory import free_memory_bytes
+from motion_transfer.model.sharded import by_first_rank, open_sharded
 from motion_transfer.model.text import Vocabulary
+from motion_transfer.ranks import ALONE, Ranks
 from motion_transfer.transfer import Tuned
 from motion_transfer.types import Clip, HeadMap, Lora, RenderSpec, Report, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip
@@ -103,23 +110,49 @@ class Studio:
         base: catalog name or folder of the base.
         precision: of the base's weights, see `open_base`.
         device: default the first GPU, else the CPU.
+        ranks: processes that learn and render together, each on its own device; every one calls the same verbs.
+        shard_weights: each of them holds its part of the transformer's weights.
 
     Raises:
-        BadSpec: there is no such precision.
+        BadSpec: there is no such precision, or no other process to share the weights with.
     """
 
-    def __init__(self, *, base: str = "nano", precision: str = "nf4", device: str | None = None) -> None:
+    def __init__(
+        self, *, base: str = "nano", precision: str = "nf4", device: str | None = None, ranks: Ranks = ALONE,
+        shard_weights: bool = False,
+    ) -> None:  # fmt: skip
         check_precision(precision)
-        self._base_name, self._precision, self._device = base, precision, device
+        if shard_weights and ranks.count == 1:
+            raise BadSpec("weights are divided among several processes, but there is one; start them by torchrun, or "
+                          "leave --shard-weights out.")  # fmt: skip
+        self._base_name, self._precision, self._device = base, precision, ranks.device or device
+        self._ranks, self._shard_weights = ranks, shard_weights
 
     def __reduce__(self) -> tuple[Callable[..., Studio], tuple[str, str, str | None]]:
-        """Travels to other processes as its settings; each opens the base once."""
+        """Travels to other processes as its settings; each opens the base once, for itself."""
         return _studio_here, (self._base_name, self._precision, self._device)
 
     @cached_property
     def base(self) -> VideoBase:
-        """The opened base; opened at first use."""
-        return open_base(self._base_name, precision=self._precision, device=self._device)
+        """The opened base; opened at first use, which is the same moment for all ranks."""
+        if self._ranks.count == 1:
+            return open_base(self._base_name, precision=self._precision, device=self._device)
+        device, ranks = torch.device(self._device or "cpu"), self._ranks
+        if self._shard_weights:
+            return open_sharded(self._base_name, precision=self._precision, device=device, mesh=ranks.mesh,
+                                same=ranks.same)  # fmt: skip
+        base = ranks.in_turn(lambda: open_base(self._base_name, precision=self._precision, device=str(device)))
+        return by_first_rank(base, device, ranks.same)
+
+    def _shared_tokens(self) -> AbstractContextManager[None]:
+        """While open, the ranks share every pass; nothing for one alone."""
+        return nullcontext() if self._ranks.count == 1 else shared_tokens(self.base.transformer, self._ranks.mesh)
+
+    def _shared_rung(self, spec: TuneSpec) -> str | None:
+        """The checkpointing that fits all ranks; None for one alone, who may step down."""
+        if self._ranks.count == 1:
+            return None
+        return first_rung(self.base, spec, min(self._ranks.of_all(free_memory_bytes(self.base.device))))
 
     @cached_property
     def spec(self) -> BaseSpec:
@@ -186,7 +219,9 @@ class Studio:
         resume: TuneState | None = None,
     ) -> Work[Tuned]:  # fmt: skip
         """Learns a clip's motion, see `ladder.tune_within_memory`."""
-        return tune_within_memory(self.base, clip, spec, preview=preview, preview_every=preview_every, resume=resume)
+        with self._shared_tokens():
+            return (yield from tune_within_memory(self.base, clip, spec, preview=preview, preview_every=preview_every,
+                                                  resume=resume, rung=self._shared_rung(spec)))  # fmt: skip
 
     def tune(
         self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0,
@@ -197,7 +232,8 @@ class Studio:
 
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
         """Renders a prompt with a LoRA (or the bare base), see `transfer.render_work`."""
-        return transfer.render_work(self.base, lora, spec)
+        with self._shared_tokens():
+            return (yield from transfer.render_work(self.base, lora, spec))
 
     def render(self, lora: Lora | None, spec: RenderSpec, *, on_progress: OnProgress | None = None) -> Clip:
         """`render_work`, driven to the end."""
@@ -218,16 +254,17 @@ class Studio:
     ) -> Work[Transferred]:  # fmt: skip
         """The whole job: learn the clip's motion, render it onto a prompt, report.
 
-        `on_tuned` gets the learned motion before the render begins, so that it can be kept whatever follows.
+        `on_tuned` gets the learned motion before the render begins, so that it can be kept whatever follows; of several
+        ranks, the first one's.
         """
         watch = Stopwatch()
         tuned = yield from self.tune_work(clip, tune)
-        if on_tuned is not None:
+        if on_tuned is not None and self._ranks.is_first:
             on_tuned(tuned)
         with watch.timing("render"):
             video = yield from self.render_work(tuned.lora, render)
         with watch.timing("judge"):
-            report = self.judge(clip, video, prompt=render.prompt, scene=scene)
+            report = self._ranks.same(lambda: self.judge(clip, video, prompt=render.prompt, scene=scene))
         return Transferred(tuned=tuned, render=video, report=report, seconds=tuned.seconds | watch.seconds)
 
     def transfer(

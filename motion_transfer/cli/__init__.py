@@ -12,6 +12,7 @@ import typer
 from motion_transfer.cli import benches, blocks, doctor, hub, lora, shapes, work
 from motion_transfer.cli.shared import app, end_line
 from motion_transfer.errors import MotionTransferError
+from motion_transfer.ranks import speaks
 
 INTERRUPTED = 130
 COMMANDS = (work, lora, benches, shapes, blocks, doctor, hub)  # each module adds its own to `app`
@@ -22,8 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = app(arguments, standalone_mode=False)
     except MotionTransferError as error:
-        end_line()
-        print(f"error: {error}", file=sys.stderr)
+        if speaks():
+            end_line()
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         status = INTERRUPTED

@@ -12,8 +12,10 @@ import typer
 
 from motion_transfer import atomic
 from motion_transfer.errors import BadSpec
+from motion_transfer.ranks import Ranks
 from motion_transfer.types import Progress, Report
 from motion_transfer.video.strip import MOVEMENTS
+from motion_transfer.work import OnProgress
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Learn a clip's motion and render it onto new content."
@@ -25,6 +27,9 @@ PrecisionOpt = Annotated[str, typer.Option(help="nf4, int8, bf16 or fp32.")]
 StartOpt = Annotated[float, typer.Option(help="Start of the span, in seconds.")]
 EndOpt = Annotated[float | None, typer.Option(help="End of the span, in seconds; at most 8 s are used.")]
 CropOpt = Annotated[str, typer.Option(help="Part of the picture: zoom, place from left and from top, as 2,0.5,0.5.")]
+ShardOpt = Annotated[
+    bool, typer.Option("--shard-weights", help="Of several processes, each holds its part of the weights.")
+]
 MovementOpt = Annotated[
     str, typer.Option(help=f"Whose motion: {', '.join(MOVEMENTS)} (things: before a camera at rest).")
 ]
@@ -57,6 +62,11 @@ class Meter:
         line = f"{progress.stage} {progress.step}/{progress.total}  {rate:.1f} steps/s  {left}{loss}{found}"
         end = "\n" if done or not sys.stderr.isatty() else ""
         print(("\r\033[K" if sys.stderr.isatty() else "") + line, end=end, file=sys.stderr, flush=True)
+
+
+def meter(ranks: Ranks) -> OnProgress | None:
+    """What shows the progress of work that ranks share: the first one does."""
+    return Meter() if ranks.is_first else None
 
 
 def end_line() -> None:

@@ -20,9 +20,11 @@ from motion_transfer.cli.shared import (
     Meter,
     MovementOpt,
     PrecisionOpt,
+    ShardOpt,
     StartOpt,
     WorkspaceOpt,
     app,
+    meter,
     prepare,
     print_report,
     why_missing,
@@ -38,8 +40,9 @@ from motion_transfer.model.catalog import find_base
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene_of
 from motion_transfer.presets import Preset, preset_from_link
+from motion_transfer.ranks import joined
 from motion_transfer.recipes import UsedLora, base_name, found_lora, read_recipe, recipe_of, verify
-from motion_transfer.types import Clip, RenderSpec, TuneSpec
+from motion_transfer.types import Clip, Lora, RenderSpec, TuneSpec
 from motion_transfer.video.crop_text import crop_from
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
@@ -89,19 +92,23 @@ def transfer(
     out: Annotated[Path, typer.Option(help="The rendered video (mp4); the LoRA goes beside it.")] = Path(
         "transfer.mp4"
     ),
+    shard_weights: ShardOpt = False,
     json_path: JsonOpt = None,
 ) -> None:
     """The whole job: clip in, motion learned, new video out."""
     lora_path = out.with_suffix(".safetensors")
-    prepare(out, lora_path, json_path, inputs=(clip,), video=out)
-    studio = Studio(base=base, precision=precision)
     part = _Part(start=start, end=end, crop=crop, movement=movement)
-    reference = _read(studio, clip, tune.caption, part)
-    scene = scene_of(clip) if part.is_whole else None
-    result = studio.transfer(
-        reference, tune, render, scene=scene, on_progress=Meter(),
-        on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
-    )  # fmt: skip
+    with joined() as ranks:
+        ranks.same(lambda: prepare(out, lora_path, json_path, inputs=(clip,), video=out))
+        studio = Studio(base=base, precision=precision, ranks=ranks, shard_weights=shard_weights)
+        reference = ranks.same(lambda: _read(studio, clip, tune.caption, part))
+        scene = scene_of(clip) if part.is_whole and ranks.is_first else None
+        result = studio.transfer(
+            reference, tune, render, scene=scene, on_progress=meter(ranks),
+            on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
+        )  # fmt: skip
+    if not ranks.is_first:
+        return
     used = [UsedLora(name=lora_path.stem, sha256=file_hash(lora_path), strength=1.0)]
     _write_render(studio, result.render, render, used, out)
     print(f"video: {out}\nlora: {lora_path}")
@@ -141,13 +148,18 @@ def tune_clip(
     end: EndOpt = None,
     crop: CropOpt = "",
     movement: MovementOpt = ALL,
+    shard_weights: ShardOpt = False,
     json_path: JsonOpt = None,
 ) -> None:
     """Learns a clip's motion as a LoRA file."""
-    prepare(out, json_path, inputs=(clip,))
-    studio = Studio(base=base, precision=precision)
     part = _Part(start=start, end=end, crop=crop, movement=movement)
-    tuned = studio.tune(_read(studio, clip, spec.caption, part), spec, on_progress=Meter())
+    with joined() as ranks:
+        ranks.same(lambda: prepare(out, json_path, inputs=(clip,)))
+        studio = Studio(base=base, precision=precision, ranks=ranks, shard_weights=shard_weights)
+        reference = ranks.same(lambda: _read(studio, clip, spec.caption, part))
+        tuned = studio.tune(reference, spec, on_progress=meter(ranks))
+    if not ranks.is_first:
+        return
     save_lora(replace(tuned.lora, info={**tuned.lora.info, "movement": movement}), out)
     write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
                             "spec": {"base": base, "precision": precision, "start": start, "end": end, "crop": crop,
@@ -230,22 +242,31 @@ def render_prompt(
     workspace: WorkspaceOpt = None,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
+    shard_weights: ShardOpt = False,
 ) -> None:
     """Renders a prompt with a learned motion, or what a share link asks for."""
     given = lora or []
     if fetch and not from_link:
         raise BadSpec("--fetch goes with a link, but there is none; give it by --from-link.")
-    prepare(out, inputs=tuple(given), video=out)
-    if from_link:
-        spec, used = _from_link(from_link, spec, base, given, workspace, fetch)
-    elif spec.prompt:
-        used = [(path, UsedLora(name=path.stem, sha256=file_hash(path), strength=1.0)) for path in given]
-    else:
-        raise BadSpec("a prompt is expected, but there is none; say by --prompt what the video shows.")
-    motions = [(load_lora(path), one.strength) for path, one in used]
-    studio = Studio(base=base, precision=precision)
-    clip = studio.render(stack(motions) if motions else None, spec, on_progress=Meter())
-    _write_render(studio, clip, spec, [one for _, one in used], out)
+
+    def asked() -> tuple[RenderSpec, list[UsedLora], Lora | None]:
+        prepare(out, inputs=tuple(given), video=out)
+        if from_link:
+            shown, found = _from_link(from_link, spec, base, given, workspace, fetch)
+        elif spec.prompt:
+            shown = spec
+            found = [(path, UsedLora(name=path.stem, sha256=file_hash(path), strength=1.0)) for path in given]
+        else:
+            raise BadSpec("a prompt is expected, but there is none; say by --prompt what the video shows.")
+        motions = [(load_lora(path), one.strength) for path, one in found]
+        return shown, [one for _, one in found], stack(motions) if motions else None
+
+    with joined() as ranks:
+        shown, used, motion = ranks.same(asked)
+        studio = Studio(base=base, precision=precision, ranks=ranks, shard_weights=shard_weights)
+        clip = studio.render(motion, shown, on_progress=meter(ranks))
+    if ranks.is_first:
+        _write_render(studio, clip, shown, used, out)
 
 
 @app.command("verify")
