@@ -82,6 +82,16 @@ def test_a_start_that_fails_leaves_the_stage_before_it_done(
     assert seen.count(("spatial", 3)) == 1 and seen.count(("temporal", 5)) == 1
 
 
+def test_a_rung_that_several_processes_agreed_on_is_not_left(
+    tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One alone that stepped down would wait for the others for ever."""
+    _short_of_memory(monkeypatch, lambda number, rung, learns: number == 4)
+    with pytest.raises(NotEnoughMemory):
+        drive(tune_within_memory(tiny_base, square_clip, SPEC, rung="none"))
+    assert is_bare(tiny_base)
+
+
 def test_where_a_preview_fails_no_more_are_made(
     tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
