@@ -69,8 +69,8 @@ class _SharedTokensProcessor(WanAttnProcessor):
         qkv = torch.cat([q_BSNK, k_BSNK, v_BSNK], -1)  # that they travel together
         qkv = _traded(qkv, (*shape[:-1], 3 * width), (TOKENS, HEADS), self.mesh)
         q, k, v = (x.transpose(1, 2) for x in qkv.chunk(3, -1))
-        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)  # (B, S, part of N, K)
-        out = _traded(out, shape, (HEADS, TOKENS), self.mesh)
+        out = F.scaled_dot_product_attention(q, k, v) if q.shape[1] else v  # heads may be fewer than processes
+        out = _traded(out.transpose(1, 2), shape, (HEADS, TOKENS), self.mesh)
         return attn.to_out[1](attn.to_out[0](out.flatten(2)))
 
 
