@@ -147,11 +147,8 @@ def test_shared_tokens_change_nothing(found: list[dict[str, Any]], tiny_base: Vi
 def test_divided_weights_change_nothing(found: list[dict[str, Any]], tiny_base_folder: Path, precision: str) -> None:
     want = _step(open_base(str(tiny_base_folder), precision=precision, device="cpu"), 4, nullcontext())
     for rank in (0, 1):
-        ways = [
-            "none",
-            "all",
-            *(["with tokens"] if precision == "fp32" else []),
-        ]  # bfloat16 rounds other sums otherwise
+        # With tokens shared, bfloat16 may round sums of other shapes otherwise.
+        ways = ["none", "all", *(["with tokens"] if precision == "fp32" else [])]
         for way in ways:
             _assert_near(found[rank][f"sharded {precision} {way}"], want, 1e-4, 1e-6)
         assert found[rank][f"held {precision}"] < 0.6
