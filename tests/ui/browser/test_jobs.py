@@ -49,7 +49,7 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
     page.wait_for_selector("#go-render:visible", timeout=JOB_MS)
     assert "My wave" in page.locator("#learn-status").inner_text()
     page.wait_for_selector("#tour strong:has-text('press Render')")
-    sync_api.expect(page.locator("#estimate")).to_contain_text("from 1 job(s) before")
+    sync_api.expect(page.locator("#estimate")).to_contain_text("by 1 of the jobs before")
     page.locator("#go-render").click()
     page.wait_for_function("document.querySelector('#motion input')?.value.includes('My wave')")
     page.get_by_label("Prompt: what").fill("a green star on a white background")
