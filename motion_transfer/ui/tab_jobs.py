@@ -137,7 +137,7 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
                 again = gr.Button(words.AGAIN, interactive=False, min_width=90, elem_id="job-again")
                 remove = gr.Button(words.REMOVE, interactive=False, min_width=90)
             clear = gr.Button(words.REMOVE_DONE, size="sm", elem_id="clear-jobs")
-            losses = gr.LinePlot(x=STEP, y=LOSS, color=STAGE, color_map=STAGE_COLORS, label=words.LOSS, height=260,
+            losses = gr.LinePlot(x=STEP, y=LOSS, color=STAGE, color_map=STAGE_COLORS, label=words.LOSS,
                                  buttons=[], visible=False)  # fmt: skip
             video = gr.Video(label=words.RESULT, interactive=False, autoplay=True, buttons=[], height=260,
                              elem_id="job-video")  # fmt: skip

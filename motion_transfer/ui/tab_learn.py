@@ -148,8 +148,7 @@ def _result_parts() -> dict[str, Any]:
         y=LOSS,
         color=STAGE,
         color_map=STAGE_COLORS,
-        label=words.LOSS,
-        height=320,
+        label=words.LOSS,  # no height: the plot would leave its legend out of it
         buttons=[],
     )
     parts["preview"] = gr.Video(
@@ -248,14 +247,16 @@ class _LearnPage:
             if uploaded and order.path and uploaded != order.path:  # the page still shows the clip before it
                 raise BadClip(words.STILL_READING)
             place = self._place_of(values[self._visitor])
-            return order_learning(place, order, expect_learning(place, self._studio, order.knobs))
+            return order_learning(place, order, expect_learning(place, self._studio, order.knobs, order.path))
 
         return started_once(order, values[self._ordered], submit)
 
     def estimate(self, values: dict[Component, Any]) -> str:
         """A setting was changed: what learning will take."""
-        knobs, token = self._controls.order(values).knobs, values[self._visitor]
-        found, _ = told(lambda: estimate_line(expect_learning(self._place_of(token), self._studio, knobs)))
+        order, token = self._controls.order(values), values[self._visitor]
+        found, _ = told(
+            lambda: estimate_line(expect_learning(self._place_of(token), self._studio, order.knobs, order.path))
+        )
         return found or ""
 
     def fill(self, token: str | None, key: str | None) -> dict[Component, Any]:
@@ -333,7 +334,8 @@ class _LearnPage:
         parts["start"].click(self.start, {*inputs, parts["file"], self._ordered}, began, **QUIET)
         for knob in knobs.values():
             knob.change(self.estimate, inputs, parts["estimate"], trigger_mode="always_last", **QUIET)
-        parts["saved"].change(self.estimate, inputs, parts["estimate"], **QUIET)
+        for part in ("saved", "facts"):  # the facts are of another clip
+            parts[part].change(self.estimate, inputs, parts["estimate"], trigger_mode="always_last", **QUIET)
         buttons: JobButtons = parts["buttons"]
         bind_buttons(buttons, self._place_of, visitor, parts["key"])
         shown = [*(parts[name] for name in SHOWN), parts["key"], *buttons.parts]

@@ -47,6 +47,7 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
     fill_short_job(page, 3)
     page.locator("#start").click()
     page.wait_for_selector("#go-render:visible", timeout=JOB_MS)
+    wait_until_plays(page, "#preview video")
     assert "My wave" in page.locator("#learn-status").inner_text()
     page.wait_for_selector("#tour strong:has-text('press Render')")
     sync_api.expect(page.locator("#estimate")).to_contain_text("by 1 of the jobs before")
