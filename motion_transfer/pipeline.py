@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,24 @@ from typing import Any
 import numpy as np
 
 from motion_transfer import transfer
+from motion_transfer.effort import Effort
 from motion_transfer.evaluate.report import judge
 from motion_transfer.ladder import tune_within_memory
+from motion_transfer.machine import device_name
 from motion_transfer.methods.split_clip import movement_of
+from motion_transfer.model.attention_choice import (
+    ATTENTION_FILE,
+    AttentionShape,
+    attending,
+    fastest_attention,
+    learning_shape,
+    rendering_shape,
+)
 from motion_transfer.model.base import VideoBase, check_precision, open_base, open_vocabulary
 from motion_transfer.model.catalog import BaseSpec, find_base
+from motion_transfer.model.device_speed import SPEED_FILE, read_speed
 from motion_transfer.model.text import Vocabulary
+from motion_transfer.planner import learning_tokens, size_of
 from motion_transfer.transfer import Tuned
 from motion_transfer.types import Clip, HeadMap, Lora, RenderSpec, Report, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip
@@ -103,18 +115,23 @@ class Studio:
         base: catalog name or folder of the base.
         precision: of the base's weights, see `open_base`.
         device: default the first GPU, else the CPU.
+        workspace: folder that keeps what was measured of the device; default the user's.
 
     Raises:
         BadSpec: there is no such precision.
     """
 
-    def __init__(self, *, base: str = "nano", precision: str = "nf4", device: str | None = None) -> None:
+    def __init__(
+        self, *, base: str = "nano", precision: str = "nf4", device: str | None = None, workspace: Path | None = None
+    ) -> None:
         check_precision(precision)
-        self._base_name, self._precision, self._device = base, precision, device
+        self._base_name, self._precision, self._device, self._workspace = base, precision, device, workspace
+        self._effort = Effort()
+        self.attention: dict[str, str] = {}  # the backend that learning and rendering used
 
-    def __reduce__(self) -> tuple[Callable[..., Studio], tuple[str, str, str | None]]:
+    def __reduce__(self) -> tuple[Callable[..., Studio], tuple[str, str, str | None, Path | None]]:
         """Travels to other processes as its settings; each opens the base once."""
-        return _studio_here, (self._base_name, self._precision, self._device)
+        return _studio_here, (self._base_name, self._precision, self._device, self._workspace)
 
     @cached_property
     def base(self) -> VideoBase:
@@ -139,6 +156,32 @@ class Studio:
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return open_vocabulary(self.spec)
+
+    @cached_property
+    def rendering_attention(self) -> str:
+        """The backend that self-attention is rendered with; on a GPU the fastest, which is measured where it is new."""
+        return self._attention(rendering_shape(self.base))
+
+    def _attention(self, shape: AttentionShape) -> str:
+        """The backend for self-attention of a shape."""
+        device = self.base.device
+        return fastest_attention(self._measured / ATTENTION_FILE, device_name(device), shape, device)
+
+    @property
+    def _measured(self) -> Path:
+        """The folder of what was measured of the device."""
+        return self._workspace or default_workspace()
+
+    def shares(self, seconds: Mapping[str, float]) -> dict[str, float]:
+        """How much of the device's measured rate of matrix products each stage of the latest work reached.
+
+        Empty where `benchmark-device` has not measured the device.
+
+        Args:
+            seconds: by stage.
+        """
+        speed = read_speed(self._measured / SPEED_FILE, device_name(self.base.device))
+        return self._effort.shares(seconds, speed)
 
     def fit(self, clip: Clip) -> Clip:
         """A clip of any size and rate as the base's own frames, evenly spread over its time."""
@@ -186,7 +229,12 @@ class Studio:
         resume: TuneState | None = None,
     ) -> Work[Tuned]:  # fmt: skip
         """Learns a clip's motion, see `ladder.tune_within_memory`."""
-        return tune_within_memory(self.base, clip, spec, preview=preview, preview_every=preview_every, resume=resume)
+        work = tune_within_memory(self.base, clip, spec, preview=preview, preview_every=preview_every, resume=resume)
+        self._effort.flops.clear()
+        shape = learning_shape(self.base, learning_tokens(size_of(self.base), spec))
+        self.attention["learning"] = self._attention(shape)
+        with attending(self.attention["learning"]):
+            return (yield from self._effort.counting(work, self.base, spec))
 
     def tune(
         self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0,
@@ -197,7 +245,11 @@ class Studio:
 
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
         """Renders a prompt with a LoRA (or the bare base), see `transfer.render_work`."""
-        return transfer.render_work(self.base, lora, spec)
+        work = transfer.render_work(self.base, lora, spec)
+        self._effort.flops.pop("render", None)
+        self.attention["rendering"] = self.rendering_attention
+        with attending(self.rendering_attention):
+            return (yield from self._effort.counting(work, self.base))
 
     def render(self, lora: Lora | None, spec: RenderSpec, *, on_progress: OnProgress | None = None) -> Clip:
         """`render_work`, driven to the end."""
@@ -239,5 +291,5 @@ class Studio:
 
 
 @functools.lru_cache(maxsize=1)
-def _studio_here(base: str, precision: str, device: str | None) -> Studio:
-    return Studio(base=base, precision=precision, device=device)
+def _studio_here(base: str, precision: str, device: str | None, workspace: Path | None) -> Studio:
+    return Studio(base=base, precision=precision, device=device, workspace=workspace)

@@ -113,6 +113,11 @@ def _sparse_latents(size: ModelSize, spec: TuneSpec) -> int:
     return spec.sparse_latents or default_sparse_latents(size.num_latents, size.frame_tokens)
 
 
+def learning_tokens(size: ModelSize, spec: TuneSpec) -> int:
+    """Tokens of a clip as the temporal stage sees it."""
+    return size.tokens(_sparse_latents(size, spec))
+
+
 def learning_bytes(size: ModelSize, spec: TuneSpec, rung: str, *, itemsize: int = 2) -> int:
     """Memory that a tuning step needs beside the base's weights.
 

@@ -22,6 +22,7 @@ FLOORS = (
     ("methods", "evaluate", "nano", "transfer", "presets"),
     (
         "jobs",
+        "effort",
         "ladder",
         "planner",
         "pipeline",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,7 +45,7 @@ from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
 from motion_transfer.video.strip import ALL
-from motion_transfer.work import drive
+from motion_transfer.work import Stopwatch, drive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +109,7 @@ def transfer(
     write_json(
         json_path,
         {
-            "seconds": result.seconds,
-            "peak_memory_mb": peak_memory_mb(),
+            **_cost(studio, result.seconds),
             "report": result.report.as_json(),
             "why_missing": why_missing(result.report),
             "lora": str(lora_path),
@@ -149,9 +148,18 @@ def tune_clip(
     part = _Part(start=start, end=end, crop=crop, movement=movement)
     tuned = studio.tune(_read(studio, clip, spec.caption, part), spec, on_progress=Meter())
     save_lora(replace(tuned.lora, info={**tuned.lora.info, "movement": movement}), out)
-    write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
+    write_json(json_path, {**_cost(studio, tuned.seconds), "lora": str(out),
                             "spec": {"base": base, "precision": precision, "start": start, "end": end, "crop": crop,
                                      "movement": movement, "tune": asdict(spec)}})  # fmt: skip
+
+
+def _cost(studio: Studio, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What work took: seconds by stage, memory, and which backend computed attention; and how much of the device's rate
+    each stage reached, if that was measured.
+    """
+    shares = studio.shares(seconds)
+    return {"seconds": dict(seconds), "peak_memory_mb": peak_memory_mb(), "attention": dict(studio.attention),
+            **({"shares": shares} if shares else {})}  # fmt: skip
 
 
 def _write_render(studio: Studio, clip: Clip, spec: RenderSpec, used: list[UsedLora], out: Path) -> None:
@@ -230,12 +238,13 @@ def render_prompt(
     workspace: WorkspaceOpt = None,
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
+    json_path: JsonOpt = None,
 ) -> None:
     """Renders a prompt with a learned motion, or what a share link asks for."""
     given = lora or []
     if fetch and not from_link:
         raise BadSpec("--fetch goes with a link, but there is none; give it by --from-link.")
-    prepare(out, inputs=tuple(given), video=out)
+    prepare(out, json_path, inputs=tuple(given), video=out)
     if from_link:
         spec, used = _from_link(from_link, spec, base, given, workspace, fetch)
     elif spec.prompt:
@@ -243,9 +252,13 @@ def render_prompt(
     else:
         raise BadSpec("a prompt is expected, but there is none; say by --prompt what the video shows.")
     motions = [(load_lora(path), one.strength) for path, one in used]
-    studio = Studio(base=base, precision=precision)
-    clip = studio.render(stack(motions) if motions else None, spec, on_progress=Meter())
+    studio, watch = Studio(base=base, precision=precision, workspace=workspace), Stopwatch()
+    _ = studio.base  # opened before the clock runs
+    with watch.timing("render"):
+        clip = studio.render(stack(motions) if motions else None, spec, on_progress=Meter())
     _write_render(studio, clip, spec, [one for _, one in used], out)
+    write_json(json_path, {**_cost(studio, watch.seconds), "video": str(out), "loras": [one.name for _, one in used],
+                           "spec": {"base": base, "precision": precision, "render": asdict(spec)}})  # fmt: skip
 
 
 @app.command("verify")
@@ -259,7 +272,7 @@ def verify_render(
 ) -> None:
     """Renders a video's own recipe again and compares; exit status 1 if it does not come out the same."""
     recipe = read_recipe(video)
-    studio = Studio(base=base or base_name(recipe), precision=recipe.precision)
+    studio = Studio(base=base or base_name(recipe), precision=recipe.precision, workspace=workspace)
     found = drive(verify(studio, video, _finder(lora or [], workspace)), Meter())
     same = "the same, to the last bit" if found.same else f"not the same: off by {found.mean_levels:.2f} of 255 levels"
     print("\n".join([same, *found.changed]))

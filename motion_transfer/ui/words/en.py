@@ -194,6 +194,7 @@ JOB_STATES = {
 }
 NO_JOBS = "There is no job yet. Learn a motion, or render one."
 WORKED, TRIES, PEAK = "Time worked", "Times begun", "Memory"
+SHARES = "Share of the device's measured speed"
 SPAN, FROM_TO, TO_THE_END = "Span", "{start} to {end}", "the end"
 CROP_FACT = "zoom {zoom:g}, at {x:g} from the left and {y:g} from the top"
 PREVIEW_ASKED = "Preview prompt"

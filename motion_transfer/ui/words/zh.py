@@ -187,6 +187,7 @@ JOB_STATES = {
 }
 NO_JOBS = "还没有任务。学习一个动作，或渲染一个视频。"
 WORKED, TRIES, PEAK = "工作时间", "开始次数", "内存"
+SHARES = "占设备实测算力的比例"
 SPAN, FROM_TO, TO_THE_END = "片段", "{start} 到 {end}", "结尾"
 CROP_FACT = "缩放 {zoom:g}，距左 {x:g}，距上 {y:g}"
 PREVIEW_ASKED = "预览提示词"
