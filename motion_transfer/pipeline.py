@@ -19,7 +19,7 @@ import numpy as np
 
 from motion_transfer import transfer
 from motion_transfer.evaluate.report import judge
-from motion_transfer.ladder import tune_within_memory
+from motion_transfer.ladder import render_within_memory, tune_within_memory
 from motion_transfer.methods.split_clip import movement_of
 from motion_transfer.model.base import VideoBase, check_precision, open_base, open_vocabulary
 from motion_transfer.model.catalog import BaseSpec, find_base
@@ -196,8 +196,8 @@ class Studio:
         return drive(self.tune_work(clip, spec, preview=preview, preview_every=preview_every), on_progress)
 
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
-        """Renders a prompt with a LoRA (or the bare base), see `transfer.render_work`."""
-        return transfer.render_work(self.base, lora, spec)
+        """Renders a prompt with a LoRA (or the bare base), see `ladder.render_within_memory`."""
+        return render_within_memory(self.base, lora, spec)
 
     def render(self, lora: Lora | None, spec: RenderSpec, *, on_progress: OnProgress | None = None) -> Clip:
         """`render_work`, driven to the end."""

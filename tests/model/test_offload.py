@@ -101,9 +101,7 @@ def test_all_blocks_lie_in_the_room_of_one(base: VideoBase) -> None:
     assert _place(base) != place
 
 
-def test_numbers_are_brought_for_the_backward_pass_too(
-    tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_numbers_are_brought_for_the_backward_pass_too(tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the visit before a backward pass, gradients would be made with the last block's weights."""
     plain = drive(tuned_layers(tiny_base))
     remove_adapters(tiny_base.transformer)
