@@ -159,7 +159,8 @@ def test_a_render_that_never_fits_is_said_once(
 def test_what_checkpointing_does_not_help_lets_weights_visit(
     tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    spec = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 8, "check_every": 2})
+    checked = TuneSpec(**{**SPEC.__dict__, "temporal_steps": 8, "check_every": 2})
+    spec = checked if where == "check" else SPEC
     plain = _changes(drive(tune_work(tiny_base, square_clip, spec)).lora)
     owner, name = {"encode": (Codec, "encode"), "heads": (VideoBase, "velocity"), "check": (transfer, "_followed")}[
         where
