@@ -20,7 +20,7 @@ import numpy as np
 from motion_transfer import transfer
 from motion_transfer.effort import Effort
 from motion_transfer.evaluate.report import judge
-from motion_transfer.ladder import tune_within_memory
+from motion_transfer.ladder import render_within_memory, tune_within_memory
 from motion_transfer.machine import device_name
 from motion_transfer.methods.split_clip import movement_of
 from motion_transfer.model.attention_choice import (
@@ -244,8 +244,8 @@ class Studio:
         return drive(self.tune_work(clip, spec, preview=preview, preview_every=preview_every), on_progress)
 
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
-        """Renders a prompt with a LoRA (or the bare base), see `transfer.render_work`."""
-        work = transfer.render_work(self.base, lora, spec)
+        """Renders a prompt with a LoRA (or the bare base), see `ladder.render_within_memory`."""
+        work = render_within_memory(self.base, lora, spec)
         self._effort.flops.pop("render", None)
         self.attention["rendering"] = self.rendering_attention
         with attending(self.rendering_attention):

@@ -258,6 +258,7 @@ FITTING = {
     "none": "fits",
     "alternate": "fits, with every second block computed twice",
     "all": "fits, with blocks computed twice",
+    "visiting": "fits, with weights visiting the GPU block by block",
 }
 NOT_FITTING, FITS_SLOWLY = "doesn't fit", "Without a GPU, learning on Wan2.1 takes days even where it fits."
 NEEDED = "{kind}: {time}, {gb:.1f} GB of memory at most"

@@ -241,7 +241,12 @@ FORMAT, PRECISION, SIZE = "格式", "权重精度", "磁盘占用"
 FORMAT_FACTS, MEGABYTES = "{width} x {height} 像素，{frames} 帧", "{size:.0f} MB"
 FIT_TIMES = "；学习约需 {learning}，渲染约需 {rendering}"
 FITS, FIT = "能容纳的模型", "学习 {learning:.1f} GB，渲染 {rendering:.1f} GB：{how}"
-FITTING = {"none": "可以容纳", "alternate": "可以容纳，每隔一块重算一次", "all": "可以容纳，各块重算一次"}
+FITTING = {
+    "none": "可以容纳",
+    "alternate": "可以容纳，每隔一块重算一次",
+    "all": "可以容纳，各块重算一次",
+    "visiting": "可以容纳，权重逐块进入 GPU",
+}
 NOT_FITTING, FITS_SLOWLY = "容纳不下", "没有 GPU 时，即使容纳得下，在 Wan2.1 上学习也需要数天。"
 NEEDED = "{kind}：{time}，内存最多 {gb:.1f} GB"
 
