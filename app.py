@@ -69,7 +69,7 @@ def _serve(options: argparse.Namespace, port: int) -> None:
 
     named = options.base == "nano" or not Path(options.base).expanduser().is_dir()
     base = options.base if named else str(Path(options.base).expanduser().resolve())  # workers start elsewhere
-    studio, slices = Studio(base=base, precision=options.precision), None
+    studio, slices = Studio(base=base, precision=options.precision, workspace=workspace.root), None
     crew: AbstractContextManager = Crew(workspace.root, base, options.precision, devices())
     if lend := _lent_gpu():
         slices, crew = Slices(workspace, base, options.precision, lend), nullcontext()

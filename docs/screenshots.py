@@ -25,10 +25,15 @@ LONGEST_MS = 900_000
 SETTLE_MS = 3000
 
 
-def _work(page: Page) -> None:
-    """Learns the first example's motion, renders with it, and keeps a preset."""
+def _choose(page: Page) -> None:
+    """Chooses the first example."""
     page.locator("[aria-label='Or start from an example'] button, .gallery-item").first.click()
     page.wait_for_selector("#span video")
+
+
+def _work(page: Page) -> None:
+    """Learns the first example's motion, renders with it, and keeps a preset."""
+    _choose(page)
     page.locator("#start").click()
     page.wait_for_selector("#go-render:visible", timeout=LONGEST_MS)
     page.locator("#go-render").click()
@@ -56,6 +61,7 @@ def _take(browser: Browser, address: str, out: Path) -> None:
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.goto(f"{address}/?__theme={theme}")
         page.wait_for_selector("#start")
+        _choose(page)
         for tab, last in TABS.items():
             _turn_to(page, tab)
             page.wait_for_selector(f"{last}:visible", timeout=LONGEST_MS)

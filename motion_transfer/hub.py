@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from motion_transfer.model.catalog import FILES, HUB_BASES
 from motion_transfer.presets import PresetLora
 
 WEIGHTS, FOR_COMFYUI, ORIGINAL = "motion.safetensors", "motion-comfyui.safetensors", "original.safetensors"
+_DISK_FULL = os.strerror(errno.ENOSPC)
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _PUBLISHED_AS = {DIFFUSERS: WEIGHTS, COMFYUI: FOR_COMFYUI}  # a file of another layout goes beside both
 _LEARNED = ", learned from one clip of “{caption}” by Follow-Your-Motion ([arXiv 2506.05207](https://arxiv.org/abs/2506.05207))"
@@ -117,12 +119,21 @@ def asking(deed: str) -> Iterator[None]:
     except LocalTokenNotFoundError as error:
         raise HubFailed("an account of the Hub is expected, but nobody is logged in; run hf auth login.") from error
     except Exception as error:  # of the Hub, of whatever HTTP library it uses, or of the system
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if _is_disk_full(error):
             raise StorageFailed(f"the Hub should {deed}, but the disk is full; make room and do it again: what came so "
                                 "far is kept.") from error  # fmt: skip
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
         raise HubFailed(f"the Hub should {deed}, but does not ({reason}); check the name, the account's rights and the "
                         "connection.") from error  # fmt: skip
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says so; some libraries only put the system's words into theirs."""
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or _DISK_FULL in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _plain(text: object) -> str:

@@ -51,13 +51,17 @@ class Motion:
 
 @dataclass(frozen=True, kw_only=True)
 class Render:
-    """One saved render: `key` names its file, `name` is its prompt until it is called otherwise."""
+    """One saved render: `key` names its file, `name` is its prompt until it is called otherwise.
+
+    `seed` is None where its recipe is gone.
+    """
 
     key: str
     path: Path
     name: str
     prompt: str
     made: str
+    seed: int | None = None
 
 
 def size_mb(folder: Path) -> float:
@@ -138,13 +142,14 @@ def one_line(name: str) -> str:
 def render_at(path: Path) -> Render:
     """The render in a video file, with what is noted beside it."""
     try:
-        prompt = str(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["render"]["prompt"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        prompt = ""
+        asked = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["render"]
+        prompt, seed = str(asked["prompt"]), asked.get("seed")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        prompt, seed = "", None
     made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
-    return Render(
-        key=path.stem, path=path, name=noted(path, TITLE_SUFFIX) or prompt or path.stem, prompt=prompt, made=made
-    )
+    name = noted(path, TITLE_SUFFIX) or prompt or path.stem
+    return Render(key=path.stem, path=path, name=name, prompt=prompt, made=made,
+                  seed=seed if type(seed) is int else None)  # fmt: skip
 
 
 def _rank(recipe: Mapping[str, Any]) -> int | None:

@@ -40,6 +40,11 @@ class Machine:
         return self.gpu or self.processor
 
 
+def device_name(device: torch.device) -> str:
+    """A GPU's name, or the processor's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+
+
 def this_machine(folder: Path) -> Machine:
     """The machine as it is now, and the disk that a folder lies on; the folder need not be there yet."""
     folder = next(path for path in (folder, *folder.parents) if path.is_dir())

@@ -9,28 +9,36 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from motion_transfer import transfer
-from motion_transfer.errors import BadSpec
+from motion_transfer.effort import Effort
 from motion_transfer.evaluate.report import judge
-from motion_transfer.ladder import first_rung, tune_within_memory
+from motion_transfer.ladder import render_within_memory, tune_within_memory
+from motion_transfer.machine import device_name
 from motion_transfer.methods.split_clip import movement_of
-from motion_transfer.model.base import VideoBase, check_precision, open_base, open_vocabulary
+from motion_transfer.model.attention_choice import (
+    ATTENTION_FILE,
+    NATIVE,
+    AttentionShape,
+    attending,
+    fastest_attention,
+    learning_shape,
+    rendering_shape,
+)
+from motion_transfer.model.base import VideoBase, check_precision, open_vocabulary
 from motion_transfer.model.catalog import BaseSpec, find_base
-from motion_transfer.model.context_parallel import shared_tokens
-from motion_transfer.model.memory import free_memory_bytes
-from motion_transfer.model.sharded import by_first_rank, open_sharded
+from motion_transfer.model.device_speed import SPEED_FILE, read_speed
 from motion_transfer.model.text import Vocabulary
+from motion_transfer.planner import learning_tokens, size_of
 from motion_transfer.ranks import ALONE, Ranks
+from motion_transfer.together import check_sharding, least_free_bytes, open_together, passes_shared
 from motion_transfer.transfer import Tuned
 from motion_transfer.types import Clip, HeadMap, Lora, RenderSpec, Report, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip
@@ -110,6 +118,7 @@ class Studio:
         base: catalog name or folder of the base.
         precision: of the base's weights, see `open_base`.
         device: default the first GPU, else the CPU.
+        workspace: folder that keeps what was measured of the device; default the user's.
         ranks: processes that learn and render together, each on its own device; every one calls the same verbs.
         shard_weights: each of them holds its part of the transformer's weights.
 
@@ -118,41 +127,25 @@ class Studio:
     """
 
     def __init__(
-        self, *, base: str = "nano", precision: str = "nf4", device: str | None = None, ranks: Ranks = ALONE,
-        shard_weights: bool = False,
+        self, *, base: str = "nano", precision: str = "nf4", device: str | None = None, workspace: Path | None = None,
+        ranks: Ranks = ALONE, shard_weights: bool = False,
     ) -> None:  # fmt: skip
         check_precision(precision)
-        if shard_weights and ranks.count == 1:
-            raise BadSpec("weights are divided among several processes, but there is one; start them by torchrun, or "
-                          "leave --shard-weights out.")  # fmt: skip
-        self._base_name, self._precision, self._device = base, precision, ranks.device or device
+        check_sharding(ranks, shard_weights)
+        self._base_name, self._precision, self._device, self._workspace = base, precision, device, workspace
         self._ranks, self._shard_weights = ranks, shard_weights
+        self._effort = Effort()
+        self.attention: dict[str, str] = {}  # the backend that learning and rendering used
 
-    def __reduce__(self) -> tuple[Callable[..., Studio], tuple[str, str, str | None]]:
+    def __reduce__(self) -> tuple[Callable[..., Studio], tuple[str, str, str | None, Path | None]]:
         """Travels to other processes as its settings; each opens the base once, for itself."""
-        return _studio_here, (self._base_name, self._precision, self._device)
+        return _studio_here, (self._base_name, self._precision, self._device, self._workspace)
 
     @cached_property
     def base(self) -> VideoBase:
         """The opened base; opened at first use, which is the same moment for all ranks."""
-        if self._ranks.count == 1:
-            return open_base(self._base_name, precision=self._precision, device=self._device)
-        device, ranks = torch.device(self._device or "cpu"), self._ranks
-        if self._shard_weights:
-            return open_sharded(self._base_name, precision=self._precision, device=device, mesh=ranks.mesh,
-                                same=ranks.same)  # fmt: skip
-        base = ranks.in_turn(lambda: open_base(self._base_name, precision=self._precision, device=str(device)))
-        return by_first_rank(base, device, ranks.same)
-
-    def _shared_tokens(self) -> AbstractContextManager[None]:
-        """While open, the ranks share every pass; nothing for one alone."""
-        return nullcontext() if self._ranks.count == 1 else shared_tokens(self.base.transformer, self._ranks.mesh)
-
-    def _shared_rung(self, spec: TuneSpec) -> str | None:
-        """The checkpointing that fits all ranks; None for one alone, who may step down."""
-        if self._ranks.count == 1:
-            return None
-        return first_rung(self.base, spec, min(self._ranks.of_all(free_memory_bytes(self.base.device))))
+        return open_together(self._ranks, self._base_name, precision=self._precision, device=self._device,
+                             shard_weights=self._shard_weights)  # fmt: skip
 
     @cached_property
     def spec(self) -> BaseSpec:
@@ -172,6 +165,36 @@ class Studio:
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return open_vocabulary(self.spec)
+
+    @cached_property
+    def rendering_attention(self) -> str:
+        """The backend that self-attention is rendered with; on a GPU the fastest, which is measured where it is new."""
+        return self._attention(rendering_shape(self.base))
+
+    def _attention(self, shape: AttentionShape) -> str:
+        """The backend for self-attention of a shape; several processes, which must use the same, keep the native."""
+        if self._ranks.count > 1:
+            return NATIVE
+        device = self.base.device
+        return fastest_attention(self._measured / ATTENTION_FILE, device_name(device), shape, device)
+
+    @property
+    def _measured(self) -> Path:
+        """The folder of what was measured of the device."""
+        return self._workspace or default_workspace()
+
+    def shares(self, seconds: Mapping[str, float]) -> dict[str, float]:
+        """How much of the device's measured rate of matrix products each stage of the latest work reached.
+
+        Of several processes' devices together, where they share the work. Empty where `benchmark-device` has not
+        measured the device.
+
+        Args:
+            seconds: by stage.
+        """
+        speed = read_speed(self._measured / SPEED_FILE, device_name(self.base.device))
+        all_devices = speed and replace(speed, products=self._ranks.count * speed.products)
+        return self._effort.shares(seconds, all_devices)
 
     def fit(self, clip: Clip) -> Clip:
         """A clip of any size and rate as the base's own frames, evenly spread over its time."""
@@ -219,9 +242,13 @@ class Studio:
         resume: TuneState | None = None,
     ) -> Work[Tuned]:  # fmt: skip
         """Learns a clip's motion, see `ladder.tune_within_memory`."""
-        with self._shared_tokens():
-            return (yield from tune_within_memory(self.base, clip, spec, preview=preview, preview_every=preview_every,
-                                                  resume=resume, rung=self._shared_rung(spec)))  # fmt: skip
+        base, ranks = self.base, self._ranks
+        work = tune_within_memory(base, clip, spec, preview=preview, preview_every=preview_every, resume=resume,
+                                  shared_bytes=least_free_bytes(ranks, base))  # fmt: skip
+        self._effort.flops.clear()
+        self.attention["learning"] = self._attention(learning_shape(base, learning_tokens(size_of(base), spec)))
+        with attending(self.attention["learning"]), passes_shared(ranks, base):
+            return (yield from self._effort.counting(work, base, spec))
 
     def tune(
         self, clip: Clip, spec: TuneSpec, *, preview: RenderSpec | None = None, preview_every: int = 0,
@@ -231,9 +258,12 @@ class Studio:
         return drive(self.tune_work(clip, spec, preview=preview, preview_every=preview_every), on_progress)
 
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
-        """Renders a prompt with a LoRA (or the bare base), see `transfer.render_work`."""
-        with self._shared_tokens():
-            return (yield from transfer.render_work(self.base, lora, spec))
+        """Renders a prompt with a LoRA (or the bare base), see `ladder.render_within_memory`."""
+        work = render_within_memory(self.base, lora, spec, shared_bytes=least_free_bytes(self._ranks, self.base))
+        self._effort.flops.pop("render", None)
+        self.attention["rendering"] = self.rendering_attention
+        with attending(self.rendering_attention), passes_shared(self._ranks, self.base):
+            return (yield from self._effort.counting(work, self.base))
 
     def render(self, lora: Lora | None, spec: RenderSpec, *, on_progress: OnProgress | None = None) -> Clip:
         """`render_work`, driven to the end."""
@@ -276,5 +306,5 @@ class Studio:
 
 
 @functools.lru_cache(maxsize=1)
-def _studio_here(base: str, precision: str, device: str | None) -> Studio:
-    return Studio(base=base, precision=precision, device=device)
+def _studio_here(base: str, precision: str, device: str | None, workspace: Path | None) -> Studio:
+    return Studio(base=base, precision=precision, device=device, workspace=workspace)

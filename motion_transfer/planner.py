@@ -8,7 +8,7 @@ device was measured at (`model.device_speed`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from motion_transfer.model.footprint import (
     step_flops,
     weight_bytes,
 )
+from motion_transfer.model.offload import VISITING
+from motion_transfer.model.visiting_bytes import away_bytes, visiting_bytes
 from motion_transfer.model.wan_shapes import WAN_SHAPES, WanShape, shape_of
 from motion_transfer.types import RenderSpec, TuneSpec
 
@@ -41,6 +43,8 @@ RESERVED_GPU = 10**9  # what driver, PyTorch and their libraries take of a GPU
 RESERVED_CPU = 8 * 10**8  # what the program itself takes of a machine's memory
 SHOWN_PRECISIONS = ("nf4", "int8", "bf16")
 MARGIN = 1.1  # allocators leave gaps
+TOGETHER, APART = "together", "apart"  # guidance's rows go through the network
+LEARNING_RUNGS, RENDERING_RUNGS = (*RUNGS, VISITING), (TOGETHER, APART, VISITING)  # by memory, the most first
 TIMED_WIDTH = 1536  # of the block that devices are measured with; narrower ones take longer than their operations say
 
 
@@ -113,17 +117,27 @@ def _sparse_latents(size: ModelSize, spec: TuneSpec) -> int:
     return spec.sparse_latents or default_sparse_latents(size.num_latents, size.frame_tokens)
 
 
+def learning_tokens(size: ModelSize, spec: TuneSpec) -> int:
+    """Tokens of a clip as the temporal stage sees it."""
+    return size.tokens(_sparse_latents(size, spec))
+
+
+def checkpointing(rung: str) -> str:
+    """The checkpointing of a rung of learning: where weights visit, all that there is."""
+    return ALL if rung == VISITING else rung
+
+
 def learning_bytes(size: ModelSize, spec: TuneSpec, rung: str, *, itemsize: int = 2) -> int:
     """Memory that a tuning step needs beside the base's weights.
 
     Args:
         size: of the base.
         spec: settings.
-        rung: of checkpointing.
+        rung: one of `LEARNING_RUNGS`.
         itemsize: bytes of the numbers that are computed with.
     """
     shape = size.shape
-    num_again = num_checkpointed(shape.num_blocks, rung)
+    num_again = num_checkpointed(shape.num_blocks, checkpointing(rung))
 
     def step(rows: int, num_latents: int) -> int:
         tokens = size.tokens(num_latents)
@@ -144,43 +158,90 @@ def forward_bytes(size: ModelSize, *, rows: int, itemsize: int = 2) -> int:
     return round(rows * size.tokens(size.num_latents) * channels * itemsize / 2)
 
 
+def _codec_bytes(size: ModelSize, a_pixel: int) -> int:
+    """Memory of the codec, its weights included, that takes so many bytes a pixel where it is as wide as Wan2.1's."""
+    narrower = size.codec_width / CODEC_WIDTH
+    return round(FLOAT32 * CODEC_WEIGHTS * narrower**2 + a_pixel * narrower * size.height * size.width)
+
+
+def tuning_bytes(size: ModelSize, spec: TuneSpec, rung: str, *, itemsize: int = 2) -> int:
+    """Memory that a whole tuning needs beside the base's weights: to encode the clip, label heads and learn."""
+    heads = forward_bytes(size, rows=1, itemsize=itemsize)
+    return max(_codec_bytes(size, ENCODING), heads, learning_bytes(size, spec, rung, itemsize=itemsize))
+
+
+def rendering_bytes(size: ModelSize, rung: str, *, itemsize: int = 2) -> int:
+    """Memory that a guided render needs beside the base's weights, on one of `RENDERING_RUNGS`."""
+    rows = 2 if rung == TOGETHER else 1
+    return max(_codec_bytes(size, DECODING), forward_bytes(size, rows=rows, itemsize=itemsize))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """Peak memory in bytes, weights included, of learning and of rendering; and the checkpointing that it is for."""
+    """Peak memory in bytes, weights included, of learning and of rendering; and the rungs that it is for."""
 
     learning: int
     rendering: int
     rung: str
+    rendering_rung: str = TOGETHER
+
+    @property
+    def way(self) -> str:
+        """What of this costs the most time: one of `LEARNING_RUNGS`."""
+        return VISITING if self.rendering_rung == VISITING else self.rung
 
     def fits(self, capacity: int) -> bool:
         """Whether both fit."""
         return max(self.learning, self.rendering) <= capacity
 
 
-def needs(size: ModelSize, precision: str, spec: TuneSpec, rung: str, *, itemsize: int = 2) -> Needs:
+def needs(
+    size: ModelSize, precision: str, spec: TuneSpec, rung: str, *, rendering_rung: str = TOGETHER, itemsize: int = 2
+) -> Needs:
     """What a base needs in some precision.
 
     Args:
         size: of the base.
         precision: of its weights.
         spec: settings of learning.
-        rung: of checkpointing.
+        rung: of learning.
+        rendering_rung: of rendering.
         itemsize: bytes of the numbers that are computed with.
     """
-    weights = weight_bytes(size.shape, precision, itemsize=itemsize, text_width=size.text_width)
-    narrower, pixels = size.codec_width / CODEC_WIDTH, size.height * size.width
-    codec = FLOAT32 * CODEC_WEIGHTS * narrower**2
-    encoding, decoding = (codec + each * narrower * pixels for each in (ENCODING, DECODING))
-    heads = forward_bytes(size, rows=1, itemsize=itemsize)
-    learning = max(encoding, heads, learning_bytes(size, spec, rung, itemsize=itemsize))
-    rendering = max(decoding, forward_bytes(size, rows=2, itemsize=itemsize))
-    return Needs(learning=round(weights + MARGIN * learning), rendering=round(weights + MARGIN * rendering), rung=rung)
+    whole = weight_bytes(size.shape, precision, itemsize=itemsize, text_width=size.text_width)
+    visiting = visiting_bytes(size.shape, precision, itemsize=itemsize, text_width=size.text_width)
+    learning = tuning_bytes(size, spec, rung, itemsize=itemsize)
+    rendering = rendering_bytes(size, rendering_rung, itemsize=itemsize)
+    learns_with, renders_with = (visiting if each == VISITING else whole for each in (rung, rendering_rung))
+    return Needs(learning=round(learns_with + MARGIN * learning), rendering=round(renders_with + MARGIN * rendering),
+                 rung=rung, rendering_rung=rendering_rung)  # fmt: skip
 
 
-def plan(size: ModelSize, precision: str, spec: TuneSpec, capacity: int, *, itemsize: int = 2) -> Needs:
-    """The needs with the least checkpointing that fits into so many bytes; with the most if nothing does."""
-    found = [needs(size, precision, spec, rung, itemsize=itemsize) for rung in RUNGS]
-    return next((one for one in found if one.learning <= capacity), found[RUNGS.index(ALL)])
+def plan(
+    size: ModelSize, precision: str, spec: TuneSpec, capacity: int, *, itemsize: int = 2, beside: int = 0
+) -> Needs:
+    """The needs on the first rungs that fit; on the last ones where none does.
+
+    Weights visit a device only where it has room for them at rest too, for that is how a base is opened.
+
+    Args:
+        size: of the base.
+        precision: of its weights.
+        spec: settings of learning.
+        capacity: bytes that the device has.
+        itemsize: bytes of the numbers that are computed with.
+        beside: bytes that the machine has beside a GPU's; 0 without one, where neither weights nor rows step aside.
+    """
+    whole = weight_bytes(size.shape, precision, itemsize=itemsize, text_width=size.text_width)
+    visits = whole <= capacity and away_bytes(size.shape, precision, itemsize=itemsize) <= beside
+    learning: Sequence[str] = LEARNING_RUNGS if visits else RUNGS
+    rendering: Sequence[str] = (RENDERING_RUNGS if visits else RENDERING_RUNGS[:-1]) if beside else (TOGETHER,)
+
+    def found(rung: str, rendering_rung: str) -> Needs:
+        return needs(size, precision, spec, rung, rendering_rung=rendering_rung, itemsize=itemsize)
+
+    rung = next((one for one in learning if found(one, TOGETHER).learning <= capacity), learning[-1])
+    return found(rung, next((one for one in rendering if found(rung, one).rendering <= capacity), rendering[-1]))
 
 
 def speed_of(machine: Machine, workspace: Path) -> DeviceSpeed | None:
@@ -194,10 +255,10 @@ def learning_seconds(size: ModelSize, spec: TuneSpec, rung: str, speed: DeviceSp
     Args:
         size: of the base.
         spec: settings.
-        rung: of checkpointing.
+        rung: one of `LEARNING_RUNGS`; how long weights travel isn't counted.
         speed: of the device.
     """
-    again = num_checkpointed(size.shape.num_blocks, rung)
+    again = num_checkpointed(size.shape.num_blocks, checkpointing(rung))
 
     def steps(number: int, rows: int, num_latents: int) -> float:
         number = number + spec.gradient_draws if number else 0
@@ -220,7 +281,8 @@ def rendering_seconds(size: ModelSize, spec: RenderSpec, speed: DeviceSpeed) -> 
 class Fit:
     """A base in some precision, what it needs on a machine, and whether that is there.
 
-    The seconds that learning and one render take are None where the device was not measured.
+    The seconds that learning and one render take are None where the device was not measured, or weights visit it, whose
+    way was not.
     """
 
     name: str
@@ -257,9 +319,10 @@ def _fit(
     speed: DeviceSpeed | None,
 ) -> Fit:  # fmt: skip
     capacity = _capacity(machine)
+    beside = int(machine.memory_gb * 1e9) - RESERVED_CPU if machine.gpu else 0
     itemsize = 2 if machine.gpu or precision == "bf16" else FLOAT32
-    found = plan(size, precision, tune, capacity, itemsize=itemsize)
-    timed = speed if size.shape.width >= TIMED_WIDTH else None
+    found = plan(size, precision, tune, capacity, itemsize=itemsize, beside=beside)
+    timed = speed if size.shape.width >= TIMED_WIDTH and found.way != VISITING else None
     return Fit(
         name=name, precision=precision, needs=found, fits=found.fits(capacity),
         learning_s=learning_seconds(size, tune, found.rung, timed) if timed else None,

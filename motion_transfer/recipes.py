@@ -17,6 +17,7 @@ import numpy as np
 from motion_transfer.errors import BadClip, BadLora, WrongBase
 from motion_transfer.lora.algebra import stack
 from motion_transfer.lora.files import file_hash, load_lora
+from motion_transfer.model.attention_choice import NATIVE
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, Progress, RenderSpec, Work
 from motion_transfer.version import VERSION
@@ -26,6 +27,7 @@ FORMAT = 1
 MOST_STRENGTH = 100.0  # of a LoRA; several strengths may multiply
 _NAME = re.compile(r"[^/\\:]*[^/\\:.][^/\\:]*")  # of a folder, without the way there
 _SHA256 = re.compile("[0-9a-f]{64}")
+ATTENTION = "attention"
 LIBRARIES = ("torch", "diffusers", "peft", "bitsandbytes", "numpy")
 
 
@@ -100,6 +102,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _versions(studio: Studio) -> dict[str, str]:
+    """Those, and the attention that a GPU renders with where it is not PyTorch's own choice."""
+    attention = studio.rendering_attention
+    return versions() | ({ATTENTION: attention} if attention != NATIVE else {})
+
+
 def pixels_hash(clip: Clip) -> str:
     """SHA-256 of a clip's frames and their shape."""
     digest = hashlib.sha256(str(clip.frames_THWC.shape).encode())
@@ -117,7 +125,7 @@ def recipe_of(studio: Studio, spec: RenderSpec, loras: Sequence[UsedLora], clip:
         device=studio.base.device.type,
         render=replace(spec, strength=1.0),
         loras=used,
-        versions=versions(),
+        versions=_versions(studio),
         pixels=pixels_hash(clip),
     )
 
@@ -154,8 +162,8 @@ def base_name(recipe: Recipe) -> str:
 
 
 def _changed(recipe: Recipe, studio: Studio) -> tuple[str, ...]:
-    now = {**versions(), "device": studio.base.device.type}
-    then = {**recipe.versions, "device": recipe.device}
+    now = {**versions(), ATTENTION: studio.rendering_attention, "device": studio.base.device.type}
+    then = {ATTENTION: NATIVE, **recipe.versions, "device": recipe.device}
     return tuple(f"{name} was {then[name]}, is {now.get(name, '?')}" for name in then if then[name] != now.get(name))
 
 

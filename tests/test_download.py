@@ -90,11 +90,38 @@ def test_what_is_here_already_needs_no_room(cache: Path, monkeypatch: pytest.Mon
             hub.download(NAME)
 
 
+def test_a_disk_that_fills_while_weights_come_leaves_no_base_and_goes_on_later(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tiny_base_folder: Path
+) -> None:
+    """What came is kept, but nothing opens a part of a base; with room again the rest follows."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
+    repository = HUB_BASES[NAME].repository.replace("/", "--")
+    half = cache / f"models--{repository}" / "blobs" / "abc.incomplete"
+
+    def fetching(*_: object, **__: object) -> str:
+        if not half.is_file():
+            half.parent.mkdir(parents=True)
+            half.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return str(_snapshot(cache, tiny_base_folder))
+
+    monkeypatch.setattr(hub, "snapshot_download", fetching)
+    with pytest.raises(StorageFailed, match="make room and do it again: what came so far is kept"):
+        hub.download(NAME)
+    with pytest.raises(MissingWeights, match="run python -m motion_transfer download"):
+        find_base(NAME)
+    assert half.read_bytes() == b"half" and hub.download(NAME) == find_base(NAME).folder
+
+
 def test_failures_are_one_sentence(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
-    for error, kind in ((OSError(errno.ENOSPC, "No space left"), StorageFailed), (OSError("no route"), HubFailed)):
+    told = RuntimeError("Data processing error: I/O error: No space left on device (os error 28)")
+    led_to = RuntimeError("the download failed")
+    led_to.__cause__ = OSError(errno.ENOSPC, "No space left")
+    full = [(error, StorageFailed) for error in (OSError(errno.ENOSPC, "No space left"), told, led_to)]
+    for error, kind in (*full, (OSError("no route"), HubFailed)):
         monkeypatch.setattr(hub, "snapshot_download", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
         with pytest.raises(kind):
             hub.download(NAME)

@@ -22,6 +22,7 @@ FLOORS = (
     ("methods", "evaluate", "nano", "transfer", "presets"),
     (
         "jobs",
+        "effort",
         "ladder",
         "planner",
         "pipeline",
@@ -30,6 +31,7 @@ FLOORS = (
         "pace",
         "sparse_check",
         "ranks",
+        "together",
         "hub",
         "space",
         "copies",

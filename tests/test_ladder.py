@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from motion_transfer import ladder, transfer
 from motion_transfer.errors import NotEnoughMemory
-from motion_transfer.ladder import first_rung, tune_within_memory
+from motion_transfer.ladder import first_rung, render_within_memory, tune_within_memory
 from motion_transfer.model import checkpointing
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.checkpointing import RUNGS
@@ -88,8 +89,20 @@ def test_a_rung_that_several_processes_agreed_on_is_not_left(
     """One alone that stepped down would wait for the others for ever."""
     _short_of_memory(monkeypatch, lambda number, rung, learns: number == 4)
     with pytest.raises(NotEnoughMemory):
-        drive(tune_within_memory(tiny_base, square_clip, SPEC, rung="none"))
+        drive(tune_within_memory(tiny_base, square_clip, SPEC, shared_bytes=1 << 40))
     assert is_bare(tiny_base)
+
+
+def test_a_render_that_several_processes_share_does_not_begin_again(
+    tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one pass fails, one process alone would compute guidance's rows apart."""
+    passes: list[int] = []
+    _short_of_memory(monkeypatch, lambda *_: passes.append(1) is None and len(passes) == 1)
+    with pytest.raises(NotEnoughMemory):
+        drive(render_within_memory(tiny_base, None, replace(PREVIEW, guidance=3.0), shared_bytes=1 << 40))
+    assert len(passes) == 1
+    drive(render_within_memory(tiny_base, None, replace(PREVIEW, guidance=3.0)))
 
 
 def test_where_a_preview_fails_no_more_are_made(

@@ -74,10 +74,13 @@ def test_a_changed_recipe_or_picture_does_not_come_out_the_same(
 ) -> None:
     recipe, find = read_recipe(rendered), {file_hash(lora_path): lora_path}.get
     clip = studio.render(None, SPEC)
-    other = replace(recipe, render=replace(recipe.render, seed=4), versions={**recipe.versions, "torch": "0.1"})
+    versions = {**recipe.versions, "torch": "0.1", "attention": "_native_cudnn"}
+    other = replace(recipe, render=replace(recipe.render, seed=4), versions=versions)
     found = drive(verify(studio, _rewritten(rendered, other, clip, tmp_path), find))
-    assert (
-        not found.same and found.mean_levels > 0 and found.changed == (f"torch was 0.1, is {recipe.versions['torch']}",)
+    assert not found.same and found.mean_levels > 0
+    assert found.changed == (
+        "attention was _native_cudnn, is native",
+        f"torch was 0.1, is {recipe.versions['torch']}",
     )
 
 

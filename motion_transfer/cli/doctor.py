@@ -23,6 +23,7 @@ _HOW = {
     "none": "fits",
     "alternate": "fits with every second block computed twice",
     "all": "fits with blocks computed twice",
+    "visiting": "fits with weights visiting the GPU block by block",
 }
 
 
@@ -40,7 +41,7 @@ def _machine_lines(machine: Machine) -> list[str]:
 
 def _fit_line(one: Fit) -> str:
     sizes = f"learning {one.needs.learning / 1e9:.1f} GB, rendering {one.needs.rendering / 1e9:.1f} GB"
-    how = _HOW[one.needs.rung] if one.fits else "does not fit"
+    how = _HOW[one.needs.way] if one.fits else "does not fit"
     if one.fits and one.learning_s is not None and one.rendering_s is not None:
         how += f"; learning takes about {_time(one.learning_s)}, a render {_time(one.rendering_s)}"
     return f"{one.name} in {one.precision}: {sizes}: {how}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,7 +48,7 @@ from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
 from motion_transfer.video.strip import ALL
-from motion_transfer.work import drive
+from motion_transfer.work import Stopwatch, drive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +116,7 @@ def transfer(
     write_json(
         json_path,
         {
-            "seconds": result.seconds,
-            "peak_memory_mb": peak_memory_mb(),
+            **_cost(studio, result.seconds),
             "report": result.report.as_json(),
             "why_missing": why_missing(result.report),
             "lora": str(lora_path),
@@ -161,9 +160,18 @@ def tune_clip(
     if not ranks.is_first:
         return
     save_lora(replace(tuned.lora, info={**tuned.lora.info, "movement": movement}), out)
-    write_json(json_path, {"seconds": tuned.seconds, "peak_memory_mb": peak_memory_mb(), "lora": str(out),
+    write_json(json_path, {**_cost(studio, tuned.seconds), "lora": str(out),
                             "spec": {"base": base, "precision": precision, "start": start, "end": end, "crop": crop,
                                      "movement": movement, "tune": asdict(spec)}})  # fmt: skip
+
+
+def _cost(studio: Studio, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What work took: seconds by stage, memory, and which backend computed attention; and how much of the device's rate
+    each stage reached, if that was measured.
+    """
+    shares = studio.shares(seconds)
+    return {"seconds": dict(seconds), "peak_memory_mb": peak_memory_mb(), "attention": dict(studio.attention),
+            **({"shares": shares} if shares else {})}  # fmt: skip
 
 
 def _write_render(studio: Studio, clip: Clip, spec: RenderSpec, used: list[UsedLora], out: Path) -> None:
@@ -243,6 +251,7 @@ def render_prompt(
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
     shard_weights: ShardOpt = False,
+    json_path: JsonOpt = None,
 ) -> None:
     """Renders a prompt with a learned motion, or what a share link asks for."""
     given = lora or []
@@ -250,7 +259,7 @@ def render_prompt(
         raise BadSpec("--fetch goes with a link, but there is none; give it by --from-link.")
 
     def asked() -> tuple[RenderSpec, list[UsedLora], Lora | None]:
-        prepare(out, inputs=tuple(given), video=out)
+        prepare(out, json_path, inputs=tuple(given), video=out)
         if from_link:
             shown, found = _from_link(from_link, spec, base, given, workspace, fetch)
         elif spec.prompt:
@@ -261,12 +270,18 @@ def render_prompt(
         motions = [(load_lora(path), one.strength) for path, one in found]
         return shown, [one for _, one in found], stack(motions) if motions else None
 
+    watch = Stopwatch()
     with joined() as ranks:
         shown, used, motion = ranks.same(asked)
-        studio = Studio(base=base, precision=precision, ranks=ranks, shard_weights=shard_weights)
-        clip = studio.render(motion, shown, on_progress=meter(ranks))
-    if ranks.is_first:
-        _write_render(studio, clip, shown, used, out)
+        studio = Studio(base=base, precision=precision, workspace=workspace, ranks=ranks, shard_weights=shard_weights)
+        _ = studio.base  # opened before the clock runs
+        with watch.timing("render"):
+            clip = studio.render(motion, shown, on_progress=meter(ranks))
+    if not ranks.is_first:
+        return
+    _write_render(studio, clip, shown, used, out)
+    write_json(json_path, {**_cost(studio, watch.seconds), "video": str(out), "loras": [one.name for one in used],
+                           "spec": {"base": base, "precision": precision, "render": asdict(shown)}})  # fmt: skip
 
 
 @app.command("verify")
@@ -280,7 +295,7 @@ def verify_render(
 ) -> None:
     """Renders a video's own recipe again and compares; exit status 1 if it does not come out the same."""
     recipe = read_recipe(video)
-    studio = Studio(base=base or base_name(recipe), precision=recipe.precision)
+    studio = Studio(base=base or base_name(recipe), precision=recipe.precision, workspace=workspace)
     found = drive(verify(studio, video, _finder(lora or [], workspace)), Meter())
     same = "the same, to the last bit" if found.same else f"not the same: off by {found.mean_levels:.2f} of 255 levels"
     print("\n".join([same, *found.changed]))

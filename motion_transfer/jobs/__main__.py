@@ -40,7 +40,8 @@ def main() -> int:
     threading.Thread(target=_watch_input, args=(leaving,), daemon=True).start()
     workspace, device = Workspace(options.workspace), options.device
     watch_device(device)
-    studio = Studio(base=options.base, precision=options.precision, device=device or None)
+    studio = Studio(base=options.base, precision=options.precision, device=device or None,
+                    workspace=workspace.root)  # fmt: skip
     try:
         with workspace.jobs.alone(device):
             workspace.jobs.queue_orphans(KINDS, device=device)

@@ -21,6 +21,7 @@ from motion_transfer.types import RenderSpec, TuneSpec
 LATEST = 5  # jobs that count: a machine's pace changes
 FRAMES_PER_LATENT, TOKEN_PX = 4, 16  # of Wan's codec, and of its codec and patches
 SECONDS, STEPS, RAN_ON, FILE_MB = "seconds", "steps", "ran_on", "file_mb"  # what a job's results say of it
+SHARES = "shares"  # and how much of the device's rate of matrix products each stage reached, where that was measured
 BYTES_A_PIXEL = 0.1  # of a rendered video, about
 _FLOAT_BYTES = 4
 _CHECKPOINTS, _STATES, _STAGES = 2, 3, 2  # two are kept, each of matrices and two moments, of both stages

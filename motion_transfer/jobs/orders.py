@@ -44,7 +44,8 @@ class RenderOrder:
     """Render a prompt with some motions of the library, by key, each with its strength; none is the bare base.
 
     `sha256s` are of the motions' files, where they are said: a key may come to mean another file.
-    `base` is the one it was ordered for, if that is said; `expected` is what its maker was told that it takes.
+    `base` is the one it was ordered for, if that is said; `expected` is what its maker was told that it takes. Renders
+    that were ordered together have the same `group`, the key of the first one's job.
     """
 
     spec: RenderSpec
@@ -52,6 +53,7 @@ class RenderOrder:
     sha256s: tuple[str, ...] = ()
     base: str = ""
     expected: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
 
 
 SPEC_OF = {TuneOrder: TuneSpec, RenderOrder: RenderSpec}

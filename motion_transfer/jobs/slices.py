@@ -73,7 +73,8 @@ def work_a_slice(root: str, base: str, precision: str, owner: str) -> bool:
     clock.start()
     try:
         workspace = Workspace(Path(root), isolated=True)
-        return Worker(workspace, Studio(base=base, precision=precision), leaving).work(owner)
+        studio = Studio(base=base, precision=precision, workspace=workspace.root)
+        return Worker(workspace, studio, leaving).work(owner)
     finally:
         clock.cancel()
 

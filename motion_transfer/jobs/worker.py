@@ -15,7 +15,7 @@ from typing import Any
 from motion_transfer.copies import SHOWN_SIDE_PX
 from motion_transfer.errors import BadClip, BadLora, Cancelled, MotionTransferError, StorageFailed, WrongBase
 from motion_transfer.jobs.checkpoints import Checkpoints
-from motion_transfer.jobs.estimates import FILE_MB, RAN_ON, SECONDS, STEPS, ran_on
+from motion_transfer.jobs.estimates import FILE_MB, RAN_ON, SECONDS, SHARES, STEPS, ran_on
 from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, from_json
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, Job
 from motion_transfer.jobs.teller import Interrupted, Paused, Teller
@@ -237,7 +237,8 @@ class Worker:
     def _told(self, teller: Teller, seconds: Mapping[str, float]) -> dict[str, Any]:
         """What a job's results say for estimates of others."""
         on = ran_on(self._studio.spec.name, self._studio.precision)
-        return {SECONDS: dict(seconds), STEPS: dict(teller.steps), RAN_ON: on}
+        shares = self._studio.shares(seconds)
+        return {SECONDS: dict(seconds), STEPS: dict(teller.steps), RAN_ON: on, **({SHARES: shares} if shares else {})}
 
     def _report(self, motion: Motion, clip: Clip, prompt: str) -> list[dict[str, Any]]:
         """What was measured against the clip that the first motion was learned from; nothing if that can't be read."""

@@ -28,6 +28,31 @@ def _chosen(transformer: WanTransformer3DModel, rung: str) -> set[nn.Module]:
     return set(earlier[::-1][:: 2 if rung == ALTERNATE else 1]) if rung != NONE else set()
 
 
+class _Checkpoints:
+    """Runs blocks so that the chosen ones keep nothing but what went in.
+
+    Args:
+        chosen: of the transformer's blocks.
+    """
+
+    def __init__(self, chosen: set[nn.Module]) -> None:
+        self.chosen = chosen
+
+    def __call__(self, block: nn.Module, hidden: Tensor, *others: object) -> Tensor:
+        if block not in self.chosen:
+            return block(hidden, *others)
+        # The second run must choose the same attention; by then nobody is there to say so but this.
+        again = same_attention()
+        return checkpoint(block, hidden, *others, use_reentrant=False, preserve_rng_state=False,
+                          context_fn=lambda: (nullcontext(), again))  # fmt: skip
+
+
+def now_checkpointed(transformer: WanTransformer3DModel) -> int:
+    """How many blocks are checkpointed here and now."""
+    run = transformer._gradient_checkpointing_func if transformer.is_gradient_checkpointing else None
+    return len(run.chosen) if isinstance(run, _Checkpoints) else 0
+
+
 @contextmanager
 def checkpointed(transformer: WanTransformer3DModel, rung: str) -> Iterator[None]:
     """While open, passes with gradients checkpoint no block, every second one, or all.
@@ -41,15 +66,7 @@ def checkpointed(transformer: WanTransformer3DModel, rung: str) -> Iterator[None
         yield
         return
 
-    def run(block: nn.Module, hidden: Tensor, *others: object) -> Tensor:
-        if block not in chosen:
-            return block(hidden, *others)
-        # The second run must choose the same attention; by then nobody is there to say so but this.
-        again = same_attention()
-        return checkpoint(block, hidden, *others, use_reentrant=False, preserve_rng_state=False,
-                          context_fn=lambda: (nullcontext(), again))  # fmt: skip
-
-    transformer.enable_gradient_checkpointing(gradient_checkpointing_func=run)
+    transformer.enable_gradient_checkpointing(gradient_checkpointing_func=_Checkpoints(chosen))
     try:
         yield
     finally:

@@ -116,7 +116,7 @@ class Endpoints:
             order = LearnOrder(path=clip, start_s=start, end_s=end or None, caption=caption, name=name,
                                preview_prompt="", zoom=part.zoom, crop_x=part.x, crop_y=part.y, movement=movement,
                                knobs=knobs)  # fmt: skip
-            return order_learning(place, order, expect_learning(place, self._studio, knobs)).key
+            return order_learning(place, order, expect_learning(place, self._studio, knobs, clip)).key
 
         return _answer(do)
 

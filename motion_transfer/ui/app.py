@@ -275,6 +275,7 @@ def build_app(studio: Studio, workspace: Workspace, slices: Slices | None = None
         for script in (NAME_CONTROLS, TAKE_DROPPED, REST_VIDEOS, END_STRAY_FRAMES):
             app.load(None, js=script)
         page.known.then(_greeting(workspace), page.visitor, None, **QUIET)
+        page.known.then(page.learned.look, *page.learned.looked, queue=False, **QUIET)
         page.known.then(page.learned.estimate, *page.learned.estimated, **QUIET)
         page.connect_link()
         page.connect_tour()

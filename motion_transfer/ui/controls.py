@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, Generic, TypeVar
@@ -13,10 +14,12 @@ from motion_transfer.errors import MotionTransferError
 from motion_transfer.jobs.store import Job
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import problem, status, told
-from motion_transfer.ui.toasts import warn
+from motion_transfer.ui.toasts import tell, warn
 from motion_transfer.workspace import UnknownVisitor
 
 Order = TypeVar("Order")
+Ordered = tuple[Any, float]  # what was asked for last, and when
+ONE_CLICK_S = 2.0  # the same asked for again within this time is a second press of one click
 
 
 class OrderControls(Generic[Order]):
@@ -66,6 +69,24 @@ def started(submit: Callable[[], Job]) -> tuple[Any, str]:
         return gr.skip(), problem(error)
     assert job is not None
     return job.key, status(words.NEXT, done=0.0)
+
+
+def started_once(order: Any, before: Ordered | None, submit: Callable[[], Job]) -> tuple[Any, Any, Any]:
+    """See `started`; a double click orders once.
+
+    Args:
+        order: what is asked for.
+        before: what came last out of here.
+        submit: orders it.
+
+    Returns:
+        Key and status line as they are to change, and what to hand in as `before` the next time.
+    """
+    now_s = time.monotonic()
+    if before is not None and before[0] == order and now_s - before[1] < ONE_CLICK_S:
+        tell(words.ORDERED_ALREADY)
+        return gr.skip(), gr.skip(), gr.skip()
+    return *started(submit), (order, now_s)
 
 
 def trouble(error: MotionTransferError | None) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from motion_transfer.errors import BadLora
+from motion_transfer.jobs.estimates import SHARES
 from motion_transfer.jobs.orders import TUNE
 from motion_transfer.jobs.store import DONE, ENDED, QUEUED, Job, NoSuchJob
 from motion_transfer.jobs.worker import PREVIEW
@@ -80,11 +81,19 @@ def _motion_rows(library: Library, orders: Mapping[str, Any]) -> list[tuple[str,
     return [(words.MOTION, fact) for fact in used or [words.NO_MOTION]]
 
 
+def _share_rows(job: Job) -> list[tuple[str, str]]:
+    """How much of the device's rate each stage reached, once a job is done on one that was measured."""
+    shares = job.results.get(SHARES) or {}
+    told = ", ".join(f"{words.STAGES.get(stage, stage)} {share:.0%}" for stage, share in shares.items())
+    return [(words.SHARES, told)] if told else []
+
+
 def job_facts(library: Library, job: Job) -> str:
     """How long a job took, how often it was begun, and what it was asked, as an HTML table."""
     rows = [(words.WORKED, clock(job.worked_s)), (words.TRIES, str(job.tries))]
     if job.peak_memory_mb:
         rows.append((words.PEAK, words.MEMORY.format(gb=job.peak_memory_mb / 1000)))
+    rows += _share_rows(job)
     rows += _clip_rows(job.orders) if job.kind == TUNE else _motion_rows(library, job.orders)
     rows += [(setting_label(name), str(value)) for name, value in job.orders["spec"].items() if value != ""]
     cells = "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -214,8 +214,11 @@ def unknown_note(studio: Studio, text: str) -> str:
     return words.UNKNOWN_WORDS.format(words=", ".join(f"**{word}**" for word in unknown)) if unknown else ""
 
 
-def expect_learning(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> Estimate | None:
-    """What learning with some settings will take; None where they are out of range, which Start will say."""
+def expect_learning(place: Place, studio: Studio, knobs: Mapping[str, Any], path: str | None = None) -> Estimate | None:
+    """What learning a clip with some settings will take; None where they are out of range, which Start will say.
+
+    Of the file at `path`, the job keeps a copy.
+    """
     try:
         spec = spec_from(TuneSpec, knobs)
     except BadSpec:
@@ -224,7 +227,8 @@ def expect_learning(place: Place, studio: Studio, knobs: Mapping[str, Any]) -> E
     plan = planned(studio.spec, studio.precision, place.workspace.root, tune=spec, render=previews,
                    num_renders=PREVIEWS)  # fmt: skip
     found = estimate_tuning(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, plan)
-    return with_room(found, place.workspace.root)
+    copied_mb = Path(path).stat().st_size / 1e6 if path and Path(path).is_file() else 0.0
+    return with_room(replace(found, disk_mb=(found.disk_mb or 0.0) + copied_mb), place.workspace.root)
 
 
 def saved_line(job: Job) -> str:

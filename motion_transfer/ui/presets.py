@@ -30,6 +30,11 @@ def _paths(place: Place, shipped: Path) -> dict[str, Path]:
     return {path.stem: path for path in own} | {f"{_SHIPPED_KEY}{p.stem}": p for p in sorted(shipped.glob("*.json"))}
 
 
+def is_shipped(key: str) -> bool:
+    """Whether a preset comes with the program, and stays as it is."""
+    return key.startswith(_SHIPPED_KEY)
+
+
 def preset_choices(place: Place, base: str, shipped: Path = SHIPPED) -> Choices:
     """Labels and keys of all presets that can be read; of the shipped ones, those for a base."""
     choices = []
@@ -38,7 +43,7 @@ def preset_choices(place: Place, base: str, shipped: Path = SHIPPED) -> Choices:
             preset = load_preset(path)
         except BadPreset:
             continue
-        if not key.startswith(_SHIPPED_KEY):
+        if not is_shipped(key):
             choices.append((preset.name, key))
         elif preset.base == base:
             choices.append((words.SHIPPED_PRESET.format(name=preset.name), key))

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from motion_transfer.errors import BadClip, BadLora, BadSpec
 from motion_transfer.jobs import orders
 from motion_transfer.jobs.estimates import Estimate, estimate_rendering, with_room
-from motion_transfer.jobs.store import DONE, Job
+from motion_transfer.jobs.store import DONE, OPEN, Job
 from motion_transfer.library import Library
 from motion_transfer.library_files import Motion, Render
 from motion_transfer.pipeline import Studio
@@ -78,6 +78,8 @@ class RenderView:
 
 def item_label(item: Motion | Render) -> str:
     """A motion or a render as lists show it."""
+    if isinstance(item, Render) and item.seed is not None:
+        return words.RENDER_LABEL.format(name=item.name, seed=item.seed, made=item.made)
     if isinstance(item, Motion) and item.shipped:
         return words.SHIPPED_MOTION.format(name=item.name)
     return words.MOTION_LABEL.format(name=item.name, made=item.made)
@@ -219,12 +221,14 @@ def order_rendering(place: Place, order: MixOrder, expected: Estimate | None = N
     spec = spec_from(RenderSpec, {**order.knobs, "seed": seed})
     jobs, queued = place.workspace.jobs, list[Job]()
     told_before = expected.as_values() if expected else {}
+    keys = [jobs.new_key() for _ in range(videos * len(prompts))]
     with jobs.all_or_none():
-        for prompt, number in product(prompts, range(videos)):
+        for key, (prompt, number) in zip(keys, product(prompts, range(videos)), strict=True):
             one = replace(spec, prompt=prompt, seed=(seed + number) % (SEED_HIGH + 1))
             asked = orders.to_json(orders.RenderOrder(
-                spec=one, motions=motions, sha256s=sha256s, base=place.base, expected=told_before))  # fmt: skip
-            queued.append(jobs.submit(jobs.new_key(), orders.RENDER, place.owner, prompt, asked))
+                spec=one, motions=motions, sha256s=sha256s, base=place.base, expected=told_before,
+                group=keys[0]))  # fmt: skip
+            queued.append(jobs.submit(key, orders.RENDER, place.owner, prompt, asked))
     return queued[0]
 
 
@@ -267,11 +271,32 @@ def _scores(job: Job) -> str:
     return score_table(measures) if measures else words.NO_SCORES
 
 
+def _together(place: Place, job: Job) -> list[Job]:
+    """The renders that were ordered with a job and have not ended yet, in the order in which they will be done."""
+    group = job.orders.get("group")
+    waiting = place.workspace.jobs.jobs(place.owner, states=OPEN, limit=-1) if group else []
+    return [other for other in waiting if other.orders.get("group") == group]
+
+
+def ordered_together(place: Place, key: str) -> list[str]:
+    """Keys of the renders that were ordered with a job and have not ended yet; of itself, if there are none.
+
+    Raises:
+        NoSuchJob: there is no such job.
+    """
+    return [job.key for job in _together(place, place.workspace.jobs.job(key, place.owner))] or [key]
+
+
 def look_at_rendering(place: Place, key: str | None, seen: Seen | None) -> RenderView | None:
-    """How the owner's render stands: the one of that key, else the latest; None if that has been seen."""
+    """How the owner's render stands: the one of that key, else the latest; None if that has been seen.
+
+    Of renders that were ordered together, the one that is being done comes next.
+    """
     job = shown_job(place, orders.RENDER, key)
     if job is None:
         return None
+    if job.state == DONE:
+        job = next(iter(_together(place, job)), job)
     ahead, library = ahead_of(place, job), place.workspace.library(place.owner)
     now = Seen.of(job, ahead, library.renders)
     if now == seen:
@@ -290,7 +315,8 @@ def _latest(library: Library) -> str:
     for one in library.made_renders()[:MOST_VIDEOS]:
         address, name = f"gradio_api/file={quote(str(library.show_file(one.path)))}", escape(one.name)
         video = f'<video src="{address}" autoplay loop muted controls playsinline aria-label="{name}"></video>'
-        cells.append(f"<figure>{video}<figcaption>{name}</figcaption></figure>")
+        seed = "" if one.seed is None else escape(words.SEED_SHORT.format(seed=one.seed))
+        cells.append(f"<figure>{video}<figcaption>{name}<br>{seed}</figcaption></figure>")
     return f'<div class="grid">{"".join(cells)}</div>'
 
 

@@ -18,6 +18,7 @@ from motion_transfer.ui.buttons import (
     SECONDS_BETWEEN_LOOKS,
     PlaceOf,
     bind_buttons,
+    bind_looks,
     build_buttons,
     changed,
     usable,
@@ -93,6 +94,12 @@ class _JobsPage:
 
         return told(do)[0] or (gr.skip(), gr.skip(), gr.skip())
 
+    def look_at_all(
+        self, token: str | None, key: str | None, seen: JobsView | None, pictured: Seen | None
+    ) -> tuple[Any, ...]:
+        """`look` and `picture`."""
+        return *self.look(token, key, seen), *self.picture(token, key, pictured)
+
     def clear(self, token: str | None) -> None:
         """Remove all that are done was pressed."""
         _, error = told(lambda: remove_done(self._place_of(token)))
@@ -130,12 +137,11 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
                 again = gr.Button(words.AGAIN, interactive=False, min_width=90, elem_id="job-again")
                 remove = gr.Button(words.REMOVE, interactive=False, min_width=90)
             clear = gr.Button(words.REMOVE_DONE, size="sm", elem_id="clear-jobs")
-            losses = gr.LinePlot(x=STEP, y=LOSS, color=STAGE, color_map=STAGE_COLORS, label=words.LOSS, height=260,
+            losses = gr.LinePlot(x=STEP, y=LOSS, color=STAGE, color_map=STAGE_COLORS, label=words.LOSS,
                                  buttons=[], visible=False)  # fmt: skip
             video = gr.Video(label=words.RESULT, interactive=False, autoplay=True, buttons=[], height=260,
                              elem_id="job-video")  # fmt: skip
             facts = gr.HTML("", elem_id="job-facts")
-    jobs.input(lambda chosen: chosen, jobs, key, queue=False, **QUIET)
     bind_buttons(buttons, place_of, visitor, key)
     for button, action in (
         (up, lambda place, chosen: move_job(place, chosen, UP)),
@@ -147,6 +153,8 @@ def build_jobs_tab(place_of: PlaceOf, visitor: gr.BrowserState) -> JobsTab:
     shown = [seen, line, facts, jobs, key, *buttons.parts, up, down, again, remove]
     timer, pictured = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False), gr.State(None)
     asked: list[Component] = [visitor, key, seen]
-    timer.tick(page.look, asked, shown, queue=False, **QUIET)
-    timer.tick(page.picture, [visitor, key, pictured], [losses, video, pictured], queue=False, **QUIET)
+    everything = [*asked, pictured], [*shown, losses, video, pictured]
+    bind_looks(timer, page.look_at_all, everything, place_of)
+    chosen = jobs.input(lambda one: one, jobs, key, queue=False, trigger_mode="always_last", **QUIET)
+    chosen.then(page.look_at_all, *everything, queue=False, trigger_mode="always_last", **QUIET)
     return JobsTab(key=key, again=again, timer=timer, look=page.look, asked=asked, shown=shown)

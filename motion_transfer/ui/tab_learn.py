@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from motion_transfer.errors import MotionTransferError
+from motion_transfer.errors import BadClip, MotionTransferError
 from motion_transfer.jobs.store import Job
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
@@ -18,6 +18,7 @@ from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.buttons import (
     QUIET,
+    SECONDS_BESIDE_LEARNING,
     JobButtons,
     PlaceOf,
     bind_buttons,
@@ -25,7 +26,7 @@ from motion_transfer.ui.buttons import (
     changed,
     usable,
 )
-from motion_transfer.ui.controls import OrderControls, nothing_new, started
+from motion_transfer.ui.controls import OrderControls, nothing_new, started_once
 from motion_transfer.ui.desk import Seen, in_words, sentence, status, told
 from motion_transfer.ui.forecast import estimate_line
 from motion_transfer.ui.knobs import controls, other_names
@@ -46,7 +47,6 @@ from motion_transfer.ui.plots import LOSS, STAGE, STAGE_COLORS, STEP, word_lists
 from motion_transfer.ui.toasts import warn
 from motion_transfer.video.strip import ALL, MOVEMENTS, Crop
 
-SECONDS_BETWEEN_LOOKS_AT_LEARNING = 4.0  # each takes 40 ms of a core that tuning needs, for a minute at least
 COMMON_KNOBS = ("spatial_steps", "temporal_steps")
 SHOWN = ("status", "losses", "preview", "heads", "saved", "go_render", "seen")
 PART = ("start_s", "end_s", "zoom", "crop_x", "crop_y", "movement")
@@ -59,7 +59,7 @@ FILE_TYPES = [".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"]
 class LearnTab:
     """What other parts of the page need: the learned motion's key, the button that leads on, and how to fill it in.
 
-    The choices of `movement` are to be put into words once a page is open.
+    The choices of `movement` are to be put into words once a page is open; then `look` is to look for the first time.
     """
 
     movement: gr.Radio
@@ -72,6 +72,8 @@ class LearnTab:
     set_up: Callable[[TuneSpec | None], dict[Component, Any]]
     estimate: Callable[..., Any]
     estimated: tuple[set[Component], Component]
+    look: Callable[..., Any]
+    looked: tuple[list[Component], list[Component]]
 
 
 def _clip_parts(examples: list[Path]) -> dict[str, Any]:
@@ -146,8 +148,7 @@ def _result_parts() -> dict[str, Any]:
         y=LOSS,
         color=STAGE,
         color_map=STAGE_COLORS,
-        label=words.LOSS,
-        height=320,
+        label=words.LOSS,  # no height: the plot would leave its legend out of it
         buttons=[],
     )
     parts["preview"] = gr.Video(
@@ -159,6 +160,11 @@ def _result_parts() -> dict[str, Any]:
     return parts
 
 
+def _reading(path: str | None) -> str:
+    """What stands in place of a clip's facts while it is being read, which takes a while beside a running job."""
+    return words.READING_CLIP if path else ""
+
+
 _NO_PART = (0.0, None, 1.0, 0.5, 0.5, ALL)  # start, end, zoom, x, y, movement
 
 
@@ -168,10 +174,12 @@ class _LearnPage:
     def __init__(self, studio: Studio, place_of: PlaceOf, uploads: Library, examples: list[Path]) -> None:
         self._studio, self._place_of, self._uploads, self._examples = studio, place_of, uploads, examples
         self._visitor: gr.BrowserState
+        self._ordered: gr.State
         self._shown: list[Component]
         self._of_upload: list[Component]  # the box, the facts, and the caption that a clip brought along
         self.settings: dict[str, Component]
         self._controls: OrderControls[LearnOrder]
+        self.looked: tuple[list[Component], list[Component]]
 
     def choose(self, path: str | None, caption: str, filled: str) -> tuple[Any, ...]:
         """A new clip: its path, facts, caption, the caption filled in, its part, whole at first, and looks at that.
@@ -194,13 +202,18 @@ class _LearnPage:
         """An example was clicked: the upload is cleared, the rest is as for any clip."""
         return None, *self.choose(str(self._examples[index]), caption, filled)
 
-    def part(
+    def part(self, path: str | None, *of_it: Any) -> tuple[Any, ...]:
+        """The span or the crop was moved, or another movement chosen; where that is wrong, the pictures stay."""
+        found = self._part(path, *of_it)
+        return _shown(found) if found or path is None else (gr.skip(),) * len(PART_SHOWN)
+
+    def _part(
         self, path: str | None, start_s: float | None, end_s: float | None, zoom: float, x: float, y: float,
         movement: str,
-    ) -> tuple[str | None, ...]:  # fmt: skip
-        """The span or the crop was moved, or another movement chosen."""
+    ) -> PartView | None:  # fmt: skip
+        """Pictures of a part of a clip; none without a clip, or where there is no such part, which is told."""
         if path is None:
-            return _shown(None)
+            return None
         crop = Crop(zoom=zoom, x=x, y=y)
         found, error = told(
             lambda: show_part(
@@ -209,7 +222,7 @@ class _LearnPage:
         )
         if error is not None:
             warn(error)
-        return _shown(found)
+        return found
 
     def clicked(
         self, path: str | None, start_s: float | None, end_s: float | None, click: gr.SelectData
@@ -226,20 +239,24 @@ class _LearnPage:
         """Words to mark below a text box."""
         return unknown_note(self._studio, text)
 
-    def start(self, values: dict[Component, Any]) -> tuple[Any, str]:
-        """Start was pressed: the key of the new job, and the status line."""
-        order = self._controls.order(values)
+    def start(self, values: dict[Component, Any]) -> tuple[Any, Any, Any]:
+        """Start was pressed: the key of the new job, the status line, and what was ordered."""
+        order, uploaded = self._controls.order(values), values[self._of_upload[0]]
 
         def submit() -> Job:
+            if uploaded and order.path and uploaded != order.path:  # the page still shows the clip before it
+                raise BadClip(words.STILL_READING)
             place = self._place_of(values[self._visitor])
-            return order_learning(place, order, expect_learning(place, self._studio, order.knobs))
+            return order_learning(place, order, expect_learning(place, self._studio, order.knobs, order.path))
 
-        return started(submit)
+        return started_once(order, values[self._ordered], submit)
 
     def estimate(self, values: dict[Component, Any]) -> str:
         """A setting was changed: what learning will take."""
-        knobs, token = self._controls.order(values).knobs, values[self._visitor]
-        found, _ = told(lambda: estimate_line(expect_learning(self._place_of(token), self._studio, knobs)))
+        order, token = self._controls.order(values), values[self._visitor]
+        found, _ = told(
+            lambda: estimate_line(expect_learning(self._place_of(token), self._studio, order.knobs, order.path))
+        )
         return found or ""
 
     def fill(self, token: str | None, key: str | None) -> dict[Component, Any]:
@@ -248,7 +265,7 @@ class _LearnPage:
         if order is None:
             return values
         path, (start_s, end_s) = order.path, (order.start_s, order.end_s)
-        shown = self.part(path, start_s, end_s, order.zoom, order.crop_x, order.crop_y, order.movement)
+        shown = _shown(self._part(path, start_s, end_s, order.zoom, order.crop_x, order.crop_y, order.movement))
         file, facts, brought_caption = self._of_upload
         of_clip = {file: None, facts: told(lambda: clip_facts(Path(path or "")))[0] or "", brought_caption: ""}
         return {**values, **dict(zip(self._shown, shown, strict=True)), **of_clip}
@@ -292,10 +309,11 @@ class _LearnPage:
         """Choosing a clip, and moving its span and crop."""
         seen = [parts[name] for name in ("path", "facts", "caption", "filled", *PART, *PART_SHOWN)]
         captions = [parts["caption"], parts["filled"]]
-        parts["file"].upload(self.choose, [parts["file"], *captions], seen, **QUIET)
-        parts["file"].clear(self.choose, [parts["file"], *captions], seen, **QUIET)
+        file, last = parts["file"], {"trigger_mode": "always_last", **QUIET}  # whoever chooses twice means the second
+        reading = gr.on([file.upload, file.clear], _reading, file, parts["facts"], queue=False, **last)
+        reading.then(self.choose, [file, *captions], seen, **last)
         if "examples" in parts:
-            parts["examples"].click(self.example, [parts["examples"], *captions], [parts["file"], *seen], **QUIET)
+            parts["examples"].click(self.example, [parts["examples"], *captions], [file, *seen], **last)
         chosen = [parts["path"], *(parts[name] for name in PART)]
         self._shown = [parts[name] for name in PART_SHOWN]
         self._of_upload = [parts[name] for name in ("file", "facts", "filled")]
@@ -311,15 +329,18 @@ class _LearnPage:
         self._visitor = visitor
         self._controls, self.settings = OrderControls(LearnOrder, parts, knobs), knobs
         inputs = {*self._controls.components, visitor}
-        parts["start"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
+        self._ordered = parts["ordered"]
+        began = [parts["key"], parts["status"], self._ordered]
+        parts["start"].click(self.start, {*inputs, parts["file"], self._ordered}, began, **QUIET)
         for knob in knobs.values():
             knob.change(self.estimate, inputs, parts["estimate"], trigger_mode="always_last", **QUIET)
-        parts["saved"].change(self.estimate, inputs, parts["estimate"], **QUIET)
+        for part in ("saved", "facts"):  # the facts are of another clip
+            parts[part].change(self.estimate, inputs, parts["estimate"], trigger_mode="always_last", **QUIET)
         buttons: JobButtons = parts["buttons"]
         bind_buttons(buttons, self._place_of, visitor, parts["key"])
         shown = [*(parts[name] for name in SHOWN), parts["key"], *buttons.parts]
-        timer = gr.Timer(SECONDS_BETWEEN_LOOKS_AT_LEARNING)
-        timer.tick(self.look, [visitor, parts["key"], parts["seen"]], shown, queue=False, **QUIET)
+        self.looked = [visitor, parts["key"], parts["seen"]], shown
+        gr.Timer(SECONDS_BESIDE_LEARNING).tick(self.look, *self.looked, queue=False, **QUIET)
 
 
 def build_learn_tab(
@@ -333,7 +354,7 @@ def build_learn_tab(
             knobs = _knob_parts()
         with gr.Column(min_width=320):
             parts |= _result_parts()
-    parts |= {"key": gr.State(None), "seen": gr.State(None)}
+    parts |= {"key": gr.State(None), "seen": gr.State(None), "ordered": gr.State(None)}
     parts["saved"] = gr.Textbox(
         show_label=False, visible="hidden"
     )  # no state: that one doesn't tell of changes by the timer
@@ -344,4 +365,5 @@ def build_learn_tab(
         movement=parts["movement"],
         saved=parts["saved"], shown=[parts["key"], parts["status"]], go_render=parts["go_render"], fill=page.fill,
         filled=page.filled, settings=knobs, set_up=page.set_up, estimate=page.estimate, estimated=estimated,
+        look=page.look, looked=page.looked,
     )  # fmt: skip

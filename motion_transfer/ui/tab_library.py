@@ -48,8 +48,8 @@ class LibraryTab:
 class _LibraryPage:
     """Binds the tab's parts to the functions behind them."""
 
-    def __init__(self, studio: Studio, place_of: PlaceOf) -> None:
-        self._base, self._place_of = studio.spec.name, place_of
+    def __init__(self, studio: Studio, place_of: PlaceOf, *, can_publish: bool = True) -> None:
+        self._base, self._place_of, self._can_publish = studio.spec.name, place_of, can_publish
 
     def _library(self, token: str | None) -> Library:
         place = self._place_of(token)
@@ -77,12 +77,14 @@ class _LibraryPage:
         return gr.Radio(choices=kinds()), *self.find(token, kind, search, key), deleted, undo_button(deleted)
 
     def look(self, token: str | None, kind: str, key: str | None) -> tuple[Any, ...]:
-        """Another one was chosen: video, facts, name, file, and the buttons that lead on or change it."""
+        """Another one was chosen: video, facts, name, file, what leads on or changes it, and where it is published."""
         is_motion = kind == MOTIONS and bool(key)
+        publishing = gr.Accordion(visible=is_motion and self._can_publish)
         leads_on = (gr.Button(visible=is_motion), gr.Button(visible=is_motion),
                     gr.DownloadButton(value=None, visible=False))  # fmt: skip
         no_changes = gr.Button(interactive=False), gr.Button(interactive=False)
-        empty = None, "", "", gr.DownloadButton(value=None, interactive=False), *leads_on, *no_changes
+        no_file = gr.DownloadButton(value=None, interactive=False)
+        empty = None, "", "", no_file, *leads_on, *no_changes, publishing
         if not key:
             return empty
         view, error = told(lambda: look_at_item(self._library(token), kind, key))
@@ -92,7 +94,7 @@ class _LibraryPage:
             return empty
         file = gr.DownloadButton(value=str(view.file), interactive=True)
         changes = gr.Button(interactive=view.own), gr.Button(interactive=view.own)
-        return view.video and str(view.video), view.facts, view.name, file, *leads_on, *changes
+        return view.video and str(view.video), view.facts, view.name, file, *leads_on, *changes, publishing
 
     def convert(self, token: str | None, kind: str, key: str | None) -> tuple[Any, Any]:
         """For ComfyUI was pressed: the file for it takes the button's place."""
@@ -170,7 +172,8 @@ class _LibraryPage:
         wanted = [visitor, parts["kind"], parts["search"], parts["chosen"]]
         listed = [parts["chosen"], parts["other"]]
         one = [visitor, parts["kind"], parts["chosen"]]
-        names = ("video", "facts", "name", "file", "use", "convert", "converted", "rename", "delete")
+        names = ("video", "facts", "name", "file", "use", "convert", "converted", "rename", "delete",
+                 "publishing")  # fmt: skip
         shown = [parts[name] for name in names]
         parts["kind"].input(self.find, wanted, listed, **QUIET).then(self.look, one, shown, **QUIET)
         parts["search"].change(self.find, wanted, listed, trigger_mode="always_last", **QUIET)
@@ -190,7 +193,7 @@ class _LibraryPage:
             event.then(self.find, wanted, listed, **QUIET)
 
 
-def _parts(*, can_publish: bool) -> dict[str, Any]:
+def _parts() -> dict[str, Any]:
     look: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, "min_width": 150, "height": 300}
     parts: dict[str, Any] = {}
     with gr.Row():
@@ -217,7 +220,7 @@ def _parts(*, can_publish: bool) -> dict[str, Any]:
                                             elem_id="delete")  # fmt: skip
             parts["undo"] = gr.Button(visible=False, elem_id="undo")
             parts["facts"] = gr.HTML("")
-            with gr.Accordion(words.PUBLISH, open=False, visible=can_publish, elem_id="publishing"):
+            with gr.Accordion(words.PUBLISH, open=False, visible=False, elem_id="publishing") as parts["publishing"]:
                 gr.Markdown(words.PUBLISH_NOTE)
                 parts["repository"] = gr.Textbox(label=words.REPOSITORY)
                 parts["private"] = gr.Checkbox(label=words.PRIVATE)
@@ -234,7 +237,7 @@ def build_library_tab(
 ) -> LibraryTab:
     """Builds the tab's content where it is called; `isolated` says that visitors are told apart."""
     # Visitors publish under accounts of their own, with which they log in on a Space alone.
-    page, parts = _LibraryPage(studio, place_of), _parts(can_publish=ON_SPACE or not isolated)
+    page, parts = _LibraryPage(studio, place_of, can_publish=ON_SPACE or not isolated), _parts()
     page.bind(parts, visitor)
     return LibraryTab(chosen=parts["chosen"], use=parts["use"], refresh=page.refresh,
                       asked=[parts[name] for name in ("kind", "search", "chosen")],

@@ -21,11 +21,12 @@ from motion_transfer.ui.buttons import (
     JobButtons,
     PlaceOf,
     bind_buttons,
+    bind_looks,
     build_buttons,
     changed,
     usable,
 )
-from motion_transfer.ui.controls import OrderControls, nothing_new, started
+from motion_transfer.ui.controls import OrderControls, nothing_new, started_once
 from motion_transfer.ui.desk import Seen, problem, status, told
 from motion_transfer.ui.forecast import estimate_line
 from motion_transfer.ui.knobs import control, controls, other_names, setting_label
@@ -43,6 +44,7 @@ from motion_transfer.ui.render import (
     motion_choices,
     order_rendering,
     ordered_rendering,
+    ordered_together,
 )
 from motion_transfer.ui.share import Shared, page_address, receive, restore, share
 from motion_transfer.ui.shelf import take_in
@@ -171,6 +173,7 @@ class _MixPage:
     def __init__(self, studio: Studio, place_of: PlaceOf) -> None:
         self._studio, self._place_of = studio, place_of
         self._visitor: gr.BrowserState
+        self._ordered: gr.State
         self._motions: list[gr.Dropdown]
         self._places: list[Any]
         self.estimated: tuple[set[Component], Component]
@@ -188,19 +191,20 @@ class _MixPage:
     def refresh(self, token: str | None, learned: str | None, offered: str | None, *keys: str | None) -> list[Any]:
         """The lists of motions as they are now, and the motion that was offered.
 
-        A motion that was just learned is chosen once, in the first place; a choice that is gone leaves none.
+        A motion that was just learned is chosen once, in the first place; a choice that is gone leaves none. The
+        browser says of a job that has learned nothing yet that it learned "".
         """
 
         def renew() -> list[Any]:
             library = self._library(token)
             kept = [asked_motion(library, self._studio.spec.name, key) for key in keys]
-            if learned != offered:
+            if learned and learned != offered:
                 kept[0] = kept_motion(library, self._studio.spec.name, learned)
             choices = (self._choices(library, number) for number in range(MOST_MOTIONS))
             changed = ({} if now == before else {"value": now} for now, before in zip(kept, keys, strict=True))
             return [gr.update(choices=these, **value) for these, value in zip(choices, changed, strict=True)]
 
-        return [*(told(renew)[0] or [gr.skip()] * MOST_MOTIONS), learned]
+        return [*(told(renew)[0] or [gr.skip()] * MOST_MOTIONS), learned or offered]
 
     def choose(self, token: str | None, key: str | None) -> list[Any]:
         """The lists of motions with one of them chosen in the first place, or the newest, and all others free."""
@@ -281,15 +285,15 @@ class _MixPage:
         """Words to mark below the prompt."""
         return unknown_note(self._studio, text)
 
-    def start(self, values: dict[Component, Any]) -> tuple[Any, str]:
-        """Render was pressed: the key of the new job, and the status line."""
+    def start(self, values: dict[Component, Any]) -> tuple[Any, Any, Any]:
+        """Render was pressed: the key of the new job, the status line, and what was ordered."""
         order = self.controls.order(values)
 
         def submit() -> Job:
             place = self._place_of(values[self._visitor])
             return order_rendering(place, order, expect_rendering(place, self._studio, order, one=True))
 
-        return started(submit)
+        return started_once(order, values[self._ordered], submit)
 
     def estimate(self, values: dict[Component, Any]) -> str:
         """A setting was changed: what rendering will take."""
@@ -331,7 +335,9 @@ class _MixPage:
         parts["prompt"].change(self.unknown, parts["prompt"], parts["unknown"], trigger_mode="always_last", **QUIET)
         parts["random"].click(lambda: RANDOM_SEED, None, parts["seed"], queue=False, **QUIET)
         inputs = {*self.controls.components, visitor}
-        parts["render"].click(self.start, inputs, [parts["key"], parts["status"]], **QUIET)
+        self._ordered = parts["ordered"]
+        began = [parts["key"], parts["status"], self._ordered]
+        parts["render"].click(self.start, {*inputs, self._ordered}, began, **QUIET)
         moved = [part.change for part in (*knobs.values(), parts["videos"])]
         self.estimated = inputs, parts["estimate"]
         gr.on(
@@ -344,10 +350,10 @@ class _MixPage:
         parts["restore"].upload(self.fill_from_render, [visitor, parts["restore"]], self.filled, **QUIET)
         parts["make_link"].click(self.share, inputs, [parts["link"], parts["code"]], **QUIET)
         buttons: JobButtons = parts["buttons"]
-        bind_buttons(buttons, self._place_of, visitor, parts["key"])
+        bind_buttons(buttons, self._place_of, visitor, parts["key"], ordered_together)
         shown = [*(parts[name] for name in SHOWN), parts["key"], *buttons.parts]
         self.timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
-        self.timer.tick(self.look, [visitor, parts["key"], parts["seen"]], shown, queue=False, **QUIET)
+        bind_looks(self.timer, self.look, ([visitor, parts["key"], parts["seen"]], shown), self._place_of)
 
 
 def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -> MixTab:
@@ -360,6 +366,7 @@ def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -
         with gr.Column(min_width=320):
             parts |= _result_parts()
     parts |= {"key": gr.State(None), "seen": gr.State(None), "found": gr.State(False)}
+    parts["ordered"] = gr.State(None)
     page.bind(parts, knobs, visitor)
     return MixTab(
         motions=parts["motions"], result=parts["result"], places=[*parts["motions"], *parts["places"]],

@@ -13,6 +13,7 @@ from gradio.components import Component
 from motion_transfer.errors import MotionTransferError
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
+from motion_transfer.presets import load_preset
 from motion_transfer.types import TuneSpec
 from motion_transfer.ui import words
 from motion_transfer.ui.accounts import on_own_account
@@ -23,6 +24,7 @@ from motion_transfer.ui.knobs import spec_from
 from motion_transfer.ui.presets import (
     delete_preset,
     import_preset,
+    is_shipped,
     keep_order,
     look_at_preset,
     preset_choices,
@@ -64,21 +66,19 @@ class _PresetsPage:
         kept = key if key in keys else next(iter(keys), None)
         return gr.Radio(choices=choices, value=kept, info="" if choices else words.NO_PRESETS)
 
-    def look(self, token: str | None, key: str | None) -> tuple[str, gr.DownloadButton, gr.Button, gr.Button]:
-        """Another one was chosen: what it asks for, its file, whether it can be used, whether to fetch."""
+    def look(self, token: str | None, key: str | None) -> tuple[Any, ...]:
+        """Another one was chosen: what it asks for, its file, whether it can be used, fetched for, and deleted."""
         if not key:
             off = gr.Button(interactive=False)
-            return "", gr.DownloadButton(value=None, interactive=False), off, gr.Button(visible=False)
+            return "", gr.DownloadButton(value=None, interactive=False), off, gr.Button(visible=False), off
         found, error = told(lambda: look_at_preset(self._place_of(token), self._studio, key))
         file, _ = told(lambda: self._copy(self._place_of(token), key))
         away = gr.DownloadButton(value=str(file) if file else None, interactive=file is not None)
         fetch = gr.Button(visible=found is not None and bool(found.fetchable))
         facts = problem(error) if error else found.facts if found else ""
-        return facts, away, gr.Button(interactive=error is None), fetch
+        return facts, away, gr.Button(interactive=error is None), fetch, gr.Button(interactive=not is_shipped(key))
 
-    def fetch(
-        self, token: str | None, key: str | None, account: str | None
-    ) -> tuple[str, gr.DownloadButton, gr.Button, gr.Button]:
+    def fetch(self, token: str | None, key: str | None, account: str | None) -> tuple[Any, ...]:
         """Fetch was pressed: the preset as it is then."""
 
         def do() -> None:
@@ -99,7 +99,8 @@ class _PresetsPage:
         if error is not None:
             warn(error)
             return gr.skip()
-        tell(words.PRESET_SAVED.format(name=key))
+        path, _ = told(lambda: preset_path(self._place_of(token), key))
+        tell(words.PRESET_SAVED.format(name=load_preset(path).name if path else key))
         return self.refresh(token, key)
 
     def save(self, values: dict[Component, Any]) -> Any:
@@ -140,7 +141,7 @@ class _PresetsPage:
         """Connects every part."""
         self._visitor, self._name, self._description = visitor, parts["name"], parts["description"]
         one = [visitor, parts["chosen"]]
-        looks = [parts["facts"], parts["file"], parts["use"], parts["fetch"]]
+        looks = [parts[name] for name in ("facts", "file", "use", "fetch", "delete")]
         parts["chosen"].change(self.look, one, looks, **QUIET)
         parts["fetch"].click(on_own_account(self.fetch), one, looks, **QUIET)
         parts["import"].upload(self.take_in, [visitor, parts["import"]], parts["chosen"], **QUIET)
@@ -177,7 +178,8 @@ def build_presets_tab(
             parts["fetch"] = gr.Button(words.FETCH, visible=False, elem_id="fetch-preset")
             with gr.Row():
                 parts["file"] = gr.DownloadButton(words.TAKE_AWAY, interactive=False, min_width=120)
-                parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, elem_id="delete-preset")
+                parts["delete"] = gr.Button(words.DELETE, variant="stop", min_width=120, interactive=False,
+                                            elem_id="delete-preset")  # fmt: skip
             parts["undo"], parts["deleted"] = gr.Button(visible=False, elem_id="undo-preset"), gr.State([])
             gr.Markdown(f"### {words.SAVE_PRESET_TITLE}")
             parts["name"] = gr.Textbox(label=words.PRESET_NAME, max_length=80)

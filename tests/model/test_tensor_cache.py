@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 import torch
 
+from motion_transfer.model import tensor_cache
 from motion_transfer.model.tensor_cache import TensorCache, default_folder, hash_of
 
 
@@ -45,6 +47,28 @@ def test_a_folder_that_takes_nothing_costs_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     calls, compute = _counting()
     assert TensorCache(tmp_path / "file").get(("a",), compute).shape == (3, 2) and calls == [1]
+
+
+@pytest.mark.parametrize("step", ["write", "sync", "replace"])
+def test_a_full_disk_costs_nothing_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Wherever it fills: the tensor is there, no part of a file is, and with room again it is kept."""
+
+    def full(*given: object) -> None:
+        if step == "write":
+            Path(str(given[1])).write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    calls, compute = _counting()
+    cache = TensorCache(tmp_path)
+    with monkeypatch.context() as patch:
+        owner, name = {"write": (tensor_cache, "save_file"), "sync": (os, "fsync"), "replace": (os, "replace")}[step]
+        patch.setattr(owner, name, full)
+        found = cache.get(("a",), compute)
+        assert not list(tmp_path.iterdir())
+    assert torch.equal(cache.get(("a",), compute), found) and len(calls) == 2
+    assert torch.equal(cache.get(("a",), compute), found) and len(calls) == 2
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:

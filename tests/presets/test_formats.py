@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from motion_transfer.presets import (
     load_preset,
     preset_from_text,
 )
-from motion_transfer.types import RenderSpec
+from motion_transfer.presets.values import FORMAT
+from motion_transfer.types import RenderSpec, TuneSpec
 from tests.presets.samples import link_of, refusal, write
 
 
@@ -54,3 +57,9 @@ def test_what_only_claims_to_be_old_is_refused(old_format: dict[str, Any]) -> No
 def test_newer_formats_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "new.json", json.dumps({"format": 2, "anything": []}))
     refusal(lambda: load_preset(path), "newer version", "format 2", "update the program")
+
+
+def test_defaults_belong_to_the_format() -> None:
+    """What a preset leaves out takes its default: where one changes, FORMAT is to rise, with a migration, and this."""
+    defaults = json.dumps([asdict(RenderSpec()), asdict(TuneSpec())], sort_keys=True)
+    assert (FORMAT, hashlib.sha256(defaults.encode()).hexdigest()[:16]) == (1, "e6c48bb4f50b7205")

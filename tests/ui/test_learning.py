@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -36,7 +37,7 @@ from motion_transfer.ui.learn import (
 from motion_transfer.ui.render import look_at_rendering
 from motion_transfer.ui.tab_learn import _LearnPage
 from motion_transfer.video.io import clip_comment, probe, read_clip, write_clip
-from motion_transfer.video.strip import CAMERA, THINGS, Crop
+from motion_transfer.video.strip import ALL, CAMERA, THINGS, Crop
 from motion_transfer.video.synth.draw import draw
 from motion_transfer.video.synth.scene import FPS, Scene, sample_scene
 from tests.ui.orders import SHORT, learn, learn_order
@@ -81,7 +82,7 @@ def test_the_second_job_is_expected_to_take_as_long_as_the_first(
     took = sum(learn(place, worker, learn_order(clip_path)).job.results["seconds"].values())
     expected = expect_learning(place, studio, SHORT)
     assert expected is not None and expected.seconds == pytest.approx(took, rel=0.01)
-    assert "1 job(s)" in estimate_line(expected)
+    assert "by 1 of the jobs before" in estimate_line(expected)
     job = order_learning(place, learn_order(clip_path), expected)
     worker.work()
     line = saved_line(place.workspace.jobs.job(job.key))
@@ -151,7 +152,11 @@ def test_a_look_at_what_was_seen_shows_nothing_and_a_new_preview_only_itself(
 
 def test_a_page_that_comes_back_finds_its_latest_job(place: Place, worker: Worker, clip_path: Path) -> None:
     first, second = (order_learning(place, learn_order(clip_path, name=name)) for name in ("one", "two"))
-    for key, found, line in ((None, second, "1 other"), (first.key, first, words.NEXT), ("gone", second, "1 other")):
+    for key, found, line in (
+        (None, second, "it: 1."),
+        (first.key, first, words.NEXT),
+        ("gone", second, "it: 1."),
+    ):
         view = look_at_learning(place, key, None)
         assert view is not None and view.job.key == found.key and line in view.status
     assert look_at_rendering(place, None, None) is None
@@ -216,6 +221,18 @@ def test_a_caption_that_came_with_a_clip_leaves_with_it(
     assert page.choose(str(plain), caption, filled)[2:4] == ("", "")
     assert page.choose(str(plain), "typed by hand", filled)[2:4] == ("typed by hand", "")
     assert page.choose(None, caption, filled)[2:4] == ("", "")
+
+
+def test_a_span_that_holds_nothing_leaves_the_pictures(
+    studio: Studio, place: Place, library: Library, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = list[str]()
+    monkeypatch.setattr("motion_transfer.ui.tab_learn.warn", lambda error: said.append(str(error)))
+    page = _LearnPage(studio, lambda _: place, library, [clip_path])
+    assert all(shown == gr.skip() for shown in page.part(str(clip_path), 3.0, 1.0, 1.0, 0.5, 0.5, ALL))
+    assert len(said) == 1
+    assert page.part(None, 0.0, None, 1.0, 0.5, 0.5, ALL)[:3] == (None, None, None)
+    assert page.part(str(clip_path), 0.0, None, 1.0, 0.5, 0.5, ALL)[0] is not None
 
 
 def test_the_camera_s_motion_alone_is_learned(

@@ -104,6 +104,6 @@ def test_a_missing_motion_is_fetched(
     assert page.look(None, key)[3].visible
     monkeypatch.setattr("motion_transfer.ui.tab_presets.tell", lambda _: None)
     monkeypatch.setattr("motion_transfer.hub.fetch", lambda *_, **__: path)
-    facts, *_, fetch = page.fetch(None, key, None)
-    assert not fetch.visible and words.en.MOTION_FOUND.partition("{")[0] in facts
+    facts, *_, fetch, delete = page.fetch(None, key, None)
+    assert not fetch.visible and delete.interactive and words.en.MOTION_FOUND.partition("{")[0] in facts
     assert look_at_preset(place, studio, key).order.motions[0] == "wave"

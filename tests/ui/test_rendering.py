@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from motion_transfer.errors import BadSpec, MotionTransferError, StorageFailed
-from motion_transfer.jobs.store import Job, JobStore
+from motion_transfer.jobs.store import CANCELLED, DONE, PAUSED, QUEUED, Job, JobStore, NoSuchJob
 from motion_transfer.jobs.worker import Worker
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
 from motion_transfer.recipes import read_recipe
 from motion_transfer.ui import words
+from motion_transfer.ui.buttons import act_on
+from motion_transfer.ui.controls import started_once
 from motion_transfer.ui.desk import Fault, Place, told
 from motion_transfer.ui.render import (
     MOST_MOTIONS,
+    MixOrder,
     kept_motion,
     look_at_rendering,
     motion_card,
     motion_choices,
     order_rendering,
     ordered_rendering,
+    ordered_together,
     used_seed,
 )
 from motion_transfer.ui.tab_mix import _MixPage
@@ -54,6 +59,42 @@ def test_several_videos_have_seeds_in_a_row(place: Place, library: Library, work
     for videos in (0, 9, 1.5, None):
         with pytest.raises(BadSpec, match="videos"):
             order_rendering(place, render_order(videos=videos))
+
+
+def test_videos_that_were_ordered_together_are_paused_and_cancelled_together(place: Place, worker: Worker) -> None:
+    jobs, first, other = place.workspace.jobs, order_rendering(place, render_order(videos=3)), render_order(seed=9)
+    alone = order_rendering(place, other)
+    worker.work()
+    view = look_at_rendering(place, first.key, None)
+    assert view is not None and view.job.state == QUEUED and view.job.orders["spec"]["seed"] == 4  # the next one
+    together = ordered_together(place, first.key)
+    assert len(together) == 2 and view.job.key == together[0]
+    for verb, state in (("pause", PAUSED), ("go_on", QUEUED), ("cancel", CANCELLED)):
+        act_on(place, verb, together)
+        assert [jobs.job(key).state for key in together] == [state] * 2
+    assert jobs.job(first.key).state == DONE and jobs.job(alone.key).state == QUEUED
+    assert ordered_together(place, first.key) == [first.key] and ordered_together(place, alone.key) == [alone.key]
+    act_on(place, "cancel", [together[0], alone.key])  # the first one is cancelled already
+    assert jobs.job(alone.key).state == CANCELLED
+    with pytest.raises(NoSuchJob):
+        act_on(place, "cancel", [alone.key])
+
+
+def test_a_double_click_orders_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[str]()
+    monkeypatch.setattr("motion_transfer.ui.controls.tell", said.append)
+    order, submitted, before = render_order(), list[Job](), None
+    for one, clock_s, count in ((order, 0.0, 1), (order, 1.0, 1), (render_order(seed=4), 1.5, 2), (order, 9.0, 3)):
+        monkeypatch.setattr("motion_transfer.ui.controls.time.monotonic", lambda now_s=clock_s: now_s)
+
+        def submit(one: MixOrder = one) -> Job:
+            submitted.append(order_rendering(place, one))
+            return submitted[-1]
+
+        *_, ordered = started_once(one, before, submit)
+        before = before if ordered == gr.skip() else ordered
+        assert len(submitted) == count
+    assert said == [words.ORDERED_ALREADY]
 
 
 def test_several_videos_are_ordered_together_or_not_at_all(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +178,10 @@ def test_a_motion_that_was_just_learned_is_chosen_once(studio: Studio, place: Pl
     assert update["value"] == offered == learned and not any("value" in other for other in others)
     again, *_ = page.refresh(None, learned, offered, "", *free)  # the bare base was chosen since
     assert "value" not in again and again["choices"] == update["choices"]
-    gone, _, second, *_ = page.refresh(None, None, None, "gone", "", "gone too", "")
+    for nothing in ("", None):  # what the browser says of a job that has learned nothing yet
+        kept, *_, still = page.refresh(None, nothing, offered, learned, *free)
+        assert "value" not in kept and still == offered
+    gone, _, second, *_ = page.refresh(None, "", None, "gone", "", "gone too", "")
     assert gone["value"] is second["value"] is None  # another motion would be another order
 
 

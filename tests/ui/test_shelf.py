@@ -86,11 +86,13 @@ def test_rename_delete_and_bring_back(
 
 def test_what_ships_is_not_offered_for_changes(studio: Studio, place: Place, library: Library, motion: Motion) -> None:
     page = _LibraryPage(studio, lambda _: place)
-    rename, delete = page.look(None, MOTIONS, motion.key)[-2:]
-    assert rename.interactive and delete.interactive
+    rename, delete, publishing = page.look(None, MOTIONS, motion.key)[-3:]
+    assert rename.interactive and delete.interactive and publishing.visible
+    assert not page.look(None, RENDERS, None)[-1].visible
+    assert not _LibraryPage(studio, lambda _: place, can_publish=False).look(None, MOTIONS, motion.key)[-1].visible
     shipped = library.shipped_motions()[0]
     for key in (shipped.key, None, "gone"):
-        rename, delete = page.look(None, MOTIONS, key)[-2:]
+        rename, delete = page.look(None, MOTIONS, key)[-3:-1]
         assert not rename.interactive and not delete.interactive
 
 

@@ -23,9 +23,10 @@ def test_the_machine_is_plausible(tmp_path: Path) -> None:
 
 def test_what_fits_depends_on_the_machine(studio: Studio, tmp_path: Path) -> None:
     here = this_machine(tmp_path)
-    card = replace(here, gpu="a card", gpu_memory_gb=16.0, free_gpu_memory_gb=1.0)
+    card = replace(here, gpu="a card", gpu_memory_gb=16.0, free_gpu_memory_gb=1.0, memory_gb=32.0)
     rows = dict(_fit_rows(card, studio, tmp_path))
     assert rows["Wan2.1 1.3B, nf4"].endswith("fits, with every second block computed twice")
+    assert rows["Wan2.1 14B, nf4"].endswith("fits, with weights visiting the GPU block by block")
     assert rows["Wan2.1 14B, bf16"].endswith("doesn't fit") and rows[f"{studio.spec.name}, nf4"].endswith("fits")
     assert "" not in rows and "takes days" in dict(_fit_rows(replace(here, gpu=""), studio, tmp_path))[""]
 

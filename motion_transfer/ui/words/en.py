@@ -57,11 +57,12 @@ PROGRESS = "Progress"
 LOSS = "Loss"
 PREVIEW = "Preview of the motion so far"
 HEADS = "Attention heads: spatial and temporal"
+READING_CLIP = "Reading the clip …"
 IDLE_LEARN = "Choose a clip, then press Start."
 SAVED = "Saved as “{name}”."
 TOOK = "It took {needs}."
 EXPECTED = "Expected: {needs}."
-ESTIMATE = "Expected, from {jobs} job(s) before: {needs}."
+ESTIMATE = "Expected, by {jobs} of the jobs before: {needs}."
 KEPT, WHILE_AT_IT = "{mb:.2f} MB kept on disk", " ({mb:.0f} MB while it works)"
 PLANNED = "Expected, by the shapes: {needs}."
 TIGHT = "That is more memory than this machine should have to spare; System says what fits."
@@ -71,7 +72,9 @@ NO_ESTIMATE = "How long it takes, the first job will tell."
 # Render
 MOTION = "Motion"
 NO_MOTION = "(none: the bare base)"
-MOTION_LABEL = "{name} ({made:.10})"
+MOTION_LABEL = "{name} ({made:.16})"
+RENDER_LABEL = "{name}, seed {seed} ({made:.16})"
+SEED_SHORT = "seed {seed}"
 SHIPPED_MOTION = "{name} (comes with the program)"
 SHIPPED = "comes with the program"
 MOTION_FACTS = "Learned from a clip of “{caption}” on the base {base}, rank {rank}, {made}."
@@ -166,7 +169,7 @@ CLOCK_S, CLOCK_MIN, CLOCK_H = "{s} s", "{min} min {s:02d} s", "{h} h {min:02d} m
 GONE = "{gone} so far"
 MEMORY = "{gb:.1f} GB of memory"
 PAUSING, CANCELLING = "pausing after this step …", "cancelling after this step …"
-WAITING = "Waiting for {ahead} other job(s)."
+WAITING = "Waiting; jobs before it: {ahead}."
 NEXT = "Waiting for the worker to begin."
 NO_WORKER = "No worker is at the jobs yet; one is being started. If this lasts, worker.log in the workspace says why."
 PAUSED = "Paused at “{stage}”, step {step}; Continue goes on from there."
@@ -191,6 +194,7 @@ JOB_STATES = {
 }
 NO_JOBS = "There is no job yet. Learn a motion, or render one."
 WORKED, TRIES, PEAK = "Time worked", "Times begun", "Memory"
+SHARES = "Share of the device's measured speed"
 SPAN, FROM_TO, TO_THE_END = "Span", "{start} to {end}", "the end"
 CROP_FACT = "zoom {zoom:g}, at {x:g} from the left and {y:g} from the top"
 PREVIEW_ASKED = "Preview prompt"
@@ -254,6 +258,7 @@ FITTING = {
     "none": "fits",
     "alternate": "fits, with every second block computed twice",
     "all": "fits, with blocks computed twice",
+    "visiting": "fits, with weights visiting the GPU block by block",
 }
 NOT_FITTING, FITS_SLOWLY = "doesn't fit", "Without a GPU, learning on Wan2.1 takes days even where it fits."
 NEEDED = "{kind}: {time}, {gb:.1f} GB of memory at most"
@@ -266,6 +271,8 @@ NO_SETTINGS = "settings are expected by name, as in a JSON object, but are {sett
 NO_TEXT = "{name} should be a text of at most {most} letters, but is {text}; shorten it or write one."
 NO_NUMBER = "{name} should be a number, but is {number}; write one."
 NOT_DONE = "a job that is done has a result, but this one is {state}; wait for it, or begin it again."
+STILL_READING = "the clip is still being read; press Start again in a moment."
+ORDERED_ALREADY = "That was ordered a moment ago; press again to order it once more."
 NO_CLIP = "a reference clip is expected, but none is chosen; upload one or click an example."
 MOTION_GONE = "the motion that was used here is gone from the library; choose another, or bring it back."
 CHOOSE_MOTION = "a motion is expected, but none is chosen; choose one from the list, or the bare base."

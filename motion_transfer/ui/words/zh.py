@@ -56,6 +56,7 @@ PROGRESS = "进度"
 LOSS = "损失"
 PREVIEW = "目前动作的预览"
 HEADS = "注意力头：空间与时间"
+READING_CLIP = "正在读取视频……"
 IDLE_LEARN = "选择视频，然后按“开始”。"
 SAVED = "已保存为“{name}”。"
 TOOK = "用了 {needs}。"
@@ -70,7 +71,9 @@ NO_ESTIMATE = "需要多久，第一个任务会告诉你。"
 # Render
 MOTION = "动作"
 NO_MOTION = "（无：仅基础模型）"
-MOTION_LABEL = "{name}（{made:.10}）"
+MOTION_LABEL = "{name}（{made:.16}）"
+RENDER_LABEL = "{name}，种子 {seed}（{made:.16}）"
+SEED_SHORT = "种子 {seed}"
 SHIPPED_MOTION = "{name}（程序自带）"
 SHIPPED = "程序自带"
 MOTION_FACTS = "学自“{caption}”的视频，基础模型 {base}，秩 {rank}，{made}。"
@@ -184,6 +187,7 @@ JOB_STATES = {
 }
 NO_JOBS = "还没有任务。学习一个动作，或渲染一个视频。"
 WORKED, TRIES, PEAK = "工作时间", "开始次数", "内存"
+SHARES = "占设备实测算力的比例"
 SPAN, FROM_TO, TO_THE_END = "片段", "{start} 到 {end}", "结尾"
 CROP_FACT = "缩放 {zoom:g}，距左 {x:g}，距上 {y:g}"
 PREVIEW_ASKED = "预览提示词"
@@ -205,7 +209,7 @@ PUBLISH_NOTE = "它的文件和说明卡会放进你账户的仓库。学习所�
 REPOSITORY, PRIVATE, PUBLISH_NOW = "仓库，写作 owner/name", "只有我能看到", "发布"
 PUBLISHED = "已发布在 [{address}]({address})；预设中写作 `{hub}`。"
 ONLY_MOTIONS = "只能发布动作，但选中的是渲染结果；请选择动作。"
-LOGGED_OUT = "如果它是私有的，请先登录：“库”页，“发布”。"
+LOGGED_OUT = "如果它是私有的，请先登录：“资料库”页，“发布”。"
 LOG_IN = "需要你自己的 Hub 账户，但你尚未登录；请先按旁边的按钮。"
 NO_ITEM = "需要一个动作或渲染结果，但没有选中；请从列表中选择。"
 CAPTION_SHORT, FINGERPRINT, MADE, FILE = "视频描述", "SHA-256", "制作时间", "文件"
@@ -237,7 +241,12 @@ FORMAT, PRECISION, SIZE = "格式", "权重精度", "磁盘占用"
 FORMAT_FACTS, MEGABYTES = "{width} x {height} 像素，{frames} 帧", "{size:.0f} MB"
 FIT_TIMES = "；学习约需 {learning}，渲染约需 {rendering}"
 FITS, FIT = "能容纳的模型", "学习 {learning:.1f} GB，渲染 {rendering:.1f} GB：{how}"
-FITTING = {"none": "可以容纳", "alternate": "可以容纳，每隔一块重算一次", "all": "可以容纳，各块重算一次"}
+FITTING = {
+    "none": "可以容纳",
+    "alternate": "可以容纳，每隔一块重算一次",
+    "all": "可以容纳，各块重算一次",
+    "visiting": "可以容纳，权重逐块进入 GPU",
+}
 NOT_FITTING, FITS_SLOWLY = "容纳不下", "没有 GPU 时，即使容纳得下，在 Wan2.1 上学习也需要数天。"
 NEEDED = "{kind}：{time}，内存最多 {gb:.1f} GB"
 
@@ -249,6 +258,8 @@ NO_SETTINGS = "设置应按名称给出，如 JSON 对象，但得到 {settings}
 NO_TEXT = "{name} 应是最多 {most} 个字符的文本，但得到 {text}；请缩短或填写。"
 NO_NUMBER = "{name} 应是数字，但得到 {number}；请填写数字。"
 NOT_DONE = "完成的任务才有结果，但这个任务{state}；请等待或重新开始。"
+STILL_READING = "视频仍在读取中；请稍后再按“开始”。"
+ORDERED_ALREADY = "刚刚已经下单；再按一次会再做一遍。"
 NO_CLIP = "需要参考视频，但没有选择；请上传或点击示例。"
 MOTION_GONE = "这里使用的动作已不在资料库中；请选择别的，或恢复它。"
 CHOOSE_MOTION = "需要一个动作，但没有选中；请从列表中选择，或选择仅基础模型。"
@@ -299,9 +310,9 @@ KNOBS: dict[str, tuple[str, str]] = {
     "guidance": ("引导", "低噪声时的无分类器引导强度；1 为关闭。"),
     "flow_shift": ("噪声偏移", "噪声水平向高噪声的偏移。"),
     "strength": ("强度", "动作强度；1 是参考自身的动作。"),
-    "early_guidance": ("早期引导", "动作起作用时的引导强度。"),
-    "guidance_smoothing": ("引导平滑", "引导在时间上平滑的范围，以潜在帧计。"),
-    "motion_until": ("动作截止", "动作起作用直到这一噪声水平。"),
+    "early_guidance": ("早期引导", "噪声较高、物体确定位置时的引导强度。"),
+    "guidance_smoothing": ("引导平滑", "早期引导所加的部分在相邻潜在帧之间平均多少遍；0 表示不平均。"),
+    "motion_until": ("动作截止", "动作与早期引导起作用直到这一噪声水平；更低处只由模型完成外观。"),
     "late_strength": (
         "后期强度",
         "噪声水平低于 0.86、物体成形时动作强度的比例：越大动作越精细，越小越符合提示词要求的形状。",
