@@ -99,7 +99,8 @@ def _work(rank: int, port: int, base_folder: str, clip: Clip, out: str) -> None:
             found[f"again {name}"] = _step(base, num_frames, nullcontext())
         for precision in ("fp32", "bf16"):
             device = torch.device("cpu")
-            base = open_sharded(base_folder, precision=precision, device=device, mesh=ranks.mesh, same=ranks.same)
+            folder = base_folder if ranks.is_first else "/nowhere"  # the others need no files
+            base = open_sharded(folder, precision=precision, device=device, mesh=ranks.mesh, same=ranks.same)
             held = sum(parameter.to_local().numel() for parameter in base.transformer.parameters())
             found[f"held {precision}"] = held / sum(parameter.numel() for parameter in base.transformer.parameters())
             for rung in ("none", "all"):
