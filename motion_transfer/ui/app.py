@@ -38,7 +38,8 @@ from motion_transfer.ui.tour import Tour, build_tour
 from motion_transfer.workspace import SHORTEST_TOKEN, UnknownVisitor, Workspace
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "clips"
-MAX_UPLOAD = "500mb"
+MAX_UPLOAD, MAX_VISITOR_UPLOAD = "500mb", "100mb"
+HANDLERS_AT_ONCE = 4  # of each kind, so that reading one visitor's clip keeps no other one waiting
 VISITOR_KEY = "motion-transfer-visitor"
 LEARN_TAB, MIX_TAB, JOBS_TAB, LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = (
     "learn", "render", "jobs", "library", "presets", "system")  # fmt: skip
@@ -285,7 +286,7 @@ def build_app(studio: Studio, workspace: Workspace, slices: Slices | None = None
         page.connect_timers()
         page.connect_lists()
         _leave_out_hidden_progress(app, gr.State(None))
-    return app
+    return app.queue(default_concurrency_limit=HANDLERS_AT_ONCE)
 
 
 def launch_options(workspace: Workspace) -> dict[str, Any]:
@@ -296,7 +297,7 @@ def launch_options(workspace: Workspace) -> dict[str, Any]:
         "ssr_mode": False,
         "footer_links": [],
         "pwa": True,
-        "max_file_size": MAX_UPLOAD,
+        "max_file_size": MAX_VISITOR_UPLOAD if workspace.isolated else MAX_UPLOAD,
         "allowed_paths": [str(EXAMPLES)],
         "blocked_paths": [
             str(workspace.root / name) for name in ("jobs", "loras", "renders", "presets", "bin", "visitors")

@@ -278,6 +278,15 @@ def _together(place: Place, job: Job) -> list[Job]:
     return [other for other in waiting if other.orders.get("group") == group]
 
 
+def _with_result(place: Place, job: Job) -> Job:
+    """The render whose result is shown: the job itself, until it is done the last one that was ordered with it."""
+    group = job.orders.get("group")
+    if job.state == DONE or not group:
+        return job
+    done = place.workspace.jobs.jobs(place.owner, states=(DONE,), limit=MOST_VIDEOS)
+    return next((other for other in done if other.orders.get("group") == group), job)
+
+
 def ordered_together(place: Place, key: str) -> list[str]:
     """Keys of the renders that were ordered with a job and have not ended yet; of itself, if there are none.
 
@@ -290,7 +299,7 @@ def ordered_together(place: Place, key: str) -> list[str]:
 def look_at_rendering(place: Place, key: str | None, seen: Seen | None) -> RenderView | None:
     """How the owner's render stands: the one of that key, else the latest; None if that has been seen.
 
-    Of renders that were ordered together, the one that is being done comes next.
+    Of renders that were ordered together, the one that is being done comes next; what is done stays until it is, too.
     """
     job = shown_job(place, orders.RENDER, key)
     if job is None:
@@ -303,7 +312,7 @@ def look_at_rendering(place: Place, key: str | None, seen: Seen | None) -> Rende
         return None
     renewed = now.renewed(seen, "latest")
     done = rendered_line(job)
-    shown = _results(library, job) if "result" in renewed else {}
+    shown = _results(library, _with_result(place, job)) if "result" in renewed else {}
     if "latest" in renewed:
         shown["latest"] = _latest(library)
     return RenderView(job=job, seen=now, renewed=renewed, status=job_line(job, ahead, done), **shown)

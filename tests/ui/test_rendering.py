@@ -67,6 +67,7 @@ def test_videos_that_were_ordered_together_are_paused_and_cancelled_together(pla
     worker.work()
     view = look_at_rendering(place, first.key, None)
     assert view is not None and view.job.state == QUEUED and view.job.orders["spec"]["seed"] == 4  # the next one
+    assert view.result is not None  # of the one before it
     together = ordered_together(place, first.key)
     assert len(together) == 2 and view.job.key == together[0]
     for verb, state in (("pause", PAUSED), ("go_on", QUEUED), ("cancel", CANCELLED)):

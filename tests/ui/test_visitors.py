@@ -14,10 +14,11 @@ from motion_transfer.errors import BadSpec
 from motion_transfer.jobs.store import ENDED, Job
 from motion_transfer.library import Library
 from motion_transfer.pipeline import Studio
-from motion_transfer.ui.app import build_app
+from motion_transfer.ui.app import MAX_UPLOAD, MAX_VISITOR_UPLOAD, build_app, launch_options
 from motion_transfer.ui.desk import Place
 from motion_transfer.ui.learn import order_learning
 from motion_transfer.ui.render import look_at_rendering, order_rendering
+from motion_transfer.ui.shelf import MOTIONS
 from motion_transfer.workspace import FOR_A_VISITOR, FOR_ALL_VISITORS, VISITOR_SECONDS, UnknownVisitor, Workspace
 from tests.ui.orders import learn_order, render_order
 
@@ -32,6 +33,15 @@ def test_visitors_see_their_own_things_only(tmp_path: Path, studio: Studio, clip
     for token in (None, "", "short"):
         with pytest.raises(UnknownVisitor):
             workspace.owner(token)
+
+
+def test_visitors_send_smaller_files_and_keep_no_one_waiting(tmp_path: Path, studio: Studio) -> None:
+    shared, home = (Workspace(tmp_path / name, isolated=name == "shared") for name in ("shared", "home"))
+    assert launch_options(shared)["max_file_size"] == MAX_VISITOR_UPLOAD
+    assert launch_options(home)["max_file_size"] == MAX_UPLOAD
+    waiting = [event for event in build_app(studio, shared).fns.values() if event.queue and event.fn]
+    assert all(event.concurrency_limit == "default" for event in waiting)
+    assert build_app(studio, shared)._queue.default_concurrency_limit > 1
 
 
 def test_a_visitor_has_so_much_room(tmp_path: Path, clip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +164,10 @@ def test_a_library_that_nobody_opens_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("isolated", [False, True])
 def test_publishing_is_offered_where_somebody_can_log_in(tmp_path: Path, studio: Studio, isolated: bool) -> None:
-    app = build_app(studio, Workspace(tmp_path, isolated=isolated))
-    (publish,) = [block for block in app.blocks.values() if getattr(block, "elem_id", None) == "publishing"]
-    assert publish.visible == (not isolated)
+    """Beside a motion that was chosen."""
+    workspace = Workspace(tmp_path, isolated=isolated)
+    key, app = workspace.library("").shipped_motions()[0].key, build_app(studio, workspace)
+    parts = {getattr(block, "elem_id", None): block for block in app.blocks.values()}
+    shown = next(event for event in app.fns.values() if event.fn and parts["publishing"] in event.outputs)
+    assert not parts["publishing"].visible
+    assert shown.fn("a" * 32 if isolated else None, MOTIONS, key)[-1].visible == (not isolated)
