@@ -12,10 +12,8 @@ import typer
 
 from motion_transfer import atomic
 from motion_transfer.errors import BadSpec
-from motion_transfer.ranks import Ranks
 from motion_transfer.types import Progress, Report
 from motion_transfer.video.strip import MOVEMENTS
-from motion_transfer.work import OnProgress
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Learn a clip's motion and render it onto new content."
@@ -62,11 +60,6 @@ class Meter:
         line = f"{progress.stage} {progress.step}/{progress.total}  {rate:.1f} steps/s  {left}{loss}{found}"
         end = "\n" if done or not sys.stderr.isatty() else ""
         print(("\r\033[K" if sys.stderr.isatty() else "") + line, end=end, file=sys.stderr, flush=True)
-
-
-def meter(ranks: Ranks) -> OnProgress | None:
-    """What shows the progress of work that ranks share: the first one does."""
-    return Meter() if ranks.is_first else None
 
 
 def end_line() -> None:

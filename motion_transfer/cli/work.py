@@ -24,7 +24,6 @@ from motion_transfer.cli.shared import (
     StartOpt,
     WorkspaceOpt,
     app,
-    meter,
     prepare,
     print_report,
     why_missing,
@@ -40,7 +39,7 @@ from motion_transfer.model.catalog import find_base
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene_of
 from motion_transfer.presets import Preset, preset_from_link
-from motion_transfer.ranks import joined
+from motion_transfer.ranks import Ranks, joined
 from motion_transfer.recipes import UsedLora, base_name, found_lora, read_recipe, recipe_of, verify
 from motion_transfer.types import Clip, Lora, RenderSpec, TuneSpec
 from motion_transfer.video.crop_text import crop_from
@@ -48,7 +47,7 @@ from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
 from motion_transfer.video.strip import ALL
-from motion_transfer.work import Stopwatch, drive
+from motion_transfer.work import OnProgress, Stopwatch, drive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +74,11 @@ def _read(studio: Studio, path: Path, caption: str, part: _Part) -> Clip:
         print(f"note: of {asked_s:.1f} s the first {MAX_SECONDS:g} s are learned; choose with --start and --end.",
               file=sys.stderr)  # fmt: skip
     return clip
+
+
+def _meter(ranks: Ranks) -> OnProgress | None:
+    """What shows the progress of work that ranks share: the first one does."""
+    return Meter() if ranks.is_first else None
 
 
 @app.command()
@@ -104,7 +108,7 @@ def transfer(
         reference = ranks.same(lambda: _read(studio, clip, tune.caption, part))
         scene = scene_of(clip) if part.is_whole and ranks.is_first else None
         result = studio.transfer(
-            reference, tune, render, scene=scene, on_progress=meter(ranks),
+            reference, tune, render, scene=scene, on_progress=_meter(ranks),
             on_tuned=lambda tuned: save_lora(tuned.lora, lora_path),
         )  # fmt: skip
     if not ranks.is_first:
@@ -156,7 +160,7 @@ def tune_clip(
         ranks.same(lambda: prepare(out, json_path, inputs=(clip,)))
         studio = Studio(base=base, precision=precision, ranks=ranks, shard_weights=shard_weights)
         reference = ranks.same(lambda: _read(studio, clip, spec.caption, part))
-        tuned = studio.tune(reference, spec, on_progress=meter(ranks))
+        tuned = studio.tune(reference, spec, on_progress=_meter(ranks))
     if not ranks.is_first:
         return
     save_lora(replace(tuned.lora, info={**tuned.lora.info, "movement": movement}), out)
@@ -276,7 +280,7 @@ def render_prompt(
         studio = Studio(base=base, precision=precision, workspace=workspace, ranks=ranks, shard_weights=shard_weights)
         _ = studio.base  # opened before the clock runs
         with watch.timing("render"):
-            clip = studio.render(motion, shown, on_progress=meter(ranks))
+            clip = studio.render(motion, shown, on_progress=_meter(ranks))
     if not ranks.is_first:
         return
     _write_render(studio, clip, shown, used, out)
