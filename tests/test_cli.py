@@ -55,7 +55,7 @@ def test_transfer(clip_path: str, base: list[str], tmp_path: Path, capsys: pytes
     arguments = ["transfer", clip_path, "--prompt", "a blue circle", "--caption", "a red square", *base, *SHORT]
     assert main([*arguments, "--steps", "2", "--seed", "5", "--out", str(out), "--json", str(json_path)]) == 0
     results = json.loads(json_path.read_text())
-    assert set(results) == {"seconds", "peak_memory_mb", "report", "why_missing", "lora", "video", "spec"}
+    assert set(results) == {"seconds", "peak_memory_mb", "attention", "report", "why_missing", "lora", "video", "spec"}
     assert set(results["why_missing"]) == {name for name, value in results["report"].items() if value is None}
     assert results["peak_memory_mb"] > 50
     assert {"heads", "spatial", "temporal", "render"} <= set(results["seconds"])
@@ -123,7 +123,7 @@ def test_a_share_link_renders_the_same(
 def test_tune_then_render(clip_path: str, base: list[str], tmp_path: Path) -> None:
     lora, video, json_path = (tmp_path / n for n in ("m.safetensors", "r.mp4", "t.json"))
     assert main(["tune", clip_path, "--out", str(lora), "--json", str(json_path), *base, *SHORT]) == 0
-    assert set(json.loads(json_path.read_text())) == {"seconds", "peak_memory_mb", "lora", "spec"}
+    assert set(json.loads(json_path.read_text())) == {"seconds", "peak_memory_mb", "attention", "lora", "spec"}
     arguments = ["render", "--prompt", "a blue circle", "--steps", "2", *base]
     assert main([*arguments, "--lora", str(lora), "--strength", "-0.5", "--out", str(video)]) == 0
     assert read_clip(video).num_frames == NUM_FRAMES
