@@ -81,6 +81,10 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
     turn_to(page, "Mix")
     page.wait_for_function("rests => document.querySelector('#result video').paused !== rests", arg=rests)
     assert page.evaluate("document.querySelector('#reference video').paused")
+    page.reload()
+    page.wait_for_selector("#start")
+    turn_to(page, "Mix")
+    page.wait_for_selector("#place .card img")  # the motion that was learned, not the bare base
 
 
 def test_pause_continue_and_cancel(page: sync_api.Page, clip_path: Path) -> None:

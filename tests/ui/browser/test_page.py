@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from motion_transfer.pipeline import caption_of
+from motion_transfer.ui.app import EXAMPLES
+from motion_transfer.ui.learn import example_clips
 from motion_transfer.ui.words import en as words
 from tests.ui.browser.driving import JOB_MS, TABS, needs_chromium, open_page, served, sync_api, turn_to
 
@@ -118,6 +121,16 @@ def test_a_render_is_ordered_by_keyboard_alone(page: sync_api.Page) -> None:
     _walk_to(page, "#render")
     page.keyboard.press("Enter")
     page.wait_for_selector("#result video", timeout=JOB_MS)
+
+
+def test_the_last_choice_counts(browser: sync_api.Browser, address: str) -> None:
+    """Of two clips clicked in a row the second."""
+    page = open_page(browser, address)
+    first, second = (page.locator(".gallery-item").nth(number) for number in (0, 7))
+    first.click()
+    second.click()
+    sync_api.expect(page.get_by_label("Caption: what")).to_have_value(caption_of(example_clips(EXAMPLES)[7]))
+    page.close()
 
 
 # Of every visible text: the contrast between its color and the nearest background (WCAG 2.1, relative luminance).
