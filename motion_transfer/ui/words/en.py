@@ -72,7 +72,7 @@ NO_ESTIMATE = "How long it takes, the first job will tell."
 # Render
 MOTION = "Motion"
 NO_MOTION = "(none: the bare base)"
-MOTION_LABEL = "{name} ({made:.16})"
+MOTION_LABEL = "{name} ({made:.10})"
 RENDER_LABEL = "{name}, seed {seed} ({made:.16})"
 SEED_SHORT = "seed {seed}"
 SHIPPED_MOTION = "{name} (comes with the program)"

@@ -71,7 +71,7 @@ NO_ESTIMATE = "需要多久，第一个任务会告诉你。"
 # Render
 MOTION = "动作"
 NO_MOTION = "（无：仅基础模型）"
-MOTION_LABEL = "{name}（{made:.16}）"
+MOTION_LABEL = "{name}（{made:.10}）"
 RENDER_LABEL = "{name}，种子 {seed}（{made:.16}）"
 SEED_SHORT = "种子 {seed}"
 SHIPPED_MOTION = "{name}（程序自带）"

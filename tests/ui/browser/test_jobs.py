@@ -72,6 +72,7 @@ def test_from_upload_to_render(page: sync_api.Page, clip_path: Path, scene: obje
     page.get_by_label("Prompt: what").fill("a red star\na blue heart")
     page.locator("#render").click()
     page.wait_for_function("document.querySelectorAll('#latest video').length >= 3", timeout=JOB_MS)
+    sync_api.expect(page.locator("#render-status")).to_contain_text("Done", timeout=JOB_MS)  # measured, too
     page.locator("#play-together").click()
     wait_until_plays(page, "#latest figure:nth-child(3) video")
     turn_to(page, "System")
