@@ -43,7 +43,7 @@ def main() -> int:
     studio = Studio(base=options.base, precision=options.precision, device=device or None,
                     workspace=workspace.root)  # fmt: skip
     try:
-        with workspace.jobs.alone(device):
+        with workspace.jobs.workers.alone(device):
             workspace.jobs.queue_orphans(KINDS, device=device)
             Worker(workspace, studio, leaving).work_until_leaving()
     except MotionTransferError as error:

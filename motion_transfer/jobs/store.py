@@ -9,20 +9,18 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from motion_transfer.errors import MotionTransferError, StorageFailed
+from motion_transfer.errors import MotionTransferError
+from motion_transfer.jobs.attendance import Attendance
+from motion_transfer.jobs.jobs_file import JobsFile
 
-VERSION = 4
 MOST_DEATHS = 3  # of workers at one job, without anything kept in between
-WAIT_S = 30.0  # for another process's write to end
-WAIT_ALONE_S = 10.0  # for the worker before to keep its state and leave
 QUEUED, RUNNING, PAUSED, DONE, FAILED, CANCELLED = "queued", "running", "paused", "done", "failed", "cancelled"
 OPEN, ENDED = (QUEUED, RUNNING, PAUSED), (DONE, FAILED, CANCELLED)
 PAUSE, CANCEL = "pause", "cancel"
@@ -31,25 +29,6 @@ DIED = (
     "a job should get on, but the process at work on this one was ended {deaths} times before it could keep anything, "
     "most likely for want of memory or time; choose smaller settings, or continue it to try again."
 )
-_SCHEMA = """
-CREATE TABLE jobs (
-    key TEXT PRIMARY KEY, kind TEXT NOT NULL, owner TEXT NOT NULL, title TEXT NOT NULL, orders TEXT NOT NULL,
-    state TEXT NOT NULL, wish TEXT NOT NULL DEFAULT '', place REAL NOT NULL,
-    made_s REAL NOT NULL, begun_s REAL, told_s REAL, ended_s REAL, worked_s REAL NOT NULL DEFAULT 0,
-    stage TEXT NOT NULL DEFAULT '', step INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0,
-    rate REAL, loss REAL, peak_memory_mb REAL, tries INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
-    device TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '', results TEXT NOT NULL DEFAULT '{}'
-);
-CREATE INDEX jobs_by_state ON jobs (state, place);
-CREATE TABLE losses (key TEXT NOT NULL, stage TEXT NOT NULL, step INTEGER NOT NULL, loss REAL NOT NULL,
-    PRIMARY KEY (key, stage, step)) WITHOUT ROWID;
-CREATE TABLE turns (owner TEXT PRIMARY KEY, turn_s REAL NOT NULL) WITHOUT ROWID;
-"""
-_MIGRATIONS = {  # from a version to the next
-    1: "ALTER TABLE jobs ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0",
-    2: "ALTER TABLE jobs ADD COLUMN device TEXT NOT NULL DEFAULT ''",
-    3: "CREATE TABLE turns (owner TEXT PRIMARY KEY, turn_s REAL NOT NULL) WITHOUT ROWID",
-}
 
 
 class NoSuchJob(MotionTransferError):
@@ -116,6 +95,8 @@ def _turn(row: sqlite3.Row) -> tuple[float, float]:
 class JobStore:
     """The jobs of one workspace; safe to use from many threads and processes at once.
 
+    `workers` tells which devices' workers are at them.
+
     Args:
         folder: of the queue (`jobs.sqlite`) and of one folder of files per job.
 
@@ -125,102 +106,7 @@ class JobStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._local = threading.local()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._writing() as db:
-                version = db.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    for statement in _SCHEMA.split(";"):
-                        db.execute(statement)
-                for old in range(version or VERSION, VERSION):
-                    db.execute(_MIGRATIONS[old])
-                if version < VERSION:
-                    db.execute(f"PRAGMA user_version = {VERSION}")
-        except (OSError, StorageFailed) as error:
-            raise StorageFailed(f"a folder for jobs is expected at {self.folder}, but it can't be used ({error}); "
-                                "choose another --workspace.") from error  # fmt: skip
-        if version > VERSION:
-            raise StorageFailed(f"a job list of version {VERSION} is expected in {self.folder}, but it has version "
-                                f"{version}; update this program, or choose another --workspace.")  # fmt: skip
-
-    @contextmanager
-    def _db(self) -> Iterator[sqlite3.Connection]:
-        """This thread's connection.
-
-        Raises:
-            StorageFailed: the file can't be read or written, as on a full disk.
-        """
-        try:
-            yield self._connection()
-        except sqlite3.Error as error:
-            raise StorageFailed(f"the job list in {self.folder} should be readable and writable, but is not ({error}); "
-                                "free some space, or choose another --workspace.") from error  # fmt: skip
-
-    def _connection(self) -> sqlite3.Connection:
-        db = getattr(self._local, "db", None)
-        if db is None:
-            db = sqlite3.connect(self.folder / "jobs.sqlite", timeout=WAIT_S, isolation_level=None)
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            self._local.db = db
-        return db
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other writer can come between; undone if the block fails. Inner ones join the outer."""
-        with self._db() as db:
-            if db.in_transaction:
-                yield db
-                return
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:  # a full disk may have ended it
-                    db.execute("ROLLBACK")
-                raise
-
-    def _rows(self, question: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
-        with self._db() as db:
-            return db.execute(question, tuple(values)).fetchall()
-
-    def _lock(self, device: str) -> Path:
-        return self.folder / (f"worker-{device.replace(':', '-')}.sqlite" if device else "worker.sqlite")
-
-    @contextmanager
-    def alone(self, device: str = "") -> Iterator[None]:
-        """While open, no other worker of this device can enter; given up when the process ends, however it does.
-
-        Raises:
-            StorageFailed: another worker of this device is at these jobs.
-        """
-        lock = sqlite3.connect(self._lock(device), timeout=WAIT_ALONE_S, isolation_level=None)
-        with closing(lock):
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                raise StorageFailed(
-                    f"one worker of a device at a time works in {self.folder}, but another one is there; close the "
-                    "other window of this program, or choose another --workspace."
-                ) from error
-            yield
-
-    @staticmethod
-    def _is_free(lock: Path) -> bool:
-        """Whether no worker holds a lock."""
-        with closing(sqlite3.connect(lock, timeout=0.0, isolation_level=None)) as db:
-            try:
-                db.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError:
-                return False
-        return True
-
-    def attended(self) -> bool:
-        """Whether any worker is at these jobs."""
-        return not all(self._is_free(lock) for lock in self.folder.glob("worker*.sqlite"))
+        self._file, self.workers = JobsFile(self.folder), Attendance(self.folder)
 
     def files(self, key: str) -> Path:
         """The folder of a job's files, made if need be."""
@@ -237,12 +123,12 @@ class JobStore:
     @contextmanager
     def all_or_none(self) -> Iterator[None]:
         """While open, what is submitted is queued together at the end, or none of it if the block fails."""
-        with self._writing():
+        with self._file.writing():
             yield
 
     def submit(self, key: str, kind: str, owner: str, title: str, orders: Mapping[str, Any]) -> Job:
         """Queues a job behind all others of its owner."""
-        with self._writing() as db:
+        with self._file.writing() as db:
             self._begin_to_wait(db, owner)
             last = self._last_place(db)
             db.execute(
@@ -263,7 +149,7 @@ class JobStore:
         Raises:
             NoSuchJob: there is none.
         """
-        rows = self._rows(f"SELECT {_COLUMNS} FROM jobs WHERE key = ?", (key,))
+        rows = self._file.rows(f"SELECT {_COLUMNS} FROM jobs WHERE key = ?", (key,))
         if not rows or (owner is not None and rows[0]["owner"] != owner):
             raise NoSuchJob(f"a job of this list is expected, but there is none called {key!r:.60}; reload the page.")
         return _job(rows[0])
@@ -273,7 +159,7 @@ class JobStore:
         states = tuple(states) or OPEN + ENDED
         marks = ", ".join("?" * len(states))
         mine, owners = ("AND owner = ?", (owner,)) if owner is not None else ("", ())
-        rows = self._rows(
+        rows = self._file.rows(
             f"SELECT {_COLUMNS} FROM jobs WHERE state IN ({marks}) {mine} "
             "ORDER BY ended_s IS NOT NULL, ended_s DESC, state != 'running', place LIMIT ?",
             (*states, *owners, limit),
@@ -282,7 +168,7 @@ class JobStore:
 
     def newest(self, owner: str, kind: str) -> Job | None:
         """The owner's job of a kind that was made last."""
-        rows = self._rows(
+        rows = self._file.rows(
             f"SELECT {_COLUMNS} FROM jobs WHERE owner = ? AND kind = ? ORDER BY made_s DESC, rowid DESC LIMIT 1",
             (owner, kind),
         )
@@ -290,8 +176,8 @@ class JobStore:
 
     def num_before(self, job: Job) -> int:
         """How many jobs, of whomever, run or are to be done before one that waits, if no others come."""
-        running = int(self._rows("SELECT count(*) FROM jobs WHERE state = ?", (RUNNING,))[0][0])
-        waiting = self._rows(
+        running = int(self._file.rows("SELECT count(*) FROM jobs WHERE state = ?", (RUNNING,))[0][0])
+        waiting = self._file.rows(
             "SELECT owner, count(*) AS number, sum(place <= ?) AS not_after, MIN(place) AS first, "
             f"{_WAITS_SINCE} AS waits_since FROM jobs WHERE state = ? GROUP BY owner",
             (job.place, QUEUED),
@@ -305,7 +191,7 @@ class JobStore:
 
     def losses(self, key: str) -> list[tuple[str, int, float]]:
         """Stage, step and loss of every step told so far."""
-        rows = self._rows("SELECT stage, step, loss FROM losses WHERE key = ? ORDER BY stage, step", (key,))
+        rows = self._file.rows("SELECT stage, step, loss FROM losses WHERE key = ? ORDER BY stage, step", (key,))
         return [tuple(row) for row in rows]
 
     def _change(
@@ -313,7 +199,7 @@ class JobStore:
         of_running: Mapping[str, Any] | None = None, **values: Any,
     ) -> Job:  # fmt: skip
         """Sets columns of a job if its state allows that; others of a running one, if that is said."""
-        with self._writing() as db:
+        with self._file.writing() as db:
             job = self.job(key, owner)
             if job.state not in allowed:
                 raise NoSuchJob(f"a job that is {' or '.join(allowed)} can be {what}, but this one is {job.state}; "
@@ -343,7 +229,7 @@ class JobStore:
 
         It goes on from its checkpoint, if it has one.
         """
-        with self._writing() as db:
+        with self._file.writing() as db:
             self._begin_to_wait(db, self.job(key, owner).owner)
             last = self._last_place(db)
             return self._change(key, owner, (PAUSED, FAILED, CANCELLED), "continued", state=QUEUED, wish="", note="",
@@ -358,7 +244,7 @@ class JobStore:
 
         The jobs that change their order share the places that they had, so nobody else's turn comes later.
         """
-        with self._writing() as db:
+        with self._file.writing() as db:
             moved = self.job(key, owner)
             if moved.state != QUEUED:
                 raise NoSuchJob(f"a job that is queued can be moved, but this one is {moved.state}; choose another.")
@@ -373,7 +259,7 @@ class JobStore:
 
     def remove(self, key: str, owner: str | None = None) -> None:
         """Forgets an ended job; its files stay until the caller removes them."""
-        with self._writing() as db:
+        with self._file.writing() as db:
             if self.job(key, owner).state not in ENDED:
                 raise NoSuchJob("a job that has ended can be removed, but this one has not; cancel it first.")
             db.execute("DELETE FROM jobs WHERE key = ?", (key,))
@@ -389,7 +275,7 @@ class JobStore:
         kinds = tuple(kinds)
         marks, whose = ", ".join("?" * len(kinds)), "" if owner is None else "AND owner = ?"
         values = (QUEUED, *kinds) if owner is None else (QUEUED, *kinds, owner)
-        with self._writing() as db:
+        with self._file.writing() as db:
             row = db.execute(
                 f"SELECT key FROM jobs WHERE state = ? AND kind IN ({marks}) {whose} "
                 f"ORDER BY {_WAITS_SINCE}, place LIMIT 1",
@@ -410,7 +296,7 @@ class JobStore:
     def tell(self, key: str, losses: Iterable[tuple[str, int, float]] = (), **columns: Any) -> str:
         """Writes how a running job stands; returns what its owner wishes."""
         now = time.time()
-        with self._writing() as db:
+        with self._file.writing() as db:
             settings = "".join(f", {name} = ?" for name in columns)
             db.execute(
                 f"UPDATE jobs SET worked_s = worked_s + (? - told_s), told_s = ?{settings} WHERE key = ?",
@@ -423,7 +309,7 @@ class JobStore:
 
     def wish(self, key: str) -> str:
         """What the owner of a running job wishes: nothing, to pause it, or to cancel it."""
-        return self._rows("SELECT wish FROM jobs WHERE key = ?", (key,))[0]["wish"]
+        return self._file.rows("SELECT wish FROM jobs WHERE key = ?", (key,))[0]["wish"]
 
     def end(self, key: str, state: str, **columns: Any) -> Job:
         """Ends a running job, or lays it aside; with a note or results, if there are any.
@@ -432,7 +318,7 @@ class JobStore:
         """
         if "results" in columns:
             columns["results"] = json.dumps(columns["results"])
-        with self._writing():
+        with self._file.writing():
             wish = self.job(key).wish
             if state in (QUEUED, PAUSED) and wish:
                 state = {PAUSE: PAUSED, CANCEL: CANCELLED}[wish]
@@ -446,9 +332,9 @@ class JobStore:
         worker. A job that several workers died at is ended, lest it stand in the way of all others for ever.
         """
         kinds, orphans = tuple(kinds), []
-        with self._writing():  # two workers may look at once
+        with self._file.writing():  # two workers may look at once
             for job in self.jobs(owner, states=(RUNNING,)):
-                if job.kind in kinds and (job.device == device or self._is_free(self._lock(job.device))):
+                if job.kind in kinds and (job.device == device or self.workers.is_free(job.device)):
                     orphans.append(self._orphaned(job))
         return orphans
 

@@ -139,7 +139,7 @@ def ahead_of(place: Place, job: Job) -> int | None:
     """How many jobs, of whomever, are to be done before a queued one; None if no worker is there to do them."""
     if job.state != QUEUED:
         return 0
-    if place.has_workers and not place.workspace.jobs.attended():
+    if place.has_workers and not place.workspace.jobs.workers.any():
         return None
     return place.workspace.jobs.num_before(job)
 

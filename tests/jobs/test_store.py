@@ -189,15 +189,15 @@ def test_orphans_are_queued_again_or_end_as_was_wished(store: JobStore) -> None:
 def test_each_device_has_a_worker_of_its_own(store: JobStore) -> None:
     """Which never takes away what another one is at, unless that one is gone."""
     first, second = put(store).key, put(store).key
-    with store.alone("cuda:0"):
+    with store.workers.alone("cuda:0"):
         assert store.take(KINDS, device="cuda:0").key == first
-        with store.alone("cuda:1"):
+        with store.workers.alone("cuda:1"):
             assert store.queue_orphans(KINDS, device="cuda:1") == []
             assert store.take(KINDS, device="cuda:1").key == second
             assert store.job(second).device == "cuda:1"
         assert [job.key for job in store.queue_orphans(KINDS, device="cuda:0")] == [first, second]
-        assert store.attended()
-    assert not store.attended()
+        assert store.workers.any()
+    assert not store.workers.any()
 
 
 def test_a_job_that_workers_die_at_is_ended(store: JobStore) -> None:
@@ -236,7 +236,7 @@ def test_jobs_may_change_places_any_number_of_times_and_jump_nobody(store: JobSt
 
 def test_a_list_of_the_version_before_is_brought_up_to_date(store: JobStore) -> None:
     job = put(store)
-    with store._writing() as db:
+    with store._file.writing() as db:
         db.execute("ALTER TABLE jobs DROP COLUMN deaths")
         db.execute("ALTER TABLE jobs DROP COLUMN device")
         db.execute("DROP TABLE turns")
@@ -261,27 +261,27 @@ def test_no_job_is_given_out_twice(store: JobStore) -> None:
 
 
 def test_one_worker_at_a_time_until_its_process_is_killed(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("motion_transfer.jobs.store.WAIT_ALONE_S", 0.2)
+    monkeypatch.setattr("motion_transfer.jobs.attendance.WAIT_ALONE_S", 0.2)
     code = f"""
 import sys, time
 from pathlib import Path
 from motion_transfer.jobs.store import JobStore
-with JobStore(Path({str(store.folder)!r})).alone():
+with JobStore(Path({str(store.folder)!r})).workers.alone():
     print("in", flush=True)
     time.sleep(60)
 """
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None and other.stdout.readline() == "in\n"
-    with pytest.raises(StorageFailed), store.alone():
+    with pytest.raises(StorageFailed), store.workers.alone():
         pass
     other.kill()
     other.wait()
-    with store.alone():
+    with store.workers.alone():
         pass
 
 
 def test_a_newer_list_is_left_alone(store: JobStore) -> None:
-    with store._writing() as db:
+    with store._file.writing() as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(StorageFailed, match="version 99"):
         JobStore(store.folder)
@@ -305,12 +305,12 @@ def test_work_time_counts_only_while_working(store: JobStore) -> None:
 def test_a_store_that_takes_nothing_is_one_sentence(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store)
     job = taken(store)
-    with store._db() as db:
+    with store._file._db() as db:
         db.execute("PRAGMA query_only = ON")
     with pytest.raises(StorageFailed, match="free some space"):
         store.tell(job.key, stage="temporal")
     with pytest.raises(StorageFailed):
         store.end(job.key, DONE)
-    with store._db() as db:
+    with store._file._db() as db:
         db.execute("PRAGMA query_only = OFF")
     assert store.end(job.key, DONE).state == DONE
