@@ -1,6 +1,6 @@
 """Fidelity and leakage against tuning seconds: `python docs/seconds_figure.py` remakes `docs/results/seconds.svg`.
 
-Reads what `bench --quick --seconds 30` (60, 120) left in `docs/results`. A point is a mean over clips, at the seconds
+Reads what `bench --quick --seconds 30` (60) left in `docs/results`. A point is a mean over clips, at the seconds
 that tuning really took (steps are counted out beforehand, so that differs from what was asked), on a logarithmic axis;
 its whisker is the 95% interval of the difference to the bare base, laid around the point; the bare base stands at the
 left edge.
