@@ -11,6 +11,9 @@ from torch import Tensor
 from motion_transfer.errors import WrongBase
 from motion_transfer.types import Lora, LowRank
 
+ALWAYS_RANK = "always_rank"  # in a control's recipe: so many of the first ranks act whatever its strength
+CURVE = "curve"  # in a control's recipe: pairs of a strength and the share of its motion that it shows
+
 
 def delta(layer: LowRank) -> Tensor:
     """The full weight change, `(O, I)` float32."""
@@ -26,6 +29,42 @@ def norm(layer: LowRank) -> float:
 def scaled(lora: Lora, factor: float) -> Lora:
     """The same LoRA, `factor` times as strong."""
     layers = {n: LowRank(down_RI=x.down_RI, up_OR=x.up_OR * factor) for n, x in lora.layers.items()}
+    return replace(lora, layers=layers)
+
+
+def uncalibrated(lora: Lora) -> Lora:
+    """A control whose strengths are those it learned with, whatever motion they show."""
+    return replace(lora, info={name: value for name, value in lora.info.items() if name != CURVE})
+
+
+def learned_strength(curve: Sequence[Sequence[float]], share: float) -> float:
+    """The strength at which a control shows this share of its whole motion.
+
+    Args:
+        curve: pairs of strength and share, both rising; between them lie straight lines, and the outer ones go on.
+        share: asked for.
+    """
+    later = next((i for i, (_, there) in enumerate(curve) if i and there >= share), len(curve) - 1)
+    (low, low_share), (high, high_share) = curve[later - 1], curve[later]
+    return low + (share - low_share) / (high_share - low_share) * (high - low)
+
+
+def at_strength(lora: Lora, strength: float) -> Lora:
+    """A LoRA with its motion so strong: 1 is what it was made for.
+
+    A control's curve says which strength shows so much; its token is told, or of one without, that part is scaled which
+    learned to be. Any other LoRA is scaled.
+    """
+    if curve := lora.info.get(CURVE):
+        strength = learned_strength(curve, strength)
+    if lora.tokens:
+        return replace(lora, tokens=tuple(replace(token, strength=strength * token.strength) for token in lora.tokens))
+    always = int(lora.info.get(ALWAYS_RANK, 0))
+    layers = {}
+    for name, layer in lora.layers.items():
+        up_OR = layer.up_OR.clone()
+        up_OR[:, always:] *= strength
+        layers[name] = LowRank(down_RI=layer.down_RI, up_OR=up_OR)
     return replace(lora, layers=layers)
 
 
@@ -47,4 +86,8 @@ def stack(items: Sequence[tuple[Lora, float]]) -> Lora:
             down = x.down_RI if before is None else torch.cat([before.down_RI, x.down_RI])
             up = x.up_OR * weight if before is None else torch.cat([before.up_OR, x.up_OR * weight], 1)
             layers[name] = LowRank(down_RI=down, up_OR=up)
-    return Lora(layers=layers, info=dict(items[0][0].info) if items else {})
+    tokens = tuple(token for lora, _ in items for token in lora.tokens)
+    info = dict(items[0][0].info) if items else {}
+    for name in (CURVE, ALWAYS_RANK):  # each item's strength is set by now
+        info.pop(name, None)
+    return Lora(layers=layers, tokens=tokens, info=info)

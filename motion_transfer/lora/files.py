@@ -24,9 +24,11 @@ from motion_transfer.errors import BadLora
 from motion_transfer.lora.layouts import ALPHA, COMFYUI, DIFFUSERS, DORA, PEFT, Key, layout_of, read_key
 from motion_transfer.lora.names import first_name
 from motion_transfer.lora.parts import Scaling, combined
+from motion_transfer.lora.token_text import read_tokens, write_tokens
 from motion_transfer.types import FPS_RANGE, Lora, LowRank
 
 RECIPE = "motion_transfer"
+TOKENS = "motion_transfer_tokens"
 ADAPTER_METADATA = "lora_adapter_metadata"  # diffusers'
 ADAPTER_CONFIG = "adapter_config.json"  # peft's, beside its file
 WRITTEN = (DIFFUSERS, COMFYUI)
@@ -131,6 +133,8 @@ def save_lora(lora: Lora, path: Path, layout: str = DIFFUSERS) -> None:
         if layout == COMFYUI:
             tensors[f"{prefix}.alpha"] = torch.tensor(float(layer.down_RI.shape[0]))
     facts = {RECIPE: json.dumps(dict(lora.info), sort_keys=True), **_trainers_facts(lora)}
+    if lora.tokens:  # in the header, for other tools refuse files with tensors that they don't know
+        facts[TOKENS] = write_tokens(lora.tokens)
     if layout == DIFFUSERS:
         facts[ADAPTER_METADATA] = _peft_facts(lora)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -243,6 +247,7 @@ def read_lora(path: Path) -> LoraFile:
             raise BadLora(f"a LoRA is expected, but {path.name} is a DoRA, whose change hangs on the base's own "
                           "weights; have its trainer export a plain LoRA.")  # fmt: skip
         recipe, scalings = _recipe(found, path), dict(_scalings(found, config))
+        tokens = read_tokens(found.metadata[TOKENS]) if TOKENS in found.metadata else ()
     except (SafetensorError, ValueError, TypeError, RecursionError, OSError) as error:
         raise BadLora(
             f"expected a safetensors LoRA, but {path.name} can't be read ({error}); export it again."
@@ -250,7 +255,7 @@ def read_lora(path: Path) -> LoraFile:
     if not found.parts:
         raise BadLora(f"expected LoRA weights, but {path.name} holds none; choose another file.")
     layers = {name: _layer(parts, scalings[name], name, path) for name, parts in found.parts.items()}
-    return LoraFile(lora=Lora(layers=layers, info=recipe), layout=found.layout, unread=found.unread)
+    return LoraFile(lora=Lora(layers=layers, tokens=tokens, info=recipe), layout=found.layout, unread=found.unread)
 
 
 def load_lora(path: Path) -> Lora:

@@ -1,0 +1,169 @@
+"""The controls that ship: single motions on linear strength sliders, learned from drawn clips of known strength.
+
+`python -m motion_transfer.nano controls` makes the ones that are missing, or that were learned on another base or with
+other settings; stopped, it goes on with the next one. Each is then measured at several strengths on contents that it
+never saw, and the curve goes into its file, so that the slider is even in measured motion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from statistics import mean
+from typing import Any
+
+from motion_transfer.evaluate.amplitude import amplitudes
+from motion_transfer.evaluate.retarget import Look, named_in_full
+from motion_transfer.lora.algebra import uncalibrated
+from motion_transfer.lora.files import load_lora, save_lora
+from motion_transfer.methods.lion_strength import ControlSpec, Example, learn_control
+from motion_transfer.model.base import VideoBase, open_base
+from motion_transfer.model.catalog import find_base, weights_hash
+from motion_transfer.processes import each
+from motion_transfer.transfer import render_work
+from motion_transfer.types import Clip, Lora, RenderSpec
+from motion_transfer.video.synth.backgrounds import Background, sample_background
+from motion_transfer.video.synth.controls import CONTROLS, Control, control_scene
+from motion_transfer.video.synth.draw import draw
+from motion_transfer.video.synth.scene import FPS, Scene
+from motion_transfer.work import drive
+
+BASE, PRECISION = "nano", "nf4"
+SIZE_PX = 64
+NUM_CLIPS = 32  # contents, each drawn at all strengths
+LEVELS = 9  # strengths that are learned from
+TELLING = ("checkered", "dotted", "leafy", "wavy")  # on which a camera can be read
+CALIBRATION_CASES, CALIBRATION_STOPS = 6, 9
+PREFIX = "control-"
+
+
+def levels(control: Control, count: int) -> tuple[float, ...]:
+    """Strengths, evenly from the least to 1."""
+    return tuple(control.lowest + (1 - control.lowest) * i / (count - 1) for i in range(count))
+
+
+def drawn(scene: Scene) -> Clip:
+    """A scene as the base sees it, with its caption."""
+    return Clip(frames_THWC=draw([scene], SIZE_PX)[0].numpy(), fps=FPS, caption=scene.caption)
+
+
+def examples(base: VideoBase, control: Control, count: int = NUM_CLIPS) -> Iterator[Example]:
+    """So many contents, each at all strengths."""
+    for number in range(count):
+        for strength in levels(control, LEVELS):
+            clip = drawn(control_scene(control, strength, f"train/{number}"))
+            yield Example(z_ZFYX=base.codec.encode(clip).z_ZFYX, strength=strength, caption=clip.caption)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A content to render a control with: what the prompt names, and the seed."""
+
+    prompt: str
+    look: Look
+    background: Background
+    seed: int
+
+    def shown(self, control: Control, strength: float, name: str) -> Scene:
+        """The truth: a scene of this content in which the control's motion is so strong."""
+        scene = control_scene(control, strength, name)
+        thing = replace(scene.things[0], kind=self.look[0], color=self.look[1])
+        return replace(scene, things=(thing,), background=self.background, caption=self.prompt)
+
+
+def cases(control: Control, count: int, prefix: str, seeds: int = 1) -> tuple[Case, ...]:
+    """Contents that learning never saw, before backgrounds on which a camera can be read, each with some seeds."""
+    found = []
+    for number in range(count):
+        name = f"{prefix}/{control.name}/{number}"
+        rng, scene = Random(name), control_scene(control, 1.0, name)
+        look = (scene.things[0].kind, scene.things[0].color)
+        background = sample_background(rng, scene.background.color, TELLING[number % len(TELLING)])
+        prompt = named_in_full(rng, (look,), background)
+        found += [Case(prompt=prompt, look=look, background=background, seed=seed) for seed in range(seeds)]
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def opened() -> VideoBase:
+    """The base, once a process."""
+    return open_base(BASE, precision=PRECISION, device="cpu")
+
+
+def rendered(lora: Lora | None, strength: float, case: Case) -> Clip:
+    """A case with a control so strong, or by the bare base."""
+    spec = RenderSpec(prompt=case.prompt, seed=case.seed, strength=strength)
+    return drive(render_work(opened(), lora, spec))
+
+
+def spec_of(control: Control) -> ControlSpec:
+    """The settings that a control is learned with."""
+    return ControlSpec(blocks=tuple(range(8)))
+
+
+def calibration(lora: Lora, control: Control) -> dict[str, Any]:
+    """How far the motion goes at each strength, on average over some contents; None where it can't be read.
+
+    Returns:
+        "amplitude" at strength 1 in the control's unit, and the "curve": pairs of a strength and the share of that
+        amplitude which it shows, rising.
+    """
+    shown: dict[float, list[float]] = {}
+    for case in cases(control, CALIBRATION_CASES, "calibrate"):
+        for strength in levels(control, CALIBRATION_STOPS):
+            found = amplitudes(rendered(lora, strength, case), case.look)[control.name]
+            if found is not None:
+                shown.setdefault(round(strength, 6), []).append(found)
+    means = {strength: mean(values) for strength, values in sorted(shown.items())}
+    whole = means[1.0]
+    return {"amplitude": round(whole, 5), "curve": rising([(s, found / whole) for s, found in means.items()])}
+
+
+def rising(points: Sequence[tuple[float, float]]) -> list[list[float]]:
+    """The points with shares that never fall: neighbors that do are brought to their mean (isotonic regression)."""
+    blocks: list[list[tuple[float, float]]] = []
+    for point in points:
+        blocks.append([point])
+        while len(blocks) > 1 and mean(s for _, s in blocks[-2]) >= mean(s for _, s in blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] += last
+    return [[round(mean(x for x, _ in block), 5), round(mean(s for _, s in block), 5)] for block in blocks]
+
+
+def learned(name: str) -> Lora:
+    """A control, learned and measured."""
+    control, base = CONTROLS[name], opened()
+    lora = drive(learn_control(base, list(examples(base, control)), spec_of(control)))
+    facts = {"name": name.capitalize(), "control": name, "unit": control.unit, "reversible": control.reversible,
+             "clips": NUM_CLIPS, "clip_fps": FPS}  # fmt: skip
+    lora = replace(lora, info={**lora.info, **facts})
+    return replace(lora, info={**lora.info, **calibration(uncalibrated(lora), control)})
+
+
+def control_stale(path: Path) -> str:
+    """Why the file of a shipped control doesn't count; empty if it does."""
+    if not path.is_file():
+        return "there is none"
+    recipe = load_lora(path).info
+    if recipe.get("base_hash") != weights_hash(find_base(BASE).folder):
+        return "it was learned on another base"
+    asked = asdict(spec_of(CONTROLS[path.stem.removeprefix(PREFIX)]))
+    used = dict(recipe.get("spec", {}))
+    used["blocks"] = tuple(used.get("blocks", ()))
+    return "" if used == asked and recipe.get("clips") == NUM_CLIPS else "it was learned with other settings"
+
+
+def stale_controls(folder: Path) -> dict[str, str]:
+    """Controls whose files don't count, and why."""
+    found = {name: control_stale(folder / f"{PREFIX}{name}.safetensors") for name in CONTROLS}
+    return {name: why for name, why in found.items() if why}
+
+
+def write_controls(folder: Path, num_processes: int = 2) -> None:
+    """Learns what is missing or stale, on the CPU, and writes the files."""
+    for name, lora in each(learned, list(stale_controls(folder)), num_processes=num_processes):
+        save_lora(lora, folder / f"{PREFIX}{name}.safetensors")
+        print(f"{name}: learned, {lora.info['amplitude']:.3g} {lora.info['unit']} at strength 1", flush=True)
