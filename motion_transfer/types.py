@@ -302,6 +302,12 @@ class RenderSpec(_Checked):
     guidance: float = knob(5.0, low=1.0, high=20.0, help="Classifier-free guidance scale at low noise; 1 turns it off.")
     flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the noise levels toward noise.")
     strength: float = knob(1.0, low=-2.0, high=2.0, help="Motion strength; 1 is the reference's own motion.")
+    mix: str = knob(
+        "sum",
+        choices=MIX_RULES,
+        help="How several motions come together: added up; made equally large before; or turned apart before, so that "
+        "none gets in the way of another.",
+    )
     early_guidance: float = knob(
         10.0, low=1.0, high=20.0, help="Guidance scale while noise is high and things find their places."
     )

@@ -33,15 +33,15 @@ from motion_transfer.errors import BadLora, BadSpec, WrongBase
 from motion_transfer.flags import with_settings
 from motion_transfer.hub import fetch_into
 from motion_transfer.library import Library
-from motion_transfer.lora.algebra import stack
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
+from motion_transfer.methods.lion_fusion import compile_mix
 from motion_transfer.model.catalog import find_base
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene_of
 from motion_transfer.presets import Preset, preset_from_link
 from motion_transfer.ranks import Ranks, joined
 from motion_transfer.recipes import UsedLora, base_name, found_lora, read_recipe, recipe_of, verify
-from motion_transfer.types import Clip, Lora, RenderSpec, TuneSpec
+from motion_transfer.types import Clip, Lora, Mix, RenderSpec, TuneSpec
 from motion_transfer.video.crop_text import crop_from
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
@@ -271,8 +271,9 @@ def render_prompt(
             found = [(path, UsedLora(name=path.stem, sha256=file_hash(path), strength=1.0)) for path in given]
         else:
             raise BadSpec("a prompt is expected, but there is none; say by --prompt what the video shows.")
-        motions = [(load_lora(path), one.strength) for path, one in found]
-        return shown, [one for _, one in found], stack(motions) if motions else None
+        motions = tuple((load_lora(path), one.strength) for path, one in found)
+        mixed = compile_mix(Mix(items=motions, rule=shown.mix)) if motions else None
+        return shown, [one for _, one in found], mixed
 
     watch = Stopwatch()
     with joined() as ranks:

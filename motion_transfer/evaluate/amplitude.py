@@ -1,26 +1,26 @@
 """How large a control's motion is in a clip, in the control's own unit.
 
-The camera's share is read from the background (`camera_motion`); a straight line is fitted over time, whose rise from
-the first to the last frame is the amplitude. Shake is what is left of the path beside the line, its root mean square.
+The camera's path is read off a thing at rest in the world, if one is named, else off the background. A straight line is
+fitted to it over time, whose rise from the first to the last frame is the amplitude. Shake is what is left of the path
+beside the line, its root mean square.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
-from motion_transfer.evaluate.camera_motion import camera_path, steadied
+from motion_transfer.evaluate.camera_motion import camera_path
 from motion_transfer.evaluate.camera_refined import refined
-from motion_transfer.evaluate.checker import find_object
+from motion_transfer.evaluate.checker import Sighting, find_object
 from motion_transfer.evaluate.retarget import Look
+from motion_transfer.evaluate.thing_camera import camera_by_thing
 from motion_transfer.types import Clip
 
-MIN_SEEN = 0.5  # of the frames must show the object
+MIN_SEEN = 0.5  # of the frames must show the thing
 STRIDE_S = 0.25  # over which speeds are taken
-CAMERA_CONTROLS = ("pan", "tilt", "zoom", "roll", "shake")
-Amplitudes = Mapping[str, float | None]
+PAN, TILT, ZOOM, ROLL, SHAKE, SPEED = "pan", "tilt", "zoom", "roll", "shake", "speed"
 
 
 def _line(values_T: np.ndarray) -> np.ndarray:
@@ -31,57 +31,48 @@ def _line(values_T: np.ndarray) -> np.ndarray:
     return rise * time_T + middle
 
 
-def _rise(values_T: np.ndarray) -> float:
+def _rise(values_T: np.ndarray) -> float | None:
+    """From the first to the last frame; None where nothing is known."""
+    if np.isnan(values_T).all():
+        return None
     line_T = _line(values_T)
     return float(line_T[-1] - line_T[0])
 
 
-def camera_amplitudes(path_T4: np.ndarray) -> dict[str, float]:
-    """Of a camera path as `camera_path` gives it: how far the camera pans, tilts, zooms, rolls and shakes.
+def camera_amplitudes(path_T4: np.ndarray) -> dict[str, float | None]:
+    """Of a camera path as `camera_motion` describes it: how far the camera pans, tilts, zooms, rolls and shakes.
 
     A camera that pans right lets the picture slide left.
     """
     rest_T2 = np.stack([path_T4[:, axis] - _line(path_T4[:, axis]) for axis in (0, 1)], -1)
-    return {"pan": -_rise(path_T4[:, 0]), "tilt": -_rise(path_T4[:, 1]), "zoom": _rise(path_T4[:, 2]),
-            "roll": math.degrees(_rise(path_T4[:, 3])),
-            "shake": float(np.sqrt(np.nanmean((rest_T2**2).sum(1))))}  # fmt: skip
+    right, down, zoom, roll = (_rise(values_T) for values_T in path_T4.T)
+    return {PAN: None if right is None else -right, TILT: None if down is None else -down, ZOOM: zoom,
+            ROLL: None if roll is None else math.degrees(roll),
+            SHAKE: float(np.sqrt(np.nanmean((rest_T2**2).sum(1))))}  # fmt: skip
 
 
-def _seen_path(clip: Clip, look: Look) -> np.ndarray | None:
-    """The object's path on screen, `(T, 2)`; None where too little of it is seen."""
-    shape, color = look
-    path_T2 = find_object(clip.frames_THWC, color, shape).path_T2
-    return path_T2 if (~np.isnan(path_T2[:, 0])).mean() >= MIN_SEEN else None
-
-
-def _speed(path_T2: np.ndarray, fps: float) -> float:
+def _speed(sighting: Sighting, fps: float) -> float | None:
+    """Mean speed on screen; None where too little of the thing is seen."""
+    if sighting.present_share < MIN_SEEN:
+        return None
     stride = max(1, round(STRIDE_S * fps))
-    return float(np.nanmean(np.hypot(*(path_T2[stride:] - path_T2[:-stride]).T)) * fps / stride)
+    steps = sighting.path_T2[stride:] - sighting.path_T2[:-stride]
+    return float(np.nanmean(np.hypot(*steps.T)) * fps / stride)
 
 
 def amplitudes(clip: Clip, look: Look | None = None) -> dict[str, float | None]:
-    """Amplitudes of all controls that can be read from a clip.
+    """Amplitudes of all controls, by name; None where one can't be read.
 
     Args:
         clip: of square frames.
-        look: shape and color of its object, if known: parallax and speed are read off it. Parallax is how much further
-            the object slides than the background; speed is its own, before the camera's motion is taken away only
-            where the background can be followed.
-
-    Returns:
-        By control; None where it can't be read.
+        look: shape and color of a thing, which is taken to rest in the world, and for its speed to move before a camera
+            at rest; without, the background tells the camera's motion, and no speed is read.
     """
-    path_T4 = camera_path(clip)
-    path_T4 = None if path_T4 is None else refined(clip, path_T4)
-    found: dict[str, float | None] = dict.fromkeys((*CAMERA_CONTROLS, "parallax", "speed"))
-    if path_T4 is not None:
-        found |= camera_amplitudes(path_T4)
-    path_T2 = _seen_path(clip, look) if look is not None else None
-    if path_T2 is None:
-        return found
-    if path_T4 is not None:
-        found["parallax"] = _rise(path_T4[:, 0]) - _rise(path_T2[:, 0])
-        path_T2 = steadied(path_T4, path_T2[None])[0]
-    if (~np.isnan(path_T2[:, 0])).mean() >= MIN_SEEN:
-        found["speed"] = _speed(path_T2, clip.fps)
-    return found
+    found: dict[str, float | None] = dict.fromkeys((PAN, TILT, ZOOM, ROLL, SHAKE, SPEED))
+    if look is None:
+        path_T4 = camera_path(clip)
+        path_T4 = None if path_T4 is None else refined(clip, path_T4)
+    else:
+        sighting = find_object(clip.frames_THWC, look[1], look[0])
+        path_T4, found[SPEED] = camera_by_thing(sighting), _speed(sighting, clip.fps)
+    return found if path_T4 is None else found | camera_amplitudes(path_T4)

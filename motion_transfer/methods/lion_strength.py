@@ -68,11 +68,11 @@ class ControlSpec(_Checked):
     blocks: tuple[int, ...] = ()
     seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the random numbers.")
     steps: int = knob(500, low=1, high=20000, unit="steps", help="Steps of learning.")
-    rank: int = knob(8, low=2, high=256, help="Rank of the LoRA.")
+    rank: int = knob(16, low=2, high=256, help="Rank of the LoRA.")
     batch: int = knob(8, low=1, high=64, help="Examples per step.")
-    rate: float = knob(2e-3, low=1e-7, high=0.1, help="Learning rate of the LoRA's down matrices.")
+    rate: float = knob(3e-3, low=1e-7, high=0.1, help="Learning rate of the LoRA's down matrices.")
     up_rate_ratio: float = knob(4.0, low=0.01, high=100.0, help="How many times faster the up matrices learn.")
-    token_rate: float = knob(6e-3, low=1e-7, high=0.1, help="Learning rate of the strength token.")
+    token_rate: float = knob(1e-2, low=1e-7, high=0.1, help="Learning rate of the strength token.")
     decay: float = knob(0.01, low=0.0, high=10.0, help="Weight decay of the LoRA.")
     even: bool = knob(True, help="All layers' outputs are made equally loud, beside what the base's weights put out.")
     motion_weight: float = knob(10.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
@@ -219,10 +219,14 @@ def _loss(
     dropped = torch.rand(rows, generator=generator) < spec.caption_drop
     captions = ["" if drop else example.caption for drop, example in zip(dropped, drawn, strict=True)]
     feel(torch.tensor([example.strength for example in drawn], device=base.device))
-    predicted = base.velocity(mix(clean, noise, sigma_B), sigma_B, base.text.encode(captions))
-    wanted = (noise - clean).to(base.device)
-    loss = (predicted - wanted).square().mean()
-    return loss + spec.motion_weight * frame_motion_loss(predicted, wanted) if spec.motion_weight else loss
+    noisy = mix(clean, noise, sigma_B)
+    predicted = base.velocity(noisy, sigma_B, base.text.encode(captions))
+    clean, noisy, sigma_B, noise = (x.to(base.device) for x in (clean, noisy, sigma_B, noise))
+    loss = (predicted - (noise - clean)).square().mean()
+    if not spec.motion_weight:
+        return loss
+    found = noisy - sigma_B.view(-1, 1, 1, 1, 1) * predicted  # the clean clips that the velocities lead to
+    return loss + spec.motion_weight * frame_motion_loss(found, clean)
 
 
 def learn_control(base: VideoBase, examples: Sequence[Example], spec: ControlSpec) -> Work[Lora]:

@@ -15,15 +15,18 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
 from motion_transfer.atomic import replacing
-from motion_transfer.evaluate.amplitude import amplitudes
-from motion_transfer.evaluate.camera_motion import camera_error, camera_path, true_camera_path
-from motion_transfer.evaluate.camera_refined import refined
+from motion_transfer.evaluate.amplitude import SHAKE, SPEED, amplitudes
+from motion_transfer.evaluate.camera_motion import camera_error, true_camera_path
+from motion_transfer.evaluate.checker import find_object
 from motion_transfer.evaluate.embedders import world_embedder
 from motion_transfer.evaluate.flicker import flicker
 from motion_transfer.evaluate.linearity import Reading, linearity
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.evaluate.text_match import text_match
+from motion_transfer.evaluate.thing_camera import camera_by_thing
 from motion_transfer.lora.algebra import uncalibrated
 from motion_transfer.lora.files import load_lora
 from motion_transfer.methods.lion_fusion import compile_mix
@@ -92,11 +95,14 @@ def _render(loras: Path, item: Item) -> Clip:
 
 def _off(clip: Clip, item: Item, amount: float) -> float | None:
     """How far the camera is from the true one with such a motion, in percent of the width; None where neither knows."""
-    control, found_T4 = CONTROLS[item.control], camera_path(clip)
-    if found_T4 is None or control.name in ("shake", "speed", "parallax"):
+    control, case = CONTROLS[item.control], _case(item)
+    if control.name in (SHAKE, SPEED):
         return None
-    true = _case(item).shown(control, amount, f"check/{control.name}/{item.number}")
-    return camera_error(true_camera_path(true), refined(clip, found_T4))
+    found_T4 = camera_by_thing(find_object(clip.frames_THWC, case.look[1], case.look[0]))
+    if found_T4 is None or np.isnan(found_T4).all(0).any():
+        return None
+    true = case.shown(control, amount, f"check/{control.name}/{item.number}")
+    return camera_error(true_camera_path(true), found_T4)
 
 
 def _measured(loras: Path, renders: Path, item: Item) -> Row:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import count as numbers
 from pathlib import Path
 from random import Random
 from statistics import mean
@@ -35,7 +36,8 @@ BASE, PRECISION = "nano", "nf4"
 SIZE_PX = 64
 NUM_CLIPS = 32  # contents, each drawn at all strengths
 LEVELS = 9  # strengths that are learned from
-TELLING = ("checkered", "dotted", "leafy", "wavy")  # on which a camera can be read
+ROUND = ("circle", "ring", "flower")  # a thing's turn can't be told by them
+BACKGROUNDS = ("plain", "checkered", "plain", "dotted")  # of cases, in turn
 CALIBRATION_CASES, CALIBRATION_STOPS = 6, 9
 PREFIX = "control-"
 
@@ -75,16 +77,18 @@ class Case:
 
 
 def cases(control: Control, count: int, prefix: str, seeds: int = 1) -> tuple[Case, ...]:
-    """Contents that learning never saw, before backgrounds on which a camera can be read, each with some seeds."""
-    found = []
-    for number in range(count):
-        name = f"{prefix}/{control.name}/{number}"
+    """Contents that learning never saw, of one thing by which a camera's motion can be told, each with some seeds."""
+    found: list[Case] = []
+    for name in (f"{prefix}/{control.name}/{number}" for number in numbers()):
         rng, scene = Random(name), control_scene(control, 1.0, name)
         look = (scene.things[0].kind, scene.things[0].color)
-        background = sample_background(rng, scene.background.color, TELLING[number % len(TELLING)])
-        prompt = named_in_full(rng, (look,), background)
-        found += [Case(prompt=prompt, look=look, background=background, seed=seed) for seed in range(seeds)]
-    return tuple(found)
+        if look[0] not in ROUND:
+            background = sample_background(rng, scene.background.color, BACKGROUNDS[len(found) // seeds % 4])
+            prompt = named_in_full(rng, (look,), background)
+            found += [Case(prompt=prompt, look=look, background=background, seed=seed) for seed in range(seeds)]
+        if len(found) >= count * seeds:
+            return tuple(found)
+    raise AssertionError
 
 
 @lru_cache(maxsize=1)

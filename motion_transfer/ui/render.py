@@ -37,6 +37,7 @@ SEED_HIGH = 2**31 - 1
 MOST_VIDEOS = 8
 MOST_MOTIONS = MAX_LORAS
 THUMBNAIL_PX = 64
+CROWDED = 0.1  # likeness of two motions' changes from which on they get in each other's way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,43 @@ def kept_motion(library: Library, base: str, key: str | None) -> str:
 def asked_motion(library: Library, base: str, key: str | None) -> str | None:
     """The motion of that key; None if it is gone, for with another one it would be another order."""
     return key if key in [key for _, key in motion_choices(library, base)] else None
+
+
+def strength_readout(recipe: Mapping[str, Any], strength: float | None) -> str:
+    """How far a control's motion goes at a strength, in its own unit; empty for a motion that has none."""
+    amount, unit = recipe.get("amplitude"), recipe.get("unit")
+    if strength is None or not isinstance(unit, str) or not isinstance(amount, int | float):
+        return ""
+    return words.READOUT.format(amount=f"{strength * amount:+.2f}", unit=words.UNITS.get(unit, unit))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeterView:
+    """How the chosen motions meet, as HTML, and whether some get in each other's way."""
+
+    shown: str
+    crowded: bool
+
+
+def look_at_meter(place: Place, studio: Studio, keys: Sequence[str | None]) -> MeterView:
+    """Reads the motions' weights and compares every two.
+
+    Raises:
+        BadLora: a motion is gone, or its file is broken.
+    """
+    library = place.workspace.library(place.owner)
+    motions = [library.motion(key) for key in keys if key]
+    if len(motions) < 2:
+        return MeterView(shown="", crowded=False)
+    meetings = studio.meetings([library.load(motion) for motion in motions])
+    rows = [(f"{motions[a].name} + {motions[b].name}", f"{meeting.overlap:.0%}", f"{meeting.likeness:.0%}",
+             f"{meeting.ratio:.1f}") for a, b, meeting in meetings]  # fmt: skip
+    head = "".join(f"<th>{escape(title)}</th>" for title in words.METER_COLUMNS)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    crowded = any(meeting.likeness > CROWDED for _, _, meeting in meetings)
+    said = words.METER_CROWDED if crowded else words.METER_CLEAR
+    table = f"<table><tr>{head}</tr>{body}</table>" if rows else ""
+    return MeterView(shown=f"<p>{escape(said)}</p>{table}", crowded=crowded)
 
 
 def motion_card(library: Library, key: str | None) -> str:

@@ -11,15 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from random import Random
 
-from motion_transfer.video.synth.backgrounds import sample_background
 from motion_transfer.video.synth.camera import Camera
-from motion_transfer.video.synth.palette import PATTERNS
 from motion_transfer.video.synth.scene import FPS, NUM_FRAMES, Scene, Thing, sample_scene
 
-PARALLAX_DEPTH = 0.35
 PLACES = 20  # that are tried for a thing
 CORE = 0.36  # of a thing's size, from its center: this much of it should stay in the picture
-TEXTURES = tuple(pattern for pattern in PATTERNS if pattern != "plain")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +47,6 @@ CONTROLS: Mapping[str, Control] = {
         Control(name="tilt", unit="frame widths", most=0.5),
         Control(name="zoom", unit="log scale", most=0.6),
         Control(name="roll", unit="degrees", most=45.0),
-        Control(name="parallax", unit="frame widths", most=0.325),
         Control(name="shake", unit="frame widths", most=0.05, reversible=False),
         Control(name="speed", unit="frame widths a second", most=0.25, reversible=False),
     )
@@ -79,7 +74,7 @@ def _shaken(rng: Random) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _camera(control: Control, amount: float, rng: Random) -> Camera:
     """A camera whose motion is so large, in the control's unit."""
     still = (0.0,) * NUM_FRAMES
-    x, y, zoom, roll, depth = still, still, (1.0,) * NUM_FRAMES, still, 1.0
+    x, y, zoom, roll = still, still, (1.0,) * NUM_FRAMES, still
     if control.name == "pan":
         x = _ramp(amount)
     elif control.name == "tilt":
@@ -88,11 +83,9 @@ def _camera(control: Control, amount: float, rng: Random) -> Camera:
         zoom = tuple(round(math.exp(v), 6) for v in _ramp(amount))
     elif control.name == "roll":
         roll = _ramp(math.radians(amount))
-    elif control.name == "parallax":
-        x, depth = _ramp(amount / (1 - PARALLAX_DEPTH)), PARALLAX_DEPTH
     elif control.name == "shake":
         x, y = (tuple(round(amount * v, 6) for v in path) for path in _shaken(rng))
-    return Camera(kind=control.name, x=x, y=y, zoom=zoom, roll=roll, depth=depth)
+    return Camera(kind=control.name, x=x, y=y, zoom=zoom, roll=roll)
 
 
 def _overflow(camera: Camera, place: tuple[float, float], size: float) -> float:
@@ -149,18 +142,6 @@ def _moving_scene(name: str, least_speed: float) -> Scene:
     raise AssertionError
 
 
-def _on_texture(scene: Scene, rng: Random) -> Scene:
-    """The scene before a background whose motion can be seen; the caption names it."""
-    if scene.background.pattern != "plain":
-        return scene
-    pattern = rng.choice(TEXTURES)
-    background = sample_background(rng, scene.background.color, pattern)
-    color = f"{scene.background.color} "
-    head, found, tail = scene.caption.rpartition(color)
-    caption = f"{head}{color}{pattern} {tail}" if found else scene.caption
-    return replace(scene, background=background, caption=caption)
-
-
 def control_scene(control: Control, strength: float, name: str) -> Scene:
     """A scene in which a control's motion is so strong; the name alone decides what it shows.
 
@@ -173,7 +154,7 @@ def control_scene(control: Control, strength: float, name: str) -> Scene:
     if control.name == "speed":
         scene = _moving_scene(f"control/{name}", control.most)
         return replace(scene, things=(_slowed(scene.things[0], strength * control.most),))
-    scene = _on_texture(sample_scene(f"control/{name}", kind="camera", effects=0.0), rng)
+    scene = sample_scene(f"control/{name}", kind="camera", effects=0.0)
     seed = rng.random()
     widest = _camera(control, control.most, Random(seed))
     thing = _at_rest(scene.things[0], widest, rng)
