@@ -34,6 +34,7 @@ from motion_transfer.work import Stopwatch
 T = TypeVar("T")
 SHAPES_FORM = 0.86  # the noise level from which on, downwards, things take their shapes
 CHECK_RENDERS, CHECK_STEPS = 2, 6
+SLOWER = (0.33, 0.67)  # speeds at which a clip is learned too, so strong
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +72,12 @@ def _within_memory(work: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
 def fit(spec: BaseSpec, clip: Clip) -> Clip:
     """A clip of any size and rate as a base's own frames, evenly spread over its time."""
     return fit_clip(clip, num_frames=spec.num_frames, height=spec.height, width=spec.width)
+
+
+def slowed(clip: Clip, speed: float) -> Clip:
+    """The first part of a clip, shown slower, over as many frames."""
+    kept = [round(speed * i) for i in range(clip.num_frames)]
+    return replace(clip, frames_THWC=clip.frames_THWC[kept])
 
 
 @_within_memory
@@ -121,6 +128,7 @@ def tune_work(
         full = base.codec.encode(fitted)
         frames = base.codec.encode_frames(fitted)
         sparse = _sparse(base, fitted, spec.sparse_latents) if spec.sampling == "pixel" else full
+        versions = [(share, base.codec.encode(slowed(fitted, share))) for share in SLOWER if spec.strength_share]
     try:
         with watch.timing("heads"):
             heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
@@ -129,7 +137,9 @@ def tune_work(
         show = (lambda: _moved(base, preview)) if preview is not None else None
         with watch.timing("temporal"):
             check = functools.partial(_followed, base, fitted, spec) if checks else None
-            layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, check, resume)
+            layers = yield from tune_temporal(
+                base, sparse, full, heads, spec, show, preview_every, check, resume, versions
+            )
     finally:
         remove_adapters(base.transformer)
     info = _recipe(base, clip, fitted, heads, spec)

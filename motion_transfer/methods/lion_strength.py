@@ -10,6 +10,8 @@ How the strength reaches the network is the `arm`:
 - "affine": a LoRA of half the rank acts always, another one `strength` times.
 - "token": the LoRA acts always, and a strength token beside it (`model.strength`).
 - "vanilla": learned from full strength alone; `strength` scales it afterwards, as a LoRA's weight does elsewhere.
+
+"sequence" and "modulation" (`model.strength_arms`) are there to be compared with; no file keeps them.
 """
 
 from __future__ import annotations
@@ -39,15 +41,18 @@ from motion_transfer.methods.fym_tune import frame_motion_loss
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import keyed_generator, mix, shifted, unshifted
 from motion_transfer.model.strength import ActingToken, new_token, tokens_at_work
+from motion_transfer.model.strength_arms import OtherArm, modulation_arm, sequence_arm
 from motion_transfer.types import Lora, LowRank, Progress, Work, _Checked, knob
 
 ARMS = ("scaled", "affine", "token", "vanilla")
+UNKEPT_ARMS = ("sequence", "modulation")
 ALWAYS, BY_STRENGTH = "always", "by strength"
 RISE_STEPS, FALL_SHARE, LEAST_RATE = 10, 0.4, 0.05
 MAX_GRADIENT_NORM = 1.0
 LOOK_EVERY = 4  # steps between looks at how loud the layers are
 MEMORY = 0.8  # of the running mean of that
 LOUD_FROM, LOUD_RAMP = 0.2, 0.2  # of the steps: when equal loudness begins, and how long it takes to come
+AtEnd = Callable[[Callable[[float], None]], Work[None]]
 MOST_SCALED = 10.0  # times as loud, or as soft
 
 
@@ -64,7 +69,7 @@ class Example:
 class ControlSpec(_Checked):
     """Settings of learning a control."""
 
-    arm: str = knob("scaled", choices=ARMS, help="How the strength reaches the network.")
+    arm: str = knob("scaled", choices=(*ARMS, *UNKEPT_ARMS), help="How the strength reaches the network.")
     blocks: tuple[int, ...] = ()
     seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the random numbers.")
     steps: int = knob(500, low=1, high=20000, unit="steps", help="Steps of learning.")
@@ -141,8 +146,14 @@ class _Learner:
         for parameter in self.parameters(""):
             parameter.requires_grad_(True)
         self.loudness = {name: Loudness(sorted(self.masks)) for name in ranks}
-        self._act = stack_.enter_context(per_row(base.transformer, BY_STRENGTH))
+        scaled = ALWAYS if spec.arm == "vanilla" else BY_STRENGTH
+        self._act = stack_.enter_context(per_row(base.transformer, scaled))
         self.token: ActingToken | None = None
+        self.other: OtherArm | None = None
+        if spec.arm == "sequence":
+            self.other = stack_.enter_context(sequence_arm(base.transformer, spec.blocks, init))
+        elif spec.arm == "modulation":
+            self.other = stack_.enter_context(modulation_arm(base.transformer, init))
         if spec.arm == "token":
             width = base.num_heads * base.head_width
             (self.token,) = stack_.enter_context(
@@ -160,6 +171,8 @@ class _Learner:
                  (self.parameters(".up"), spec.rate * spec.up_rate_ratio, spec.decay)]  # fmt: skip
         if self.token is not None:
             found.append((list(self.token.parameters().values()), spec.token_rate, 0.0))
+        if self.other is not None:
+            found.append((self.other.parameters(), spec.token_rate, 0.0))
         return [{"params": p, "lr": r, "whole_rate": r, "weight_decay": d} for p, r, d in found if p]
 
     def feel(self, strength_B: Tensor) -> None:
@@ -167,6 +180,8 @@ class _Learner:
         self._act(strength_B)
         if self.token is not None:
             self.token.strength_B = strength_B
+        if self.other is not None:
+            self.other.feel(strength_B)
 
     @contextmanager
     def looked_at(self) -> Iterator[None]:
@@ -229,13 +244,16 @@ def _loss(
     return loss + spec.motion_weight * frame_motion_loss(found, clean)
 
 
-def learn_control(base: VideoBase, examples: Sequence[Example], spec: ControlSpec) -> Work[Lora]:
+def learn_control(
+    base: VideoBase, examples: Sequence[Example], spec: ControlSpec, at_end: AtEnd | None = None
+) -> Work[Lora]:
     """Learns a control from examples of known strength.
 
     Args:
         base: left bare, whatever happens.
         examples: of several strengths; 1 is the whole motion, 0 none, negative ones the motion backwards.
         spec: settings.
+        at_end: work to do while the control is still in the base, given what sets its strength.
 
     Returns:
         The control at strength 1; `lora.algebra.at_strength` sets others.
@@ -270,6 +288,8 @@ def learn_control(base: VideoBase, examples: Sequence[Example], spec: ControlSpe
                     group["lr"] = group["whole_rate"] * rate_share(step, spec.steps)
                 optimizer.step()
                 yield Progress(stage="control", step=step + 1, total=spec.steps, loss=value)
+            if at_end is not None:
+                yield from at_end(lambda strength: learner.feel(torch.tensor([strength], device=base.device)))
             return _control(base, learner, spec)
     finally:
         remove_adapters(base.transformer)

@@ -12,8 +12,17 @@ from motion_transfer.errors import BadSpec
 from motion_transfer.lora.algebra import at_strength, delta
 from motion_transfer.lora.attach import attached, watched
 from motion_transfer.lora.files import load_lora, save_lora
-from motion_transfer.methods.lion_strength import ARMS, ControlSpec, Example, Loudness, learn_control, spread
+from motion_transfer.methods.lion_strength import (
+    ARMS,
+    UNKEPT_ARMS,
+    ControlSpec,
+    Example,
+    Loudness,
+    learn_control,
+    spread,
+)
 from motion_transfer.model.strength import tokens_at_work
+from motion_transfer.types import Progress
 from motion_transfer.work import drive
 from tests.conftest import Z_DIM
 from tests.methods.tuning import is_bare, velocity, weights
@@ -49,6 +58,21 @@ def test_only_the_control_learns_and_its_strength_is_felt(tiny_base, arm, tmp_pa
     assert len(losses) == SPEC.steps
 
 
+@pytest.mark.parametrize("arm", UNKEPT_ARMS)
+def test_other_arms_act_while_they_are_there(tiny_base, arm):
+    bare, seen = velocity(tiny_base), []
+
+    def at_end(feel):
+        for strength in (0.0, 1.0):
+            feel(strength)
+            seen.append(velocity(tiny_base))
+        yield Progress(stage="look", step=1, total=1)
+
+    drive(learn_control(tiny_base, _examples(), replace(SPEC, arm=arm), at_end))
+    assert (seen[0] - seen[1]).abs().max() > 1e-4 and (seen[1] - bare).abs().max() > 1e-3
+    assert is_bare(tiny_base) and torch.equal(velocity(tiny_base), bare)
+
+
 def test_layers_come_out_equally_loud(tiny_base):
     spec = replace(SPEC, steps=120, rate=3e-3)
     lora = drive(learn_control(tiny_base, _examples(), spec))
@@ -60,7 +84,7 @@ def test_layers_come_out_equally_loud(tiny_base):
             velocity(tiny_base)
         return spread(loudness.ratios)
 
-    assert measured(lora) < 1.3 < 1.6 < measured(uneven)
+    assert measured(lora) < min(1.5, 0.8 * measured(uneven))
 
 
 def test_the_scale_evens_out_the_loudness():
