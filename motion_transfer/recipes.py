@@ -16,10 +16,10 @@ import numpy as np
 
 from motion_transfer.errors import BadClip, BadLora, WrongBase
 from motion_transfer.lora.files import file_hash, load_lora
-from motion_transfer.methods.lion_fusion import compile_mix
+from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.attention_choice import NATIVE
 from motion_transfer.pipeline import Studio
-from motion_transfer.types import Clip, Mix, Progress, RenderSpec, Work
+from motion_transfer.types import Clip, Progress, RenderSpec, Work
 from motion_transfer.version import VERSION
 from motion_transfer.video.io import clip_comment, read_clip, write_clip
 
@@ -192,9 +192,8 @@ def verify(studio: Studio, path: Path, find: Callable[[str], Path | None]) -> Wo
     if recipe.base_hash != studio.base.hash:
         raise WrongBase(f"{path.name} was rendered on the base {recipe.base} {recipe.base_hash[:8]}, but the open base "
                         f"is {studio.spec.name} {studio.base.hash[:8]}; open that version.")  # fmt: skip
-    loras = tuple((load_lora(found_lora(lora, find)), lora.strength) for lora in recipe.loras)
-    mixed = compile_mix(Mix(items=loras, rule=recipe.render.mix)) if loras else None
-    clip = yield from studio.render_work(mixed, recipe.render)
+    loras = [(load_lora(found_lora(lora, find)), lora.strength) for lora in recipe.loras]
+    clip = yield from studio.render_work(*mixed(loras, recipe.render))
     yield Progress(stage="judge", step=1, total=1)
     shown, again = read_clip(path).frames_THWC, _compressed(clip)
     if shown.shape != again.shape:

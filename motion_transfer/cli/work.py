@@ -34,14 +34,14 @@ from motion_transfer.flags import with_settings
 from motion_transfer.hub import fetch_into
 from motion_transfer.library import Library
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
-from motion_transfer.methods.lion_fusion import compile_mix
+from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.catalog import find_base
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene_of
 from motion_transfer.presets import Preset, preset_from_link
 from motion_transfer.ranks import Ranks, joined
 from motion_transfer.recipes import UsedLora, base_name, found_lora, read_recipe, recipe_of, verify
-from motion_transfer.types import Clip, Lora, Mix, RenderSpec, TuneSpec
+from motion_transfer.types import Clip, Lora, RenderSpec, TuneSpec
 from motion_transfer.video.crop_text import crop_from
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, probe, read_clip, write_clip
@@ -241,6 +241,24 @@ def _from_link(
     return preset.render_spec(), [(found_lora(one, find), one) for one in used]
 
 
+def _strengths(text: str, count: int) -> list[float]:
+    """One strength a LoRA.
+
+    Raises:
+        BadSpec: they are not as many numbers.
+    """
+    if not text:
+        return [1.0] * count
+    try:
+        found = [RenderSpec(strength=float(part)).strength for part in text.split(",")]
+    except ValueError as error:
+        raise BadSpec(f"strengths are expected as in 1,-0.5, but are {text!r:.40}; write numbers.") from error
+    if len(found) != count:
+        raise BadSpec(f"a strength for each of {count} LoRAs is expected, but {text!r:.40} has {len(found)}; give as "
+                      "many.")  # fmt: skip
+    return found
+
+
 @app.command("render")
 @with_settings(spec=RenderSpec)
 def render_prompt(
@@ -249,6 +267,9 @@ def render_prompt(
     lora: Annotated[
         list[Path] | None, typer.Option(help="A motion; none renders the bare base, several add up.")
     ] = None,
+    strengths: Annotated[
+        str, typer.Option(help="A strength for each --lora, in their order, as in 1,-0.5; left out, all are 1.")
+    ] = "",
     from_link: Annotated[str, typer.Option(help="A share link, which brings all settings.")] = "",
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch motions of the link from the Hub.")] = False,
     workspace: WorkspaceOpt = None,
@@ -262,26 +283,25 @@ def render_prompt(
     if fetch and not from_link:
         raise BadSpec("--fetch goes with a link, but there is none; give it by --from-link.")
 
-    def asked() -> tuple[RenderSpec, list[UsedLora], Lora | None]:
+    def asked() -> tuple[RenderSpec, list[UsedLora], list[tuple[Lora, float]]]:
         prepare(out, json_path, inputs=tuple(given), video=out)
         if from_link:
             shown, found = _from_link(from_link, spec, base, given, workspace, fetch)
         elif spec.prompt:
             shown = spec
-            found = [(path, UsedLora(name=path.stem, sha256=file_hash(path), strength=1.0)) for path in given]
+            found = [(path, UsedLora(name=path.stem, sha256=file_hash(path), strength=strength))
+                     for path, strength in zip(given, _strengths(strengths, len(given)), strict=True)]  # fmt: skip
         else:
             raise BadSpec("a prompt is expected, but there is none; say by --prompt what the video shows.")
-        motions = tuple((load_lora(path), one.strength) for path, one in found)
-        mixed = compile_mix(Mix(items=motions, rule=shown.mix)) if motions else None
-        return shown, [one for _, one in found], mixed
+        return shown, [one for _, one in found], [(load_lora(path), one.strength) for path, one in found]
 
     watch = Stopwatch()
     with joined() as ranks:
-        shown, used, motion = ranks.same(asked)
+        shown, used, motions = ranks.same(asked)
         studio = Studio(base=base, precision=precision, workspace=workspace, ranks=ranks, shard_weights=shard_weights)
         _ = studio.base  # opened before the clock runs
         with watch.timing("render"):
-            clip = studio.render(motion, shown, on_progress=_meter(ranks))
+            clip = studio.render(*mixed(motions, shown), on_progress=_meter(ranks))
     if not ranks.is_first:
         return
     _write_render(studio, clip, shown, used, out)

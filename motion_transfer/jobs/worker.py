@@ -20,11 +20,11 @@ from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, fr
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, Job
 from motion_transfer.jobs.teller import Interrupted, Paused, Teller
 from motion_transfer.library_files import Motion
-from motion_transfer.methods.lion_fusion import compile_mix
+from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.memory import forget_peak_memory
 from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.recipes import UsedLora, recipe_of
-from motion_transfer.types import Clip, Mix, Progress, RenderSpec
+from motion_transfer.types import Clip, Progress, RenderSpec
 from motion_transfer.video.frames import save_png
 from motion_transfer.video.io import MAX_SECONDS, ROUNDING_S, clip_comment, probe, read_clip, write_clip
 from motion_transfer.video.overlay import head_map_picture
@@ -167,13 +167,12 @@ class Worker:
         motions = [(library.motion(key), strength) for key, strength in order.motions]
         hashes = [library.sha256(motion) for motion, _ in motions]
         self._check_hashes(order, hashes)
-        loaded = tuple((library.load(motion), strength) for motion, strength in motions)
-        lora = compile_mix(Mix(items=loaded, rule=order.spec.mix)) if loaded else None
+        lora, spec = mixed([(library.load(motion), strength) for motion, strength in motions], order.spec)
         used = [  # already now, for files may go while the render is under way
             UsedLora(name=motion.name, sha256=sha256, strength=strength)
             for (motion, strength), sha256 in zip(motions, hashes, strict=True)
         ]
-        work = self._studio.render_work(lora, order.spec)
+        work = self._studio.render_work(lora, spec)
         with watch.timing("render"):
             clip = teller.run(work, lambda _: None, lambda _: None)
         saved = library.save_render(clip, order.spec, recipe_of(self._studio, order.spec, used, clip).as_values())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from motion_transfer.lora.algebra import at_strength, norm, stack
-from motion_transfer.types import Lora, LowRank, Mix
+from motion_transfer.types import Lora, LowRank, Mix, RenderSpec
 
 _LEAST = 1e-8  # of the largest singular value; smaller ones are no directions
 MOST_RESCALED = 3.0  # a motion's change is made so many times larger or smaller at most
@@ -37,6 +37,21 @@ def compile_mix(mix: Mix) -> Lora:
         loras = orthogonalized(loras)
     return stack([(at_strength(lora, strength), 1.0)
                   for lora, (_, strength) in zip(loras, mix.items, strict=True)])  # fmt: skip
+
+
+def mixed(motions: Sequence[tuple[Lora, float]], spec: RenderSpec) -> tuple[Lora | None, RenderSpec]:
+    """What to render some motions with: one LoRA, none for no motion, and the settings without the strength it has.
+
+    Args:
+        motions: each with its own strength; the settings' strength multiplies it.
+        spec: says by which rule they come together.
+
+    Raises:
+        WrongBase: the LoRAs were made for different bases.
+    """
+    items = tuple((lora, strength * spec.strength) for lora, strength in motions)
+    lora = compile_mix(Mix(items=items, rule=spec.mix)) if items else None
+    return lora, replace(spec, strength=1.0)
 
 
 def _module(path: str) -> str:

@@ -37,9 +37,9 @@ from motion_transfer.lora.attach import (
     watched,
 )
 from motion_transfer.lora.heads import MODULES, group_masks
-from motion_transfer.methods.fym_tune import frame_motion_loss
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import keyed_generator, mix, shifted, unshifted
+from motion_transfer.model.motion_losses import frame_motion_loss
 from motion_transfer.model.strength import ActingToken, new_token, tokens_at_work
 from motion_transfer.model.strength_arms import OtherArm, modulation_arm, sequence_arm
 from motion_transfer.types import Lora, LowRank, Progress, Work, _Checked, knob

@@ -14,7 +14,7 @@ from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.report import judge
 from motion_transfer.evaluate.stamps import stamp
 from motion_transfer.lora.files import file_hash, load_lora
-from motion_transfer.methods.lion_fusion import compile_mix
+from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.base import VideoBase, open_base
 from motion_transfer.model.catalog import find_base, weights_hash
 from motion_transfer.nano.clips import example_caption
@@ -22,7 +22,7 @@ from motion_transfer.nano.motions import BASE, CLIPS, PRECISION, motion_name
 from motion_transfer.presets import BadPreset, Preset, PresetLora, load_preset, save_preset
 from motion_transfer.processes import each
 from motion_transfer.transfer import fit, render_work
-from motion_transfer.types import Clip, Mix, RenderSpec
+from motion_transfer.types import Clip, RenderSpec
 from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.io import read_clip
 from motion_transfer.work import drive
@@ -129,9 +129,8 @@ def _base() -> VideoBase:
 def _shown(loras: Path, stem: str) -> tuple[dict[str, float | str | None], list[Clip]]:
     """What a preset's render measures against its first motion's clip, and both clips."""
     piece = SHOWCASE[stem]
-    motions = tuple((load_lora(loras / f"{name}.safetensors"), strength) for name, strength in piece.motions)
-    lora = compile_mix(Mix(items=motions))
-    render = drive(render_work(_base(), lora, _preset(piece, loras).render_spec()))
+    motions = [(load_lora(loras / f"{name}.safetensors"), strength) for name, strength in piece.motions]
+    render = drive(render_work(_base(), *mixed(motions, _preset(piece, loras).render_spec())))
     first = piece.motions[0][0]
     reference = fit(find_base(BASE), read_clip(CLIPS / f"{first}.mp4", caption=example_caption(first)))
     values = {measure.name: measure.value for measure in judge(reference, render, prompt=piece.prompt).measures}

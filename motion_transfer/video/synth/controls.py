@@ -43,8 +43,8 @@ class Control:
 CONTROLS: Mapping[str, Control] = {
     control.name: control
     for control in (
-        Control(name="pan", unit="frame widths", most=0.5),
-        Control(name="tilt", unit="frame widths", most=0.5),
+        Control(name="pan", unit="frame widths", most=0.35),
+        Control(name="tilt", unit="frame widths", most=0.35),
         Control(name="zoom", unit="log scale", most=0.6),
         Control(name="roll", unit="degrees", most=45.0),
         Control(name="shake", unit="frame widths", most=0.05, reversible=False),
