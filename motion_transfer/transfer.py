@@ -26,7 +26,7 @@ from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import BaseSpec
 from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.sampling import denoise
-from motion_transfer.model.strength import ActingToken, letting_through, tokens_at_work
+from motion_transfer.model.strength import Acting, letting_through, tokens_at_work
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, RenderSpec, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip, sparse_indices
 from motion_transfer.work import Stopwatch
@@ -134,7 +134,7 @@ def tune_work(
             heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
         with watch.timing("spatial"):
             look = yield from tune_spatial(base, frames, heads, spec, resume)
-        show = (lambda: _moved(base, preview)) if preview is not None else None
+        show = (lambda: carried_work(base, preview)) if preview is not None else None
         with watch.timing("temporal"):
             check = functools.partial(_followed, base, fitted, spec) if checks else None
             layers = yield from tune_temporal(
@@ -160,7 +160,7 @@ def _followed(base: VideoBase, reference: Clip, spec: TuneSpec) -> Work[float | 
         asked = RenderSpec(
             prompt="", seed=(spec.seed + number) % 2**31, steps=CHECK_STEPS, guidance=1.0, early_guidance=1.0
         )
-        shown = yield from _moved(base, asked)
+        shown = yield from carried_work(base, asked)
         found.append(motion_fidelity(reference, replace(shown, fps=reference.fps)))
     known = [one for one in found if one is not None]
     return sum(known) / len(known) if known else None
@@ -193,7 +193,7 @@ def motion_share(spec: RenderSpec, sigma: float) -> float:
     return spec.late_strength if sigma < SHAPES_FORM else 1.0
 
 
-def _moved(base: VideoBase, spec: RenderSpec, *, tokens: Sequence[ActingToken] = (), turns: bool = True) -> Work[Clip]:
+def carried_work(base: VideoBase, spec: RenderSpec, *, tokens: Sequence[Acting] = (), turns: bool = True) -> Work[Clip]:
     """Renders with the adapters that the base carries and tokens, which act down to the noise level of the settings.
 
     Where things are is decided while noise is high; their shapes come next, and there adapters act less; the base alone
@@ -229,5 +229,5 @@ def render_work(base: VideoBase, lora: Lora | None, spec: RenderSpec) -> Work[Cl
         attached(base.transformer, set_lora),
         tokens_at_work(base.transformer, set_lora.tokens if set_lora else ()) as tokens,
     ):
-        clip = yield from _moved(base, spec, tokens=tokens, turns=lora is not None)
+        clip = yield from carried_work(base, spec, tokens=tokens, turns=lora is not None)
     return replace(clip, fps=float(lora.info.get("clip_fps", clip.fps))) if lora else clip

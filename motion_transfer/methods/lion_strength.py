@@ -40,7 +40,7 @@ from motion_transfer.lora.heads import MODULES, group_masks
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import keyed_generator, mix, shifted, unshifted
 from motion_transfer.model.motion_losses import frame_motion_loss
-from motion_transfer.model.strength import ActingToken, new_token, tokens_at_work
+from motion_transfer.model.strength import Acting, ActingToken, new_token, tokens_at_work
 from motion_transfer.model.strength_arms import OtherArm, modulation_arm, sequence_arm
 from motion_transfer.types import Lora, LowRank, Progress, Work, _Checked, knob
 
@@ -52,7 +52,7 @@ MAX_GRADIENT_NORM = 1.0
 LOOK_EVERY = 4  # steps between looks at how loud the layers are
 MEMORY = 0.8  # of the running mean of that
 LOUD_FROM, LOUD_RAMP = 0.2, 0.2  # of the steps: when equal loudness begins, and how long it takes to come
-AtEnd = Callable[[Callable[[float], None]], Work[None]]
+AtEnd = Callable[[Callable[[float], None], Sequence[Acting]], Work[None]]
 MOST_SCALED = 10.0  # times as loud, or as soft
 
 
@@ -183,6 +183,15 @@ class _Learner:
         if self.other is not None:
             self.other.feel(strength_B)
 
+    def feel_all(self, strength: float) -> None:
+        """Lets passes feel one strength in all rows."""
+        self.feel(torch.tensor([strength], device=self.base.device))
+
+    @property
+    def beside(self) -> tuple[Acting, ...]:
+        """What acts beside the adapters."""
+        return tuple(one for one in (self.token, self.other) if one is not None)
+
     @contextmanager
     def looked_at(self) -> Iterator[None]:
         """While open, passes tell how loud the layers are."""
@@ -253,7 +262,8 @@ def learn_control(
         base: left bare, whatever happens.
         examples: of several strengths; 1 is the whole motion, 0 none, negative ones the motion backwards.
         spec: settings.
-        at_end: work to do while the control is still in the base, given what sets its strength.
+        at_end: work to do while the control is still in the base, given what sets its strength, and what acts beside
+            its adapters.
 
     Returns:
         The control at strength 1; `lora.algebra.at_strength` sets others.
@@ -289,7 +299,7 @@ def learn_control(
                 optimizer.step()
                 yield Progress(stage="control", step=step + 1, total=spec.steps, loss=value)
             if at_end is not None:
-                yield from at_end(lambda strength: learner.feel(torch.tensor([strength], device=base.device)))
+                yield from at_end(learner.feel_all, learner.beside)
             return _control(base, learner, spec)
     finally:
         remove_adapters(base.transformer)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -137,7 +138,13 @@ def tokens_at_work(
             hook.remove()
 
 
-def letting_through(tokens: Sequence[ActingToken]) -> Callable[[float], None]:
+class Acting(Protocol):
+    """What acts beside adapters, with a share of its own strength that others may set."""
+
+    share: float
+
+
+def letting_through(tokens: Sequence[Acting]) -> Callable[[float], None]:
     """What sets the share of their own that all tokens act with."""
     own = [token.share for token in tokens]
 

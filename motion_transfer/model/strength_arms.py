@@ -31,7 +31,7 @@ class SequenceProcessor(WanAttnProcessor):
         shape = (num_heads, head_width)
         self.key_NK = nn.Parameter(0.02 * torch.randn(shape, generator=generator))
         self.rest_NK, self.slope_NK = (nn.Parameter(torch.zeros(shape)) for _ in range(2))
-        self.strength_B = torch.ones(1)
+        self.strength_B, self.share = torch.ones(1), 1.0
 
     def parameters(self) -> list[nn.Parameter]:
         """All that learns."""
@@ -50,7 +50,9 @@ class SequenceProcessor(WanAttnProcessor):
         value_BNK = self.rest_NK + self.strength_B.view(-1, 1, 1) * self.slope_NK
         key_B1NK = self.key_NK.expand(batch, 1, -1, -1).to(k_BSNK.dtype)
         value_B1NK = value_BNK[:, None].expand(batch, -1, -1, -1).to(v_BSNK.dtype)
-        k, v = torch.cat([k_BSNK, key_B1NK], 1), torch.cat([v_BSNK, value_B1NK], 1)
+        k, v = k_BSNK, v_BSNK
+        if self.share:
+            k, v = torch.cat([k, key_B1NK], 1), torch.cat([v, value_B1NK], 1)
         out = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q_BSNK, k, v)))
         return attn.to_out[1](attn.to_out[0](out.transpose(1, 2).flatten(2)))
 
@@ -63,12 +65,12 @@ class Modulation(nn.Module):
         self.into = nn.Parameter(torch.randn(1, hidden, generator=generator))
         self.bend = nn.Parameter(torch.randn(hidden, generator=generator))
         self.out = nn.Parameter(torch.zeros(hidden, 6 * width))
-        self.strength_B = torch.ones(1)
+        self.strength_B, self.share = torch.ones(1), 1.0
 
     def forward(self, projection_BD: Tensor) -> Tensor:
         """The projection with the strength's share added."""
         added = F.silu(self.strength_B.view(-1, 1) * self.into + self.bend) @ self.out
-        return projection_BD + added.to(projection_BD.dtype)
+        return projection_BD + (self.share * added).to(projection_BD.dtype)
 
 
 class OtherArm:
@@ -76,6 +78,16 @@ class OtherArm:
 
     def __init__(self, parts: Sequence[SequenceProcessor | Modulation]) -> None:
         self.parts = list(parts)
+
+    @property
+    def share(self) -> float:
+        """How much of its effect is let through; a token in the sequence is there or it is not."""
+        return self.parts[0].share
+
+    @share.setter
+    def share(self, share: float) -> None:
+        for part in self.parts:
+            part.share = share
 
     def parameters(self) -> list[nn.Parameter]:
         """All that learns."""

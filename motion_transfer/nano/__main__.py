@@ -24,6 +24,7 @@ from motion_transfer.nano.contrast import train_contrast
 from motion_transfer.nano.contrast_check import check_contrast as measure_contrast
 from motion_transfer.nano.contrast_export import export_contrast, start_contrast_from_folder
 from motion_transfer.nano.control_check import check_controls as measure_controls
+from motion_transfer.nano.control_study import study_controls as compare_controls
 from motion_transfer.nano.controls import write_controls
 from motion_transfer.nano.export import (
     check_replaceable,
@@ -237,6 +238,12 @@ def check_controls(
     """Measures how linear the controls' sliders are, and whether they leave each other alone."""
     extent = _extent("controls", count, quick, results)
     print(json.dumps(measure_controls(ASSETS / "loras", *extent, processes, renders), indent=1))
+
+
+@app.command()
+def study_controls(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS) -> None:
+    """Compares ways to learn a control: how strength reaches the network, which blocks, how many clips."""
+    print(json.dumps(compare_controls(results, processes), indent=1))
 
 
 @app.command()

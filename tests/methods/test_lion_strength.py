@@ -62,10 +62,11 @@ def test_only_the_control_learns_and_its_strength_is_felt(tiny_base, arm, tmp_pa
 def test_other_arms_act_while_they_are_there(tiny_base, arm):
     bare, seen = velocity(tiny_base), []
 
-    def at_end(feel):
+    def at_end(feel, acting):
         for strength in (0.0, 1.0):
             feel(strength)
             seen.append(velocity(tiny_base))
+        assert len(acting) == 1
         yield Progress(stage="look", step=1, total=1)
 
     drive(learn_control(tiny_base, _examples(), replace(SPEC, arm=arm), at_end))
