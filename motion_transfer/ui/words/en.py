@@ -81,7 +81,12 @@ MOTION_FACTS = "Learned from a clip of “{caption}” on the base {base}, rank 
 NO_OTHER_MOTION = "(none)"
 ADD_MOTION = "Add another motion"
 READOUT = "{amount} {unit}"
-UNITS: dict[str, str] = {}
+UNITS = {
+    "frame widths": "frame widths",
+    "log scale": "in log scale",
+    "degrees": "degrees",
+    "frame widths a second": "frame widths a second",
+}
 METER_COLUMNS = ("Together", "Shared directions", "Alike", "Size ratio")
 METER_CLEAR = "These motions hardly touch each other."
 METER_CROWDED = "Some of these motions change the same weights the same way, and may get in each other's way."

@@ -80,7 +80,7 @@ MOTION_FACTS = "学自“{caption}”的视频，基础模型 {base}，秩 {rank
 NO_OTHER_MOTION = "（无）"
 ADD_MOTION = "再加一个动作"
 READOUT = "{amount} {unit}"
-UNITS: dict[str, str] = {
+UNITS = {
     "frame widths": "个画面宽",
     "log scale": "（对数缩放）",
     "degrees": "度",
@@ -324,6 +324,7 @@ KNOBS: dict[str, tuple[str, str]] = {
     "early_guidance": ("早期引导", "噪声较高、物体确定位置时的引导强度。"),
     "guidance_smoothing": ("引导平滑", "早期引导所加的部分在相邻潜在帧之间平均多少遍；0 表示不平均。"),
     "motion_until": ("动作截止", "动作与早期引导起作用直到这一噪声水平；更低处只由模型完成外观。"),
+    "strength_share": ("强度练习比例", "时间阶段中观看放慢片段的步骤比例，使强度滑块均匀。"),
     "mix": ("混合方式", "多个动作如何合在一起：直接相加；先调到同样大小；或先转开方向，使它们互不妨碍。"),
     "late_strength": (
         "后期强度",
