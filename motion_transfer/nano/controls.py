@@ -34,7 +34,7 @@ from motion_transfer.work import drive
 
 BASE, PRECISION = "nano", "nf4"
 SIZE_PX = 64
-NUM_CLIPS = 32  # contents, each drawn at all strengths
+NUM_CLIPS = 64  # contents, each drawn at all strengths
 LEVELS = 9  # strengths that are learned from
 ROUND = ("circle", "ring", "flower")  # a thing's turn can't be told by them
 BACKGROUNDS = ("plain", "checkered", "plain", "dotted")  # of cases, in turn
@@ -105,7 +105,7 @@ def rendered(lora: Lora | None, strength: float, case: Case) -> Clip:
 
 def spec_of(control: Control) -> ControlSpec:
     """The settings that a control is learned with."""
-    return ControlSpec(blocks=tuple(range(8)))
+    return ControlSpec(arm="affine", blocks=tuple(range(8)), steps=600, even=False)
 
 
 def calibration(lora: Lora, control: Control) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def learned(name: str) -> Lora:
     """A control, learned and measured."""
     control, base = CONTROLS[name], opened()
     lora = drive(learn_control(base, list(examples(base, control)), spec_of(control)))
-    facts = {"name": name.capitalize(), "control": name, "unit": control.unit, "reversible": control.reversible,
+    facts = {"name": f"Control: {name}", "control": name, "unit": control.unit, "reversible": control.reversible,
              "clips": NUM_CLIPS, "clip_fps": FPS}  # fmt: skip
     lora = replace(lora, info={**lora.info, **facts})
     return replace(lora, info={**lora.info, **calibration(uncalibrated(lora), control)})
