@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -35,6 +37,16 @@ def scaled(lora: Lora, factor: float) -> Lora:
 def uncalibrated(lora: Lora) -> Lora:
     """A control whose strengths are those it learned with, whatever motion they show."""
     return replace(lora, info={name: value for name, value in lora.info.items() if name != CURVE})
+
+
+def is_curve(value: object) -> bool:
+    """Whether a value from anybody's file is a control's curve: two points or more, rising in both."""
+    if not isinstance(value, list) or len(value) < 2:
+        return False
+    pairs = all(isinstance(point, list) and len(point) == 2 for point in value)
+    if not pairs or not all(type(x) in (int, float) and math.isfinite(x) for point in value for x in point):
+        return False
+    return all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(value))
 
 
 def learned_strength(curve: Sequence[Sequence[float]], share: float) -> float:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadLora
+from motion_transfer.lora.algebra import ALWAYS_RANK, CURVE, is_curve
 from motion_transfer.lora.layouts import ALPHA, COMFYUI, DIFFUSERS, DORA, PEFT, Key, layout_of, read_key
 from motion_transfer.lora.names import first_name
 from motion_transfer.lora.parts import Scaling, combined
@@ -228,6 +229,13 @@ def _recipe(found: _Found, path: Path) -> dict[str, Any]:
     fps = recipe.get("clip_fps", 1.0)
     if not isinstance(fps, int | float) or not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
         raise BadLora(f"expected a frame rate in the recipe of {path.name}, but got {fps!r}; tune the clip again.")
+    if not is_curve(recipe.get(CURVE, [[0, 0], [1, 1]])):
+        raise BadLora(f"expected rising pairs of strength and motion in the recipe of {path.name}, but got "
+                      f"{recipe[CURVE]!r:.80}; export the LoRA again.")  # fmt: skip
+    always = recipe.get(ALWAYS_RANK, 0)
+    if type(always) is not int or always < 0:
+        raise BadLora(f"expected a number of ranks in the recipe of {path.name}, but got {always!r:.40}; export the "
+                      "LoRA again.")  # fmt: skip
     return recipe
 
 

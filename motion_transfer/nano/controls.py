@@ -7,7 +7,7 @@ never saw, and the curve goes into its file, so that the slider is even in measu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import count as numbers
@@ -16,6 +16,7 @@ from random import Random
 from statistics import mean
 from typing import Any
 
+from motion_transfer.atomic import replacing
 from motion_transfer.evaluate.amplitude import amplitudes
 from motion_transfer.evaluate.retarget import Look, named_in_full
 from motion_transfer.lora.algebra import uncalibrated
@@ -40,6 +41,7 @@ ROUND = ("circle", "ring", "flower")  # a thing's turn can't be told by them
 BACKGROUNDS = ("plain", "checkered", "plain", "dotted")  # of cases, in turn
 CALIBRATION_CASES, CALIBRATION_STOPS = 6, 9
 PREFIX = "control-"
+_HOW = {"affine": "Half of the ranks act always, the other half", "scaled": "The LoRA acts"}
 
 
 def levels(control: Control, count: int) -> tuple[float, ...]:
@@ -171,3 +173,34 @@ def write_controls(folder: Path, num_processes: int = 2) -> None:
     for name, lora in each(learned, list(stale_controls(folder)), num_processes=num_processes):
         save_lora(lora, folder / f"{PREFIX}{name}.safetensors")
         print(f"{name}: learned, {lora.info['amplitude']:.3g} {lora.info['unit']} at strength 1", flush=True)
+    with replacing(folder / "CONTROLS.md") as partial:
+        partial.write_text(_card({name: load_lora(folder / f"{PREFIX}{name}.safetensors").info for name in CONTROLS}))
+
+
+def _card(recipes: Mapping[str, Mapping[str, Any]]) -> str:
+    """The files' card: what they are, where they come from, what they can't do."""
+    rows = "\n".join(
+        f"| `{PREFIX}{name}` | {recipe['amplitude']:.3g} {recipe['unit']} | {'yes' if recipe['reversible'] else 'no'} |"
+        for name, recipe in recipes.items()
+    )
+    one = next(iter(recipes.values()))
+    spec = one["spec"]
+    return f"""---
+license: apache-2.0
+library_name: peft
+tags: [lora, motion, slider]
+---
+
+# Controls for nano
+
+LoRAs of nano's self-attention, rank {spec["rank"]}, each learned by `python -m motion_transfer.nano controls` from
+{one["clips"]} drawn contents at {LEVELS} known strengths ({spec["steps"]} steps of {spec["batch"]}, seed {spec["seed"]},
+precision {one["precision"]}): "LiON-style", after the principles of arXiv 2507.05678, whose formulas are not public.
+{_HOW[spec["arm"]]} as strongly as the slider says; the curve in each file's header, which other tools don't read, makes
+that even in measured motion. They fit the base {one["base"]} {one["base_hash"][:16]} and no other. Cameras move nano's
+things; its textured backgrounds mostly stay where they are.
+
+| file | at strength 1, on average | backwards too |
+|---|---|---|
+{rows}
+"""
