@@ -194,7 +194,7 @@ tags: [lora, motion, slider]
 # Controls for nano
 
 LoRAs of nano's self-attention, rank {spec["rank"]}, each learned by `python -m motion_transfer.nano controls` from
-{one["clips"]} drawn contents at {LEVELS} known strengths ({spec["steps"]} steps of {spec["batch"]}, seed {spec["seed"]},
+{one["clips"]} drawn contents at {LEVELS} strengths ({spec["steps"]} steps of {spec["batch"]}, seed {spec["seed"]},
 precision {one["precision"]}): "LiON-style", after the principles of arXiv 2507.05678, whose formulas are not public.
 {_HOW[spec["arm"]]} as strongly as the slider says; the curve in each file's header, which other tools don't read, makes
 that even in measured motion. They fit the base {one["base"]} {one["base_hash"][:16]} and no other. Cameras move nano's
