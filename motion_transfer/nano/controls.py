@@ -17,9 +17,10 @@ from statistics import mean
 from typing import Any
 
 from motion_transfer.atomic import replacing
+from motion_transfer.errors import Diverged
 from motion_transfer.evaluate.amplitude import amplitudes
 from motion_transfer.evaluate.retarget import Look, named_in_full
-from motion_transfer.lora.algebra import uncalibrated
+from motion_transfer.lora.algebra import CURVE, is_curve, uncalibrated
 from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.methods.lion_strength import ControlSpec, Example, learn_control
 from motion_transfer.model.base import VideoBase, open_base
@@ -116,6 +117,9 @@ def calibration(lora: Lora, control: Control) -> dict[str, Any]:
     Returns:
         "amplitude" at strength 1 in the control's unit, and the "curve": pairs of a strength and the share of that
         amplitude which it shows, rising.
+
+    Raises:
+        Diverged: it shows nothing that grows with its strength.
     """
     shown: dict[float, list[float]] = {}
     for case in cases(control, CALIBRATION_CASES, "calibrate"):
@@ -124,8 +128,12 @@ def calibration(lora: Lora, control: Control) -> dict[str, Any]:
             if found is not None:
                 shown.setdefault(round(strength, 6), []).append(found)
     means = {strength: mean(values) for strength, values in sorted(shown.items())}
-    whole = means[1.0]
-    return {"amplitude": round(whole, 5), "curve": rising([(s, found / whole) for s, found in means.items()])}
+    whole = means.get(1.0, 0.0)
+    curve = rising([(s, found / whole) for s, found in means.items()]) if whole > 0 else []
+    if not is_curve(curve):
+        raise Diverged(f"a motion that grows with its strength is expected of the control {control.name}, but it shows "
+                       f"{means}; learn it for longer.")  # fmt: skip
+    return {"amplitude": round(whole, 5), CURVE: curve}
 
 
 def rising(points: Sequence[tuple[float, float]]) -> list[list[float]]:
