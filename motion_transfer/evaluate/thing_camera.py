@@ -13,7 +13,7 @@ import numpy as np
 
 from motion_transfer.evaluate.checker import Sighting
 
-MIN_SEEN = 0.5  # of the frames
+MIN_SEEN = 0.7  # of the frames
 _SIDE, _REACH = 48, 1.6  # of the window around a thing that is compared, and its half in radii of the thing
 _BLUR = 2.0  # of masks, that small steps can be told
 _TURNS = np.radians(np.arange(-60, 61, 4.0))

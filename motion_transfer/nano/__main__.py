@@ -222,9 +222,12 @@ def motions(processes: ProcessesOpt = 2) -> None:
 
 
 @app.command()
-def controls(processes: ProcessesOpt = 2) -> None:
+def controls(
+    processes: ProcessesOpt = 2,
+    curves: Annotated[bool, typer.Option("--curves", help="Measure the curves of those that are there anew.")] = False,
+) -> None:
     """Learns the controls that ship into assets/loras, as far as they are missing or stale."""
-    write_controls(ASSETS / "loras", processes)
+    write_controls(ASSETS / "loras", processes, curves)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import count as numbers
 from pathlib import Path
 from random import Random
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from motion_transfer.atomic import replacing
@@ -112,7 +112,8 @@ def spec_of(control: Control) -> ControlSpec:
 
 
 def calibration(lora: Lora, control: Control) -> dict[str, Any]:
-    """How far the motion goes at each strength, on average over some contents; None where it can't be read.
+    """How far the motion goes at each strength: the median over some contents, for now and then nano draws a thing
+    that can't be followed.
 
     Returns:
         "amplitude" at strength 1 in the control's unit, and the "curve": pairs of a strength and the share of that
@@ -127,12 +128,12 @@ def calibration(lora: Lora, control: Control) -> dict[str, Any]:
             found = amplitudes(rendered(lora, strength, case), case.look)[control.name]
             if found is not None:
                 shown.setdefault(round(strength, 6), []).append(found)
-    means = {strength: mean(values) for strength, values in sorted(shown.items())}
-    whole = means.get(1.0, 0.0)
-    curve = rising([(s, found / whole) for s, found in means.items()]) if whole > 0 else []
+    found_at = {strength: median(values) for strength, values in sorted(shown.items())}
+    whole = found_at.get(1.0, 0.0)
+    curve = rising([(s, found / whole) for s, found in found_at.items()]) if whole > 0 else []
     if not is_curve(curve):
         raise Diverged(f"a motion that grows with its strength is expected of the control {control.name}, but it shows "
-                       f"{means}; learn it for longer.")  # fmt: skip
+                       f"{found_at}; learn it for longer.")  # fmt: skip
     return {"amplitude": round(whole, 5), CURVE: curve}
 
 
@@ -153,8 +154,17 @@ def learned(name: str) -> Lora:
     lora = drive(learn_control(base, list(examples(base, control)), spec_of(control)))
     facts = {"name": f"Control: {name}", "control": name, "unit": control.unit, "reversible": control.reversible,
              "clips": NUM_CLIPS, "clip_fps": FPS}  # fmt: skip
-    lora = replace(lora, info={**lora.info, **facts})
-    return replace(lora, info={**lora.info, **calibration(uncalibrated(lora), control)})
+    return measured(replace(lora, info={**lora.info, **facts}))
+
+
+def measured(lora: Lora) -> Lora:
+    """A control with its curve, measured anew."""
+    lora = uncalibrated(lora)
+    return replace(lora, info={**lora.info, **calibration(lora, CONTROLS[lora.info["control"]])})
+
+
+def _measured_file(path: Path) -> Lora:
+    return measured(load_lora(path))
 
 
 def control_stale(path: Path) -> str:
@@ -176,8 +186,18 @@ def stale_controls(folder: Path) -> dict[str, str]:
     return {name: why for name, why in found.items() if why}
 
 
-def write_controls(folder: Path, num_processes: int = 2) -> None:
-    """Learns what is missing or stale, on the CPU, and writes the files."""
+def write_controls(folder: Path, num_processes: int = 2, curves: bool = False) -> None:
+    """Learns what is missing or stale, on the CPU, and writes the files and the card beside them.
+
+    Args:
+        folder: of the files.
+        num_processes: that share the controls.
+        curves: measure the curves of the files that are there anew.
+    """
+    there = sorted(folder.glob(f"{PREFIX}*.safetensors")) if curves else []
+    for path, lora in each(_measured_file, there, num_processes=num_processes):
+        save_lora(lora, path)
+        print(f"{path.stem}: measured", flush=True)
     for name, lora in each(learned, list(stale_controls(folder)), num_processes=num_processes):
         save_lora(lora, folder / f"{PREFIX}{name}.safetensors")
         print(f"{name}: learned, {lora.info['amplitude']:.3g} {lora.info['unit']} at strength 1", flush=True)
