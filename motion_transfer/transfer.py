@@ -34,7 +34,6 @@ from motion_transfer.work import Stopwatch
 T = TypeVar("T")
 SHAPES_FORM = 0.86  # the noise level from which on, downwards, things take their shapes
 CHECK_RENDERS, CHECK_STEPS = 2, 6
-SLOWER = (0.33, 0.67)  # speeds at which a clip is learned too, so strong
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,12 +71,6 @@ def _within_memory(work: Callable[..., Work[T]]) -> Callable[..., Work[T]]:
 def fit(spec: BaseSpec, clip: Clip) -> Clip:
     """A clip of any size and rate as a base's own frames, evenly spread over its time."""
     return fit_clip(clip, num_frames=spec.num_frames, height=spec.height, width=spec.width)
-
-
-def slowed(clip: Clip, speed: float) -> Clip:
-    """The first part of a clip, shown slower, over as many frames."""
-    kept = [round(speed * i) for i in range(clip.num_frames)]
-    return replace(clip, frames_THWC=clip.frames_THWC[kept])
 
 
 @_within_memory
@@ -128,7 +121,6 @@ def tune_work(
         full = base.codec.encode(fitted)
         frames = base.codec.encode_frames(fitted)
         sparse = _sparse(base, fitted, spec.sparse_latents) if spec.sampling == "pixel" else full
-        versions = [(share, base.codec.encode(slowed(fitted, share))) for share in SLOWER if spec.strength_share]
     try:
         with watch.timing("heads"):
             heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
@@ -137,9 +129,7 @@ def tune_work(
         show = (lambda: carried_work(base, preview)) if preview is not None else None
         with watch.timing("temporal"):
             check = functools.partial(_followed, base, fitted, spec) if checks else None
-            layers = yield from tune_temporal(
-                base, sparse, full, heads, spec, show, preview_every, check, resume, versions
-            )
+            layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, check, resume)
     finally:
         remove_adapters(base.transformer)
     info = _recipe(base, clip, fitted, heads, spec)
@@ -199,8 +189,7 @@ def carried_work(base: VideoBase, spec: RenderSpec, *, tokens: Sequence[Acting] 
     Where things are is decided while noise is high; their shapes come next, and there adapters act less; the base alone
     draws them best. `turns` says that there are any.
     """
-    let_through = letting_through(tokens)
-    with acting(base.transformer) as act:
+    with acting(base.transformer) as act, letting_through(tokens) as let_through:
 
         def lead(z: Tensor, sigma: float, _: int) -> Tensor:
             share = motion_share(spec, sigma)
@@ -224,7 +213,7 @@ def render_work(base: VideoBase, lora: Lora | None, spec: RenderSpec) -> Work[Cl
             f"this LoRA was made for the base {lora.info.get('base')} {str(made_for)[:8]}, but the open base is "
             f"{base.spec.name} {base.hash[:8]}; tune the clip again on this base."
         )
-    set_lora = at_strength(lora, spec.strength) if lora and spec.strength != 1.0 else lora
+    set_lora = at_strength(lora, spec.strength) if lora else None
     with (
         attached(base.transformer, set_lora),
         tokens_at_work(base.transformer, set_lora.tokens if set_lora else ()) as tokens,

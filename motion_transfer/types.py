@@ -280,12 +280,6 @@ class TuneSpec(_Checked):
         high=1.0,
         help="Share of the steps that learn with an empty caption, so that any prompt can follow.",
     )
-    strength_share: float = knob(
-        0.0,
-        low=0.0,
-        high=0.9,
-        help="Share of the temporal steps that see the clip slower, so that the strength slider is even.",
-    )
     loss_weighting: str = knob(
         "none", choices=("none", "bell"), help="Noise levels that weigh more in the denoising loss; bell: the middle."
     )

@@ -52,11 +52,20 @@ def is_curve(value: object) -> bool:
 def learned_strength(curve: Sequence[Sequence[float]], share: float) -> float:
     """The strength at which a control shows this share of its whole motion.
 
+    Between the points of its curve lie straight lines. Beyond them the curve goes on as steeply as it is on the whole;
+    but a control that never was weaker than at rest stays there.
+
     Args:
-        curve: pairs of strength and share, both rising; between them lie straight lines, and the outer ones go on.
+        curve: pairs of strength and share, both rising.
         share: asked for.
     """
-    later = next((i for i, (_, there) in enumerate(curve) if i and there >= share), len(curve) - 1)
+    (first, first_share), (last, last_share) = curve[0], curve[-1]
+    slope = (last - first) / (last_share - first_share)
+    if share <= first_share:
+        return first if first >= 0 else first + slope * (share - first_share)
+    if share >= last_share:
+        return last + slope * (share - last_share)
+    later = next(i for i, (_, there) in enumerate(curve) if there > share)
     (low, low_share), (high, high_share) = curve[later - 1], curve[later]
     return low + (share - low_share) / (high_share - low_share) * (high - low)
 
@@ -80,17 +89,26 @@ def at_strength(lora: Lora, strength: float) -> Lora:
     return replace(lora, layers=layers)
 
 
+def check_one_base(loras: Sequence[Lora]) -> None:
+    """Sees that LoRAs were made for one version of one base.
+
+    Raises:
+        WrongBase: they weren't.
+    """
+    bases = {(str(lora.info.get("base")), str(lora.info.get("base_hash"))[:8]) for lora in loras}
+    if len(bases) > 1:
+        names = ", ".join(" ".join(base) for base in sorted(bases))
+        raise WrongBase(f"all LoRAs of a mix must share one version of one base, but these were made for {names}; "
+                        "choose ones of the same.")  # fmt: skip
+
+
 def stack(items: Sequence[tuple[Lora, float]]) -> Lora:
     """One LoRA whose change is the weighted sum: ranks are laid side by side.
 
     Raises:
         WrongBase: the LoRAs were made for different bases.
     """
-    bases = {(str(lora.info.get("base")), str(lora.info.get("base_hash"))[:8]) for lora, _ in items}
-    if len(bases) > 1:
-        names = ", ".join(" ".join(base) for base in sorted(bases))
-        raise WrongBase(f"all LoRAs of a mix must share one version of one base, but these were made for {names}; "
-                        "choose ones of the same.")  # fmt: skip
+    check_one_base([lora for lora, _ in items])
     layers: dict[str, LowRank] = {}
     for lora, weight in items:
         for name, x in lora.layers.items():

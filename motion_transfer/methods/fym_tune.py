@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from motion_transfer.errors import BadSpec, Diverged
-from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, per_row, read_adapter, solo
+from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, read_adapter, solo
 from motion_transfer.lora.gradient_start import start_along_gradients
 from motion_transfer.lora.heads import MODULES, ROW_MODULES, group_masks
 from motion_transfer.model.base import VideoBase
@@ -75,11 +75,10 @@ def _motion_loss(kind: str, space: str, guess: _Guess, anchor: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """Clean latents of one step, their places in time, and how strong the motion is in them."""
+    """Clean latents of one step, and their places in time."""
 
     z_BZFYX: Tensor
     times_F: tuple[float, ...] | None
-    strength: float = 1.0
 
 
 class Course:
@@ -142,7 +141,6 @@ class _Stage:
     alone_share: float
     groups: Mapping[str, Tensor]
     draw: Callable[[torch.Generator], _Batch]
-    feel: Callable[[float], None] = lambda _: None  # lets the stage's adapter act so strong
 
 
 def sparse_latents(latents: Latents, num_sparse: int, offset: int = 0) -> Latents:
@@ -265,13 +263,11 @@ def _train(
         alone = torch.rand((), generator=data).item() < stage.alone_share
         for matrix in matrices.values():
             matrix.grad = None
-        stage.feel(batch.strength)
         with solo(base.transformer, stage.name, 1.0) if alone else nullcontext():
             losses = []
             for loss in _step_losses(base, batch, uncaptioned if dropped else captioned, stage, spec, step):
                 loss.backward()
                 losses.append(loss.detach())
-        stage.feel(1.0)
         if not math.isfinite(value := float(sum(losses))):
             raise Diverged(f"a finite loss is expected, but step {max(1, step + 1)} of the {stage.name} stage gave "
                            f"{value}; choose a smaller learning rate.")  # fmt: skip
@@ -354,7 +350,6 @@ def tune_temporal(
     preview_every: int = 0,
     check: Check | None = None,
     resume: TuneState | None = None,
-    versions: Sequence[tuple[float, Latents]] = (),
 ) -> Work[dict[str, LowRank]]:
     """Learns the clip's motion on sparse frames, in the temporal heads; any attached spatial LoRA stays frozen.
 
@@ -368,8 +363,6 @@ def tune_temporal(
         preview_every: steps between previews; 0 for none.
         check: how to measure the motion learned so far, likewise; without, all steps are done.
         resume: where an earlier run stood; it counts if it stood in this stage.
-        versions: the whole clip with weaker motion, or backwards: how strong, 1 being as it is, and latents. The
-            adapter learns them so strong, a share of the steps.
 
     Raises:
         BadSpec: no head is temporal.
@@ -386,34 +379,27 @@ def tune_temporal(
     places_F = sparse_positions(full.z_ZFYX.shape[1], num_sparse, spec.positions)
 
     def draw(generator: torch.Generator) -> _Batch:
-        chosen, strength, whole = sparse, 1.0, full
-        if versions and torch.rand((), generator=generator).item() < spec.strength_share:
-            strength, whole = versions[int(torch.randint(len(versions), (1,), generator=generator))]
-        if spec.sampling == "latent" or strength != 1.0:
-            stride = (full.z_ZFYX.shape[1] - 1) // (num_sparse - 1)
+        chosen = sparse
+        if spec.sampling == "latent":
+            stride = (full.z_ZFYX.shape[1] - 1) // (spec.sparse_latents - 1)
             offset = int(torch.randint(stride, (1,), generator=generator))
-            chosen = sparse_latents(whole, num_sparse, offset)
+            chosen = sparse_latents(full, spec.sparse_latents, offset)
         z = chosen.z_ZFYX.expand(spec.temporal_batch, -1, -1, -1, -1)
         first, length = chosen.times_F[0], len(chosen.times_F)
-        return _Batch(z_BZFYX=z, times_F=tuple(first + place for place in places_F[:length]), strength=strength)
+        return _Batch(z_BZFYX=z, times_F=tuple(first + place for place in places_F[:length]))
 
-    with ExitStack() as stack:
-        feel = stack.enter_context(per_row(base.transformer, "temporal")) if versions else None
-        before, done = (resume.checks, resume.step) if resume is not None else ((), 0)
-        course = Course(spec.temporal_steps, spec.check_every, before, done)
-        stage = _Stage(name="temporal", course=course, rate=spec.temporal_rate, decay=spec.temporal_decay,
-                       motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups,
-                       draw=draw)  # fmt: skip
-        if feel is not None:
-            stage = replace(stage, feel=lambda strength: feel(torch.tensor([strength], device=base.device)))
-        if check is not None and resume is not None and course.is_check_due(resume.step):
-            yield from _check(base, check, spec.inference_weight, lambda: resume, course)
-        for step, loss, state in _train(base, stage, adapters, spec, resume):
-            yield Progress(stage=stage.name, step=step, total=course.steps, loss=loss, state=state)
-            if check is not None and course.is_check_due(step):
-                yield from _check(base, check, spec.inference_weight, state, course)
-            if preview is not None and preview_every and step and step % preview_every == 0:
-                yield from _preview(base, preview, spec.inference_weight, state)
+    before, done = (resume.checks, resume.step) if resume is not None else ((), 0)
+    course = Course(spec.temporal_steps, spec.check_every, before, done)
+    stage = _Stage(name="temporal", course=course, rate=spec.temporal_rate, decay=spec.temporal_decay,
+                   motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw)  # fmt: skip
+    if check is not None and resume is not None and course.is_check_due(resume.step):
+        yield from _check(base, check, spec.inference_weight, lambda: resume, course)
+    for step, loss, state in _train(base, stage, adapters, spec, resume):
+        yield Progress(stage=stage.name, step=step, total=course.steps, loss=loss, state=state)
+        if check is not None and course.is_check_due(step):
+            yield from _check(base, check, spec.inference_weight, state, course)
+        if preview is not None and preview_every and step and step % preview_every == 0:
+            yield from _preview(base, preview, spec.inference_weight, state)
     return read_adapter(base.transformer, "temporal")
 
 

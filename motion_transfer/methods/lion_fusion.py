@@ -14,29 +14,34 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from motion_transfer.lora.algebra import at_strength, norm, stack
+from motion_transfer.lora.algebra import ALWAYS_RANK, CURVE, at_strength, check_one_base, norm, stack
 from motion_transfer.types import Lora, LowRank, Mix, RenderSpec
 
 _LEAST = 1e-8  # of the largest singular value; smaller ones are no directions
+_TOO_NEAR = 0.1  # least singular value of all directions side by side: nearer ones can't be turned apart
+_OF_CONTROLS = ("name", "kind", "control", "unit", "amplitude", "reversible")  # facts that say nothing of a mix
 MOST_RESCALED = 3.0  # a motion's change is made so many times larger or smaller at most
 
 
 def compile_mix(mix: Mix) -> Lora:
     """One LoRA, with the tokens of all, that acts as the mix.
 
-    Strengths are set last, so that 0 leaves a motion without effect, and the others are brought together as if it were
-    at its whole strength.
+    Strengths are set last: motions are brought together as if each were at its whole strength. The mix takes its facts,
+    as the rate at which it plays, from the first LoRA that was learned from a clip.
 
     Raises:
         WrongBase: the LoRAs were made for different bases.
     """
     loras = [lora for lora, _ in mix.items]
+    check_one_base(loras)
     if mix.rule == "norm":
         loras = evened(loras)
     elif mix.rule == "orthogonal":
         loras = orthogonalized(loras)
-    return stack([(at_strength(lora, strength), 1.0)
-                  for lora, (_, strength) in zip(loras, mix.items, strict=True)])  # fmt: skip
+    mixed_at = [(at_strength(lora, strength), 1.0) for lora, (_, strength) in zip(loras, mix.items, strict=True)]
+    told = next((lora.info for lora in loras if "clip" in lora.info), loras[0].info)
+    info = {name: value for name, value in told.items() if name not in (*_OF_CONTROLS, CURVE, ALWAYS_RANK)}
+    return replace(stack(mixed_at), info=info)
 
 
 def mixed(motions: Sequence[tuple[Lora, float]], spec: RenderSpec) -> tuple[Lora | None, RenderSpec]:
@@ -69,15 +74,16 @@ def _log_size(lora: Lora, module: str) -> float | None:
 def evened(loras: Sequence[Lora]) -> list[Lora]:
     """The LoRAs with changes that are, module by module, as large as their geometric mean over the LoRAs.
 
-    One factor for all blocks of a module, so that what each LoRA does where stays as it was.
+    One factor for all blocks of a module, so that what each LoRA does where stays as it was. A control with a curve
+    stays as it is, for its curve would be wrong.
     """
     modules = {_module(path) for lora in loras for path in lora.layers}
     factors: list[dict[str, float]] = [{} for _ in loras]
     for module in modules:
         sizes = [_log_size(lora, module) for lora in loras]
         known = [size for size in sizes if size is not None]
-        for factor, size in zip(factors, sizes, strict=True):
-            if size is not None:
+        for lora, factor, size in zip(loras, factors, sizes, strict=True):
+            if size is not None and CURVE not in lora.info:
                 most = math.log(MOST_RESCALED)
                 factor[module] = math.exp(min(max(sum(known) / len(known) - size, -most), most))
     return [
@@ -100,25 +106,29 @@ def apart(ups: Sequence[Tensor]) -> list[Tensor]:
     """`up` matrices of several changes of one layer, turned so that no two put out a common direction.
 
     The nearest orthonormal frame to all their bases laid side by side (Loewdin's symmetric orthogonalization): none
-    comes first, and each change keeps its size. A layer too narrow for all their ranks is left as it is.
+    comes first, and each change keeps its size. A layer too narrow for all their ranks is left as it is,
+    and so are changes of which two put out nearly the same direction.
     """
     found = [_directions(up) for up in ups]
     bases_OC = torch.cat([basis for basis, _ in found], 1)
     if bases_OC.shape[1] > bases_OC.shape[0]:
         return list(ups)
     left, sizes, right = torch.linalg.svd(bases_OC, full_matrices=False)
-    if sizes.min() < _LEAST:  # two changes put out the very same direction: no turn is nearest
+    if sizes.min() < _TOO_NEAR:  # two put out nearly the same direction: what would tell them apart is chance
         return list(ups)
     frames = (left @ right).split([basis.shape[1] for basis, _ in found], 1)
     return [(frame @ inner).to(up.dtype) for frame, (_, inner), up in zip(frames, found, ups, strict=True)]
 
 
 def orthogonalized(loras: Sequence[Lora]) -> list[Lora]:
-    """The LoRAs with outputs that share no direction in any layer."""
+    """The LoRAs with outputs that share no direction in a layer; see `apart` for the layers that stay.
+
+    What a LoRA puts out in some attention heads alone may spread to others.
+    """
     layers: list[dict[str, LowRank]] = [dict(lora.layers) for lora in loras]
     for path in {path for lora in loras for path in lora.layers}:
         here = [number for number, lora in enumerate(loras) if path in lora.layers]
-        if len(here) > 1:
+        if len(here) > 1 and len({layers[number][path].up_OR.shape[0] for number in here}) == 1:
             ups = apart([layers[number][path].up_OR for number in here])
             for number, up_OR in zip(here, ups, strict=True):
                 layers[number][path] = replace(layers[number][path], up_OR=up_OR)
@@ -160,7 +170,8 @@ def by_block(a: Lora, b: Lora) -> dict[int, Meeting]:
     for path in sorted(a.layers.keys() & b.layers.keys()):
         one, other = a.layers[path], b.layers[path]
         sizes = sorted((norm(one), norm(other)))
-        if sizes[0] > 0:
+        alike = (one.up_OR.shape[0], one.down_RI.shape[1]) == (other.up_OR.shape[0], other.down_RI.shape[1])
+        if alike and path.startswith("blocks.") and sizes[0] > 0:
             meeting = Meeting(
                 overlap=overlap(one, other), likeness=abs(likeness(one, other)), ratio=sizes[1] / sizes[0]
             )

@@ -144,12 +144,16 @@ class Acting(Protocol):
     share: float
 
 
-def letting_through(tokens: Sequence[Acting]) -> Callable[[float], None]:
-    """What sets the share of their own that all tokens act with."""
+@contextmanager
+def letting_through(tokens: Sequence[Acting]) -> Iterator[Callable[[float], None]]:
+    """While open, what it gives sets the share of their own that all tokens act with."""
     own = [token.share for token in tokens]
 
     def act(share: float) -> None:
         for token, whole in zip(tokens, own, strict=True):
             token.share = share * whole
 
-    return act
+    try:
+        yield act
+    finally:
+        act(1.0)

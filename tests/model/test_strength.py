@@ -46,8 +46,11 @@ def test_new_and_silent_tokens_change_nothing(tiny_base):
         assert torch.equal(velocity(tiny_base), bare)
     with tokens_at_work(tiny_base.transformer, [_token(1)]) as tokens:
         assert not torch.equal(velocity(tiny_base), bare)
-        letting_through(tokens)(0.0)
-        assert torch.equal(velocity(tiny_base), bare)
+        strong = velocity(tiny_base)
+        with letting_through(tokens) as act:
+            act(0.0)
+            assert torch.equal(velocity(tiny_base), bare)
+        assert torch.equal(velocity(tiny_base), strong)
     assert torch.equal(velocity(tiny_base), bare)
 
 
