@@ -33,6 +33,7 @@ from motion_transfer.errors import BadLora, BadSpec, WrongBase
 from motion_transfer.flags import with_settings
 from motion_transfer.hub import fetch_into
 from motion_transfer.library import Library
+from motion_transfer.lora.algebra import check_one_base
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
 from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.catalog import find_base
@@ -280,6 +281,8 @@ def render_prompt(
 ) -> None:
     """Renders a prompt with a learned motion, or what a share link asks for."""
     given = lora or []
+    if strengths and from_link:
+        raise BadSpec("a link brings its strengths, but --strengths was given too; leave one of them out.")
     if fetch and not from_link:
         raise BadSpec("--fetch goes with a link, but there is none; give it by --from-link.")
 
@@ -293,7 +296,9 @@ def render_prompt(
                      for path, strength in zip(given, _strengths(strengths, len(given)), strict=True)]  # fmt: skip
         else:
             raise BadSpec("a prompt is expected, but there is none; say by --prompt what the video shows.")
-        return shown, [one for _, one in found], [(load_lora(path), one.strength) for path, one in found]
+        motions = [(load_lora(path), one.strength) for path, one in found]
+        check_one_base([motion for motion, _ in motions])
+        return shown, [one for _, one in found], motions
 
     watch = Stopwatch()
     with joined() as ranks:

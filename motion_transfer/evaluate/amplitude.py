@@ -32,8 +32,8 @@ def _line(values_T: np.ndarray) -> np.ndarray:
 
 
 def _rise(values_T: np.ndarray) -> float | None:
-    """From the first to the last frame; None where nothing is known."""
-    if np.isnan(values_T).all():
+    """From the first to the last frame; None where too little is known."""
+    if (~np.isnan(values_T)).mean() < MIN_SEEN:
         return None
     line_T = _line(values_T)
     return float(line_T[-1] - line_T[0])
@@ -44,11 +44,14 @@ def camera_amplitudes(path_T4: np.ndarray) -> dict[str, float | None]:
 
     A camera that pans right lets the picture slide left.
     """
-    rest_T2 = np.stack([path_T4[:, axis] - _line(path_T4[:, axis]) for axis in (0, 1)], -1)
     right, down, zoom, roll = (_rise(values_T) for values_T in path_T4.T)
+    shake = None
+    if right is not None and down is not None:
+        rest_T2 = np.stack([path_T4[:, axis] - _line(path_T4[:, axis]) for axis in (0, 1)], -1)
+        shake = float(np.sqrt(np.nanmean((rest_T2**2).sum(1))))
     return {PAN: None if right is None else -right, TILT: None if down is None else -down, ZOOM: zoom,
             ROLL: None if roll is None else math.degrees(roll),
-            SHAKE: float(np.sqrt(np.nanmean((rest_T2**2).sum(1))))}  # fmt: skip
+            SHAKE: shake}  # fmt: skip
 
 
 def _speed(sighting: Sighting, fps: float) -> float | None:
@@ -57,7 +60,8 @@ def _speed(sighting: Sighting, fps: float) -> float | None:
         return None
     stride = max(1, round(STRIDE_S * fps))
     steps = sighting.path_T2[stride:] - sighting.path_T2[:-stride]
-    return float(np.nanmean(np.hypot(*steps.T)) * fps / stride)
+    lengths = np.hypot(*steps.T)
+    return float(np.nanmean(lengths) * fps / stride) if (~np.isnan(lengths)).mean() >= MIN_SEEN else None
 
 
 def amplitudes(clip: Clip, look: Look | None = None) -> dict[str, float | None]:

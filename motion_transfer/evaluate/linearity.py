@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LEAST_STOPS = 3  # of a prompt; fewer say nothing of its slope
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -52,17 +54,17 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (ends - (counts + 1) / 2)[inverse]
 
 
-def by_prompt(readings: Sequence[Reading]) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
-    """Strengths and amplitudes of each prompt."""
+def _by_prompt(readings: Sequence[Reading]) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+    """Strengths and amplitudes of each prompt that was read at three strengths or more."""
     prompts = sorted({reading.prompt for reading in readings})
     of = {prompt: [reading for reading in readings if reading.prompt == prompt] for prompt in prompts}
     return {prompt: (np.array([r.strength for r in some]), np.array([r.amplitude for r in some]))
-            for prompt, some in of.items()}  # fmt: skip
+            for prompt, some in of.items() if len({reading.strength for reading in some}) >= LEAST_STOPS}  # fmt: skip
 
 
 def linearity(readings: Sequence[Reading]) -> Linearity:
     """Fits a line; there must be several strengths of every prompt, and motion that grows with strength."""
-    found = by_prompt(readings)
+    found = _by_prompt(readings)
     slopes = np.array([_line(x, y)[0] for x, y in found.values()])
     x = np.concatenate([x for x, _ in found.values()])
     y = np.concatenate([y / slope for (_, y), slope in zip(found.values(), slopes, strict=True)])

@@ -202,7 +202,9 @@ class Worker:
         try:
             with watch.timing(JUDGE):
                 shown = clip or read_clip(library.renders / results["render"])
-                results["report"] = self._report(library.motion(order.motions[0][0]), shown, order.spec.prompt)
+                motions = [library.motion(key) for key, _ in order.motions]
+                learned = next((motion for motion in motions if motion.reference), motions[0])
+                results["report"] = self._report(learned, shown, order.spec.prompt)
         except Exception as error:
             self._note(job, UNMEASURED.format(why=in_words(error)))
         return results | {SECONDS: results[SECONDS] | watch.seconds}
@@ -241,7 +243,7 @@ class Worker:
         return {SECONDS: dict(seconds), STEPS: dict(teller.steps), RAN_ON: on, **({SHARES: shares} if shares else {})}
 
     def _report(self, motion: Motion, clip: Clip, prompt: str) -> list[dict[str, Any]]:
-        """What was measured against the clip that the first motion was learned from; nothing if that can't be read."""
+        """What was measured against the clip that a motion was learned from; nothing if that can't be read."""
         if motion.reference is None:
             return []
         try:

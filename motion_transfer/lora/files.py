@@ -256,7 +256,7 @@ def read_lora(path: Path) -> LoraFile:
                           "weights; have its trainer export a plain LoRA.")  # fmt: skip
         recipe, scalings = _recipe(found, path), dict(_scalings(found, config))
         tokens = read_tokens(found.metadata[TOKENS]) if TOKENS in found.metadata else ()
-    except (SafetensorError, ValueError, TypeError, RecursionError, OSError) as error:
+    except (SafetensorError, ValueError, TypeError, ArithmeticError, RuntimeError, OSError) as error:
         raise BadLora(
             f"expected a safetensors LoRA, but {path.name} can't be read ({error}); export it again."
         ) from error

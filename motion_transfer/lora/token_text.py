@@ -18,7 +18,7 @@ def write_tokens(tokens: Sequence[StrengthToken]) -> str:
     """The tokens as text; `read_tokens` brings them back to the bit."""
     tensors = {}
     for number, token in enumerate(tokens):
-        tensors[f"{number}.set"] = torch.tensor([token.strength, token.share], dtype=torch.float64)
+        tensors[f"{number}.set"] = torch.tensor([token.strength, token.share])
         for block, parts in token.blocks.items():
             for part in _PARTS:
                 tensors[f"{number}.{block}.{part}"] = getattr(parts, part).float().contiguous().clone()
@@ -31,7 +31,7 @@ def read_tokens(text: str) -> tuple[StrengthToken, ...]:
     Raises:
         ValueError, SafetensorError: there are none in it, parts are missing, or numbers are not finite.
     """
-    tensors = load(base64.b64decode(text, validate=True))
+    tensors = {name: tensor.float() for name, tensor in load(base64.b64decode(text, validate=True)).items()}
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise ValueError("a strength token holds infinite or undefined numbers")
     found: dict[int, dict[int, dict[str, torch.Tensor]]] = {}
@@ -40,7 +40,7 @@ def read_tokens(text: str) -> tuple[StrengthToken, ...]:
         blocks = found.setdefault(int(number), {})
         if place != "set":
             block, _, part = place.partition(".")
-            blocks.setdefault(int(block), {})[part] = tensor.float()
+            blocks.setdefault(int(block), {})[part] = tensor
     tokens = []
     for number, blocks in sorted(found.items()):
         whole = all(set(parts) == set(_PARTS) for parts in blocks.values())

@@ -292,8 +292,8 @@ def learn_control(
                 if not math.isfinite(value := loss.item()):
                     raise Diverged(f"a finite loss is expected, but step {step + 1} gave {value}; choose a smaller "
                                    "learning rate.")  # fmt: skip
-                matrices = learner.parameters("")
-                nn.utils.clip_grad_norm_(matrices, MAX_GRADIENT_NORM)
+                learning = [one for group in optimizer.param_groups for one in group["params"]]
+                nn.utils.clip_grad_norm_(learning, MAX_GRADIENT_NORM)
                 for group in optimizer.param_groups:
                     group["lr"] = group["whole_rate"] * rate_share(step, spec.steps)
                 optimizer.step()

@@ -18,6 +18,7 @@ from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnP
 from torch import Tensor, nn
 
 from motion_transfer.model.rope import rotate
+from motion_transfer.model.strength import KEY_SPREAD
 
 
 class SequenceProcessor(WanAttnProcessor):
@@ -26,11 +27,13 @@ class SequenceProcessor(WanAttnProcessor):
     The key is not rotated, so that it lies nowhere in space and time.
     """
 
-    def __init__(self, num_heads: int, head_width: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, num_heads: int, head_width: int, generator: torch.Generator, device: torch.device | str = "cpu"
+    ) -> None:
         super().__init__()
         shape = (num_heads, head_width)
-        self.key_NK = nn.Parameter(0.02 * torch.randn(shape, generator=generator))
-        self.rest_NK, self.slope_NK = (nn.Parameter(torch.zeros(shape)) for _ in range(2))
+        self.key_NK = nn.Parameter((KEY_SPREAD * torch.randn(shape, generator=generator)).to(device))
+        self.rest_NK, self.slope_NK = (nn.Parameter(torch.zeros(shape, device=device)) for _ in range(2))
         self.strength_B, self.share = torch.ones(1), 1.0
 
     def parameters(self) -> list[nn.Parameter]:
@@ -105,7 +108,10 @@ def sequence_arm(
 ) -> Iterator[OtherArm]:
     """While open, these blocks' self-attention has a token in its sequence."""
     config, before = transformer.config, {block: transformer.blocks[block].attn1.processor for block in blocks}
-    parts = [SequenceProcessor(config.num_attention_heads, config.attention_head_dim, generator) for _ in blocks]
+    parts = [
+        SequenceProcessor(config.num_attention_heads, config.attention_head_dim, generator, transformer.device)
+        for _ in blocks
+    ]
     for block, part in zip(blocks, parts, strict=True):
         transformer.blocks[block].attn1.set_processor(part)
     try:
@@ -119,7 +125,7 @@ def sequence_arm(
 def modulation_arm(transformer: WanTransformer3DModel, generator: torch.Generator) -> Iterator[OtherArm]:
     """While open, the time step's projection carries the strength to every block."""
     config = transformer.config
-    part = Modulation(config.num_attention_heads * config.attention_head_dim, generator)
+    part = Modulation(config.num_attention_heads * config.attention_head_dim, generator).to(transformer.device)
 
     def add(_: nn.Module, __: object, out: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (out[0], part(out[1]), *out[2:])

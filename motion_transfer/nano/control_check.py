@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from motion_transfer.atomic import replacing
-from motion_transfer.evaluate.amplitude import SHAKE, SPEED, amplitudes
+from motion_transfer.evaluate.amplitude import PAN, SHAKE, SPEED, TILT, ZOOM, amplitudes
 from motion_transfer.evaluate.camera_motion import camera_error, true_camera_path
 from motion_transfer.evaluate.checker import find_object
 from motion_transfer.evaluate.embedders import world_embedder
@@ -69,7 +69,7 @@ def items(num_contents: int) -> Iterator[Item]:
                     for way in (BEFORE, AFTER):
                         yield Item(way=way, control=name, strength=strength, number=number, seed=seed)
             for seed in range(LOADED_SEEDS):
-                for strength in (control.lowest, 1.0):
+                for strength in sorted({control.lowest, 0.0, 1.0}):
                     yield Item(way=LOADED, control=name, strength=strength, number=number, seed=seed)
 
 
@@ -145,18 +145,35 @@ def _quality(rows: Sequence[Row], bare: Sequence[Row], column: str, control: Con
 def crosstalk(rows: Sequence[Row], of: str) -> dict[str, float | None]:
     """How much every other control's motion changes while one is moved, over how much that one's does.
 
+    Of one that can go backwards the change from end to end counts, of another the largest from where the moved one is
+    at 0; renders of the same content and seed are compared. A thing's own speed can't be told from the camera's, so of
+    those two neither is said.
+
     Args:
-        rows: of renders at both ends of one control's range, all others loaded at 0.
+        rows: of renders at the ends of one control's range and at 0, all others loaded at 0.
         of: the control that is moved.
     """
-    ends = sorted({float(row["strength"]) for row in rows})
+    shown: dict[tuple[str, int], dict[float, Row]] = {}
+    for row in rows:
+        shown.setdefault((str(row["prompt"]), int(row["seed"])), {})[float(row["strength"])] = row  # type: ignore[arg-type]
+    low, high = min(float(row["strength"]) for row in rows), max(float(row["strength"]) for row in rows)  # type: ignore[arg-type]
 
     def change(name: str) -> float | None:
-        values = [_known([row for row in rows if row["strength"] == end], AMPLITUDE + name) for end in ends]
-        return mean(values[1]) - mean(values[0]) if all(values) else None
+        found = []
+        for at in shown.values():
+            values = {strength: row[AMPLITUDE + name] for strength, row in at.items()}
+            if len(values) < len({low, 0.0, high}) or None in values.values():
+                continue
+            if name == of or CONTROLS[name].reversible:
+                found.append(values[high] - values[low])  # type: ignore[operator]
+            else:
+                found.append(max(abs(values[end] - values[0.0]) for end in (low, high)))  # type: ignore[operator]
+        return mean(found) if found else None
 
     own = change(of)
-    others = {name: change(name) for name in CONTROLS if name != of}
+    moving = {PAN, TILT, SHAKE, ZOOM}
+    hidden = {SPEED} if of in moving else moving if of == SPEED else set()
+    others = {name: change(name) for name in CONTROLS if name != of and name not in hidden}
     return {name: None if other is None or not own else round(other / own, 4) for name, other in others.items()}
 
 

@@ -7,6 +7,7 @@ equally loud, from how many clips. Each variant learns one control and shows it 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +33,7 @@ from motion_transfer.work import drive
 
 STOPS, NUM_CASES = 7, 8
 SHALLOW, DEEP = (0, 1, 2, 3), (4, 5, 6, 7)
-CLIP_COUNTS = (8, 16, 64)
+CLIP_COUNTS = (8, 16, 32)
 OWN = "own"  # column: the control's own amplitude, in units of its most
 OURS = "ours"
 
@@ -56,7 +57,8 @@ def variants() -> Iterator[Variant]:
         for arm in (*ARMS, *UNKEPT_ARMS):
             if arm != ours.arm:
                 yield Variant(name=f"arm {arm}", control=control, spec=replace(ours, arm=arm))
-        yield Variant(name="uneven layers", control=control, spec=replace(ours, even=not ours.even))
+        loudness = "uneven layers" if ours.even else "even layers"
+        yield Variant(name=loudness, control=control, spec=replace(ours, even=not ours.even))
         yield Variant(name="shallow blocks", control=control, spec=replace(ours, blocks=SHALLOW, rank=twice))
         yield Variant(name="deep blocks", control=control, spec=replace(ours, blocks=DEEP, rank=twice))
     for clips in CLIP_COUNTS:
@@ -161,7 +163,8 @@ def study_controls(results: Path, num_processes: int = 2, loras: Path = RENDERS 
         loras: where the variants' files go.
     """
     file = ResultFile(results / "control-study.json", study_stamp())
-    done = {str(row["variant"]) for row in file.rows.values()}
+    rows_of = Counter(str(row["variant"]) for row in file.rows.values())
+    done = {name for name, count in rows_of.items() if count == NUM_CASES * STOPS}
     missing = [variant for variant in variants() if _key(variant) not in done]
     loras.mkdir(parents=True, exist_ok=True)
     for variant, rows in each(partial(_studied, loras), missing, num_processes=num_processes):

@@ -17,7 +17,7 @@ from statistics import mean, median
 from typing import Any
 
 from motion_transfer.atomic import replacing
-from motion_transfer.errors import Diverged
+from motion_transfer.errors import BadLora, Diverged
 from motion_transfer.evaluate.amplitude import amplitudes
 from motion_transfer.evaluate.retarget import Look, named_in_full
 from motion_transfer.lora.algebra import CURVE, is_curve, uncalibrated
@@ -129,6 +129,8 @@ def calibration(lora: Lora, control: Control) -> dict[str, Any]:
             if found is not None:
                 shown.setdefault(round(strength, 6), []).append(found)
     found_at = {strength: median(values) for strength, values in sorted(shown.items())}
+    if not control.reversible:  # what seems to move where nothing does
+        found_at = {strength: found - found_at[0.0] for strength, found in found_at.items()}
     whole = found_at.get(1.0, 0.0)
     curve = rising([(s, found / whole) for s, found in found_at.items()]) if whole > 0 else []
     if not is_curve(curve):
@@ -153,7 +155,7 @@ def learned(name: str) -> Lora:
     control, base = CONTROLS[name], opened()
     lora = drive(learn_control(base, list(examples(base, control)), spec_of(control)))
     facts = {"name": f"Control: {name}", "control": name, "unit": control.unit, "reversible": control.reversible,
-             "clips": NUM_CLIPS, "clip_fps": FPS}  # fmt: skip
+             "clips": NUM_CLIPS}  # fmt: skip
     return measured(replace(lora, info={**lora.info, **facts}))
 
 
@@ -171,7 +173,10 @@ def control_stale(path: Path) -> str:
     """Why the file of a shipped control doesn't count; empty if it does."""
     if not path.is_file():
         return "there is none"
-    recipe = load_lora(path).info
+    try:
+        recipe = load_lora(path).info
+    except BadLora as error:
+        return str(error)
     if recipe.get("base_hash") != weights_hash(find_base(BASE).folder):
         return "it was learned on another base"
     asked = asdict(spec_of(CONTROLS[path.stem.removeprefix(PREFIX)]))

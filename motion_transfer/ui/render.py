@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -104,11 +105,12 @@ def asked_motion(library: Library, base: str, key: str | None) -> str | None:
 
 
 def strength_readout(recipe: Mapping[str, Any], strength: float | None) -> str:
-    """How far a control's motion goes at a strength, in its own unit; empty for a motion that has none."""
-    amount, unit = recipe.get("amplitude"), recipe.get("unit")
-    if strength is None or not isinstance(unit, str) or not isinstance(amount, int | float):
+    """How far a control's motion goes at a strength, in its own unit, as HTML; empty for a motion that has none."""
+    amount, unit = recipe.get("amplitude"), recipe.get("unit")  # of anybody's file
+    known = isinstance(unit, str) and unit in words.UNITS
+    if strength is None or not known or type(amount) not in (int, float) or not math.isfinite(amount):
         return ""
-    return words.READOUT.format(amount=f"{strength * amount:+.2f}", unit=words.UNITS.get(unit, unit))
+    return escape(words.READOUT.format(amount=f"{strength * amount:+.2f}", unit=words.UNITS[unit]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +148,14 @@ def motion_card(library: Library, key: str | None) -> str:
         return ""
     motion = library.motion(key)
     made = words.SHIPPED if motion.shipped else motion.made
-    facts = words.MOTION_FACTS.format(caption=motion.caption or words.NO_CAPTION, base=motion.base or "?",
-                                      rank=motion.rank or "?", made=made)  # fmt: skip
+    recipe = library.recipe(motion)
+    told = words.CONTROL_FACTS if recipe.get("kind") == "control" else words.MOTION_FACTS
+    facts = told.format(caption=motion.caption or words.NO_CAPTION, base=motion.base or "?", rank=motion.rank or "?",
+                        made=made)  # fmt: skip
     picture = _thumbnail(motion.reference, motion.reference.stat().st_mtime_ns) if motion.reference else ""
     image = f'<img src="{picture}" alt="">' if picture else ""
     card = f'<div class="card">{image}<p>{escape(facts)}</p></div>'  # its words come from a file of anybody's
-    return card + recipe_facts(library.recipe(motion))
+    return card + recipe_facts(recipe)
 
 
 @lru_cache(maxsize=256)
@@ -292,11 +296,11 @@ def order_of(spec: RenderSpec, motions: Sequence[tuple[str | None, float]]) -> M
 
 
 def _reference(library: Library, job: Job) -> Path | None:
-    """A copy of the clip that the job's first motion was learned from, where both are still there."""
+    """A copy of the clip that the first of the job's motions which has one was learned from."""
     for key, _ in job.orders.get("motions", ()):
         with suppress(BadLora):
-            path = library.motion(key).reference
-            return library.show_file(path) if path else None
+            if path := library.motion(key).reference:
+                return library.show_file(path)
     return None
 
 

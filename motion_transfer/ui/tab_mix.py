@@ -105,7 +105,7 @@ def _motion_parts() -> dict[str, Any]:
             with gr.Row():
                 motion = gr.Dropdown(choices=[("", "")], value="", label=label, min_width=200, elem_id=f"motion{mark}")
                 strength = control(RenderSpec, "strength", min_width=200, elem_id=f"strength{mark}", **named)
-            readout = gr.Markdown(elem_id=f"readout{mark}")
+            readout = gr.HTML("", elem_id=f"readout{mark}")
             card = gr.HTML("")
         for name, part in (("motions", motion), ("strengths", strength), ("readouts", readout), ("cards", card),
                            ("places", place)):  # fmt: skip
@@ -242,12 +242,12 @@ class _MixPage:
 
         return told(read)[0] or ""
 
-    def meter(self, token: str | None, *keys: str | None) -> tuple[str, Any]:
+    def meter(self, token: str | None, rule: str | None, *keys: str | None) -> tuple[str, Any]:
         """How the chosen motions meet, and whether the button that turns them apart is of use."""
         view, error = told(lambda: look_at_meter(self._place_of(token), self._studio, keys))
         if view is None:
             return problem(error) if error is not None else "", gr.Button(visible=False)
-        return view.shown, gr.Button(visible=view.crowded)
+        return view.shown, gr.Button(visible=view.crowded and rule != APART_RULE)
 
     def take_in(self, token: str | None, path: str, *keys: str | None) -> list[Any]:
         """A LoRA file was uploaded: it is chosen in the first free place, else in the first of all."""
@@ -355,8 +355,8 @@ class _MixPage:
         for motion, strength, readout in zip(self._motions, parts["strengths"], parts["readouts"], strict=True):
             gr.on([motion.change, strength.change], self.readout, [visitor, motion, strength], readout,
                   trigger_mode="always_last", **QUIET)  # fmt: skip
-        meets = [motion.change for motion in self._motions]
-        gr.on(meets, self.meter, [visitor, *self._motions], [parts["meter"], parts["resolve"]],
+        meets = [part.change for part in (*self._motions, knobs["mix"])]
+        gr.on(meets, self.meter, [visitor, knobs["mix"], *self._motions], [parts["meter"], parts["resolve"]],
               trigger_mode="always_last", **QUIET)  # fmt: skip
         parts["resolve"].click(lambda: APART_RULE, None, knobs["mix"], queue=False, **QUIET)
         parts["add"].click(_one_more, self._motions, self._places, queue=False, **QUIET)
