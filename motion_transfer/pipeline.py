@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from motion_transfer.effort import Effort
 from motion_transfer.evaluate.report import judge
 from motion_transfer.ladder import render_within_memory, tune_within_memory
 from motion_transfer.machine import device_name
+from motion_transfer.methods.lion_fusion import Meeting, meet
 from motion_transfer.methods.split_clip import movement_of
 from motion_transfer.model.attention_choice import (
     ATTENTION_FILE,
@@ -256,6 +258,12 @@ class Studio:
     ) -> Tuned:  # fmt: skip
         """`tune_work`, driven to the end."""
         return drive(self.tune_work(clip, spec, preview=preview, preview_every=preview_every), on_progress)
+
+    def meetings(self, loras: Sequence[Lora]) -> list[tuple[int, int, Meeting]]:
+        """How every two of some motions meet in the weights that both change; pairs that don't are left out."""
+        pairs = combinations(range(len(loras)), 2)
+        found = ((a, b, meet(loras[a], loras[b])) for a, b in pairs)
+        return [(a, b, meeting) for a, b, meeting in found if meeting is not None]
 
     def render_work(self, lora: Lora | None, spec: RenderSpec) -> Work[Clip]:
         """Renders a prompt with a LoRA (or the bare base), see `ladder.render_within_memory`."""

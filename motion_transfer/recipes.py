@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from motion_transfer.errors import BadClip, BadLora, WrongBase
-from motion_transfer.lora.algebra import stack
 from motion_transfer.lora.files import file_hash, load_lora
+from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.attention_choice import NATIVE
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, Progress, RenderSpec, Work
@@ -193,7 +193,7 @@ def verify(studio: Studio, path: Path, find: Callable[[str], Path | None]) -> Wo
         raise WrongBase(f"{path.name} was rendered on the base {recipe.base} {recipe.base_hash[:8]}, but the open base "
                         f"is {studio.spec.name} {studio.base.hash[:8]}; open that version.")  # fmt: skip
     loras = [(load_lora(found_lora(lora, find)), lora.strength) for lora in recipe.loras]
-    clip = yield from studio.render_work(stack(loras) if loras else None, recipe.render)
+    clip = yield from studio.render_work(*mixed(loras, recipe.render))
     yield Progress(stage="judge", step=1, total=1)
     shown, again = read_clip(path).frames_THWC, _compressed(clip)
     if shown.shape != again.shape:

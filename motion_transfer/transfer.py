@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
 from motion_transfer.evaluate.motion import motion_fidelity
-from motion_transfer.lora.algebra import scaled, stack
+from motion_transfer.lora.algebra import at_strength, scaled, stack
 from motion_transfer.lora.attach import acting, attached, remove_adapters
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
@@ -26,6 +26,7 @@ from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import BaseSpec
 from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.sampling import denoise
+from motion_transfer.model.strength import Acting, letting_through, tokens_at_work
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, RenderSpec, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip, sparse_indices
 from motion_transfer.work import Stopwatch
@@ -125,7 +126,7 @@ def tune_work(
             heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
         with watch.timing("spatial"):
             look = yield from tune_spatial(base, frames, heads, spec, resume)
-        show = (lambda: _moved(base, preview)) if preview is not None else None
+        show = (lambda: carried_work(base, preview)) if preview is not None else None
         with watch.timing("temporal"):
             check = functools.partial(_followed, base, fitted, spec) if checks else None
             layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, check, resume)
@@ -149,7 +150,7 @@ def _followed(base: VideoBase, reference: Clip, spec: TuneSpec) -> Work[float | 
         asked = RenderSpec(
             prompt="", seed=(spec.seed + number) % 2**31, steps=CHECK_STEPS, guidance=1.0, early_guidance=1.0
         )
-        shown = yield from _moved(base, asked)
+        shown = yield from carried_work(base, asked)
         found.append(motion_fidelity(reference, replace(shown, fps=reference.fps)))
     known = [one for one in found if one is not None]
     return sum(known) / len(known) if known else None
@@ -182,16 +183,18 @@ def motion_share(spec: RenderSpec, sigma: float) -> float:
     return spec.late_strength if sigma < SHAPES_FORM else 1.0
 
 
-def _moved(base: VideoBase, spec: RenderSpec, *, turns: bool = True) -> Work[Clip]:
-    """Renders with the adapters that the base carries, which act down to the noise level of the settings.
+def carried_work(base: VideoBase, spec: RenderSpec, *, tokens: Sequence[Acting] = (), turns: bool = True) -> Work[Clip]:
+    """Renders with the adapters that the base carries and tokens, which act down to the noise level of the settings.
 
     Where things are is decided while noise is high; their shapes come next, and there adapters act less; the base alone
     draws them best. `turns` says that there are any.
     """
-    with acting(base.transformer) as act:
+    with acting(base.transformer) as act, letting_through(tokens) as let_through:
 
         def lead(z: Tensor, sigma: float, _: int) -> Tensor:
-            act(motion_share(spec, sigma))
+            share = motion_share(spec, sigma)
+            act(share)
+            let_through(share)
             return z
 
         return (yield from denoise(base, spec, lead, turns=turns))
@@ -210,6 +213,10 @@ def render_work(base: VideoBase, lora: Lora | None, spec: RenderSpec) -> Work[Cl
             f"this LoRA was made for the base {lora.info.get('base')} {str(made_for)[:8]}, but the open base is "
             f"{base.spec.name} {base.hash[:8]}; tune the clip again on this base."
         )
-    with attached(base.transformer, scaled(lora, spec.strength) if lora else None):
-        clip = yield from _moved(base, spec, turns=lora is not None)
+    set_lora = at_strength(lora, spec.strength) if lora else None
+    with (
+        attached(base.transformer, set_lora),
+        tokens_at_work(base.transformer, set_lora.tokens if set_lora else ()) as tokens,
+    ):
+        clip = yield from carried_work(base, spec, tokens=tokens, turns=lora is not None)
     return replace(clip, fps=float(lora.info.get("clip_fps", clip.fps))) if lora else clip

@@ -136,14 +136,63 @@ class LowRank:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class TokenBlock:
+    """A strength token's part in one block: its key, and its value at rest and per strength, `(D,)` float32.
+
+    `bias_N` raises the gate of each head.
+    """
+
+    key_D: Tensor
+    rest_D: Tensor
+    slope_D: Tensor
+    bias_N: Tensor
+
+    def __post_init__(self) -> None:
+        assert self.key_D.shape == self.rest_D.shape == self.slope_D.shape and self.bias_N.ndim == 1
+        assert len(self.key_D) % len(self.bias_N) == 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StrengthToken:
+    """What tells the self-attention of some blocks, by number, how strong a control's motion should be.
+
+    `share` is the part of its effect that is let through: 0 as if it were not there.
+    """
+
+    blocks: Mapping[int, TokenBlock]
+    strength: float = 1.0
+    share: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Lora:
-    """Low-rank changes by module path (`blocks.0.attn1.to_q`), and where they come from.
+    """Low-rank changes by module path (`blocks.0.attn1.to_q`), strength tokens if any, and where they come from.
 
     `info` is JSON-ready: `base`, `base_hash`, `kind`, `method`, `caption`, recipe.
     """
 
     layers: Mapping[str, LowRank]
+    tokens: tuple[StrengthToken, ...] = ()
     info: Mapping[str, Any] = field(default_factory=dict)
+
+
+MIX_RULES = ("sum", "norm", "orthogonal")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mix:
+    """LoRAs that act together, each with its motion strength, and how they are brought together.
+
+    "sum" adds them up; "norm" first makes their changes equally large; "orthogonal" first turns their outputs so that
+    no two share a direction.
+    """
+
+    items: tuple[tuple[Lora, float], ...]
+    rule: str = "sum"
+
+    def __post_init__(self) -> None:
+        if self.rule not in MIX_RULES:
+            raise BadSpec(f"a mix is made by {', '.join(MIX_RULES)}, but {self.rule!r} was asked for; choose one.")
 
 
 PRECISIONS = ("nf4", "int8", "bf16", "fp32")
@@ -253,6 +302,12 @@ class RenderSpec(_Checked):
     guidance: float = knob(5.0, low=1.0, high=20.0, help="Classifier-free guidance scale at low noise; 1 turns it off.")
     flow_shift: float = knob(3.0, low=0.1, high=20.0, help="Shift of the noise levels toward noise.")
     strength: float = knob(1.0, low=-2.0, high=2.0, help="Motion strength; 1 is the reference's own motion.")
+    mix: str = knob(
+        "sum",
+        choices=MIX_RULES,
+        help="How several motions come together: added up; made equally large before; or turned apart before, so that "
+        "none gets in the way of another.",
+    )
     early_guidance: float = knob(
         10.0, low=1.0, high=20.0, help="Guidance scale while noise is high and things find their places."
     )

@@ -13,10 +13,11 @@ from diffusers import WanPipeline
 from safetensors import safe_open
 
 from motion_transfer.library import Library
-from motion_transfer.lora.algebra import stack
 from motion_transfer.lora.files import load_lora
+from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.nano.clips import EXAMPLES
+from motion_transfer.nano.controls import stale_controls
 from motion_transfer.nano.motions import stale_motions
 from motion_transfer.nano.rebuild import base_stale
 from motion_transfer.nano.showcase import SHOWCASE, showcase_stale
@@ -24,6 +25,7 @@ from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.presets import load_preset
 from motion_transfer.types import RenderSpec
 from motion_transfer.video.io import clip_comment, read_clip, write_clip
+from motion_transfer.video.synth.controls import CONTROLS
 from motion_transfer.video.synth.palette import vocabulary
 
 NANO = ASSETS / "nano"
@@ -65,7 +67,8 @@ def test_the_base_was_made_for_the_codec_that_ships() -> None:
 def test_motions_and_presets_were_made_for_the_base_that_ships() -> None:
     loras = ASSETS / "loras"
     assert stale_motions(loras) == {} and showcase_stale(loras, ASSETS.parent / "presets") == ""
-    assert len(list(loras.glob("*.safetensors"))) == len(EXAMPLES)
+    assert stale_controls(loras) == {}
+    assert len(list(loras.glob("*.safetensors"))) == len(EXAMPLES) + len(CONTROLS)
 
 
 @pytest.mark.parametrize("stem", SHOWCASE)
@@ -74,8 +77,8 @@ def test_every_preset_that_ships_renders(stem: str, shipped_studio: Studio) -> N
     preset, library = load_preset(ASSETS.parent / "presets" / f"{stem}.json"), Library(Path("nowhere"))
     motions = [library.of_sha256(lora.sha256) for lora in preset.loras]
     assert all(motion is not None and motion.reference is not None for motion in motions)
-    lora = stack([(library.load(motion), used.strength) for motion, used in zip(motions, preset.loras, strict=True)])  # type: ignore[arg-type]
-    clip = shipped_studio.render(lora, replace(preset.render_spec(), steps=3))
+    loaded = [(library.load(motion), used.strength) for motion, used in zip(motions, preset.loras, strict=True)]  # type: ignore[arg-type]
+    clip = shipped_studio.render(*mixed(loaded, replace(preset.render_spec(), steps=3)))
     assert clip.frames_THWC.shape == (49, 64, 64, 3) and clip.frames_THWC.std() > 5
     assert shipped_studio.unknown_words(preset.render.prompt) == []
 

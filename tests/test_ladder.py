@@ -108,7 +108,7 @@ def test_a_render_that_several_processes_share_does_not_begin_again(
 def test_where_a_preview_fails_no_more_are_made(
     tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "_moved", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(transfer, "carried_work", lambda *_: (_ for _ in ()).throw(MemoryError()))
     said: list[str] = []
     work = tune_within_memory(tiny_base, square_clip, SPEC, preview=PREVIEW, preview_every=1)
     shown, tell = list[bool](), _told(said)

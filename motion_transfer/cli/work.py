@@ -33,8 +33,9 @@ from motion_transfer.errors import BadLora, BadSpec, WrongBase
 from motion_transfer.flags import with_settings
 from motion_transfer.hub import fetch_into
 from motion_transfer.library import Library
-from motion_transfer.lora.algebra import stack
+from motion_transfer.lora.algebra import check_one_base
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
+from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.catalog import find_base
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene_of
@@ -241,6 +242,24 @@ def _from_link(
     return preset.render_spec(), [(found_lora(one, find), one) for one in used]
 
 
+def _strengths(text: str, count: int) -> list[float]:
+    """One strength a LoRA.
+
+    Raises:
+        BadSpec: they are not as many numbers.
+    """
+    if not text:
+        return [1.0] * count
+    try:
+        found = [RenderSpec(strength=float(part)).strength for part in text.split(",")]
+    except ValueError as error:
+        raise BadSpec(f"strengths are expected as in 1,-0.5, but are {text!r:.40}; write numbers.") from error
+    if len(found) != count:
+        raise BadSpec(f"a strength for each of {count} LoRAs is expected, but {text!r:.40} has {len(found)}; give as "
+                      "many.")  # fmt: skip
+    return found
+
+
 @app.command("render")
 @with_settings(spec=RenderSpec)
 def render_prompt(
@@ -249,6 +268,9 @@ def render_prompt(
     lora: Annotated[
         list[Path] | None, typer.Option(help="A motion; none renders the bare base, several add up.")
     ] = None,
+    strengths: Annotated[
+        str, typer.Option(help="A strength for each --lora, in their order, as in 1,-0.5; left out, all are 1.")
+    ] = "",
     from_link: Annotated[str, typer.Option(help="A share link, which brings all settings.")] = "",
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch motions of the link from the Hub.")] = False,
     workspace: WorkspaceOpt = None,
@@ -259,28 +281,32 @@ def render_prompt(
 ) -> None:
     """Renders a prompt with a learned motion, or what a share link asks for."""
     given = lora or []
+    if strengths and from_link:
+        raise BadSpec("a link brings its strengths, but --strengths was given too; leave one of them out.")
     if fetch and not from_link:
         raise BadSpec("--fetch goes with a link, but there is none; give it by --from-link.")
 
-    def asked() -> tuple[RenderSpec, list[UsedLora], Lora | None]:
+    def asked() -> tuple[RenderSpec, list[UsedLora], list[tuple[Lora, float]]]:
         prepare(out, json_path, inputs=tuple(given), video=out)
         if from_link:
             shown, found = _from_link(from_link, spec, base, given, workspace, fetch)
         elif spec.prompt:
             shown = spec
-            found = [(path, UsedLora(name=path.stem, sha256=file_hash(path), strength=1.0)) for path in given]
+            found = [(path, UsedLora(name=path.stem, sha256=file_hash(path), strength=strength))
+                     for path, strength in zip(given, _strengths(strengths, len(given)), strict=True)]  # fmt: skip
         else:
             raise BadSpec("a prompt is expected, but there is none; say by --prompt what the video shows.")
         motions = [(load_lora(path), one.strength) for path, one in found]
-        return shown, [one for _, one in found], stack(motions) if motions else None
+        check_one_base([motion for motion, _ in motions])
+        return shown, [one for _, one in found], motions
 
     watch = Stopwatch()
     with joined() as ranks:
-        shown, used, motion = ranks.same(asked)
+        shown, used, motions = ranks.same(asked)
         studio = Studio(base=base, precision=precision, workspace=workspace, ranks=ranks, shard_weights=shard_weights)
         _ = studio.base  # opened before the clock runs
         with watch.timing("render"):
-            clip = studio.render(motion, shown, on_progress=_meter(ranks))
+            clip = studio.render(*mixed(motions, shown), on_progress=_meter(ranks))
     if not ranks.is_first:
         return
     _write_render(studio, clip, shown, used, out)

@@ -20,7 +20,7 @@ from motion_transfer.jobs.orders import RENDER, TUNE, RenderOrder, TuneOrder, fr
 from motion_transfer.jobs.store import CANCELLED, DONE, FAILED, PAUSED, QUEUED, Job
 from motion_transfer.jobs.teller import Interrupted, Paused, Teller
 from motion_transfer.library_files import Motion
-from motion_transfer.lora.algebra import stack
+from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.memory import forget_peak_memory
 from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.recipes import UsedLora, recipe_of
@@ -167,12 +167,12 @@ class Worker:
         motions = [(library.motion(key), strength) for key, strength in order.motions]
         hashes = [library.sha256(motion) for motion, _ in motions]
         self._check_hashes(order, hashes)
-        lora = stack([(library.load(motion), strength) for motion, strength in motions]) if motions else None
+        lora, spec = mixed([(library.load(motion), strength) for motion, strength in motions], order.spec)
         used = [  # already now, for files may go while the render is under way
             UsedLora(name=motion.name, sha256=sha256, strength=strength)
             for (motion, strength), sha256 in zip(motions, hashes, strict=True)
         ]
-        work = self._studio.render_work(lora, order.spec)
+        work = self._studio.render_work(lora, spec)
         with watch.timing("render"):
             clip = teller.run(work, lambda _: None, lambda _: None)
         saved = library.save_render(clip, order.spec, recipe_of(self._studio, order.spec, used, clip).as_values())
@@ -202,7 +202,9 @@ class Worker:
         try:
             with watch.timing(JUDGE):
                 shown = clip or read_clip(library.renders / results["render"])
-                results["report"] = self._report(library.motion(order.motions[0][0]), shown, order.spec.prompt)
+                motions = [library.motion(key) for key, _ in order.motions]
+                learned = next((motion for motion in motions if motion.reference), motions[0])
+                results["report"] = self._report(learned, shown, order.spec.prompt)
         except Exception as error:
             self._note(job, UNMEASURED.format(why=in_words(error)))
         return results | {SECONDS: results[SECONDS] | watch.seconds}
@@ -241,7 +243,7 @@ class Worker:
         return {SECONDS: dict(seconds), STEPS: dict(teller.steps), RAN_ON: on, **({SHARES: shares} if shares else {})}
 
     def _report(self, motion: Motion, clip: Clip, prompt: str) -> list[dict[str, Any]]:
-        """What was measured against the clip that the first motion was learned from; nothing if that can't be read."""
+        """What was measured against the clip that a motion was learned from; nothing if that can't be read."""
         if motion.reference is None:
             return []
         try:

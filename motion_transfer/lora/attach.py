@@ -164,6 +164,65 @@ def acting(transformer: nn.Module) -> Iterator[Callable[[float], None]]:
         act(1.0)
 
 
+def scale_adapter(transformer: nn.Module, name: str, scales: Mapping[str, float]) -> None:
+    """Lets an adapter act in each of its layers with so much of its strength; `read_adapter` folds that in."""
+    for path, layer in _adapter_layers(transformer, name).items():
+        layer.scaling[name] = scales[path]
+
+
+@contextmanager
+def per_row(transformer: nn.Module, name: str) -> Iterator[Callable[[Tensor], None]]:
+    """While open, what it gives sets the strength with which an adapter acts on each row of a batch, `(B,)`."""
+    strength_B11 = torch.ones(1, 1, 1)
+
+    def act(strength_B: Tensor) -> None:
+        nonlocal strength_B11
+        strength_B11 = strength_B.view(-1, 1, 1)
+
+    def weigh(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:  # the change is linear in what goes in
+        return (inputs[0] * strength_B11.to(inputs[0]),)
+
+    hooks = [layer.lora_A[name].register_forward_pre_hook(weigh)
+             for layer in _adapter_layers(transformer, name).values()]  # fmt: skip
+    try:
+        yield act
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+Look = Callable[[str, Tensor, Tensor, Tensor], None]
+
+
+@contextmanager
+def watched(transformer: nn.Module, name: str, look: Look) -> Iterator[None]:
+    """While open, every pass shows an adapter's layers at work.
+
+    Args:
+        transformer: with the adapter.
+        name: of the adapter.
+        look: is given the layer's path, what goes into it, what the adapter makes of that (before its scale), and what
+            the base's weights make of it (without their bias).
+    """
+
+    def watching(path: str) -> Callable[[LoraLayer, tuple[Tensor], Tensor], None]:
+        @torch.no_grad()
+        def watch(layer: LoraLayer, inputs: tuple[Tensor], _: Tensor) -> None:
+            base, given = layer.get_base_layer(), inputs[0]
+            of_weights = base(given) - (0 if base.bias is None else base.bias)
+            look(path, given, layer.lora_B[name](layer.lora_A[name](given.to(layer.lora_A[name].weight.dtype))),
+                 of_weights)  # fmt: skip
+
+        return watch
+
+    hooks = [layer.register_forward_hook(watching(path)) for path, layer in _adapter_layers(transformer, name).items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 @contextmanager
 def solo(transformer: nn.Module, name: str, strength: float) -> Iterator[None]:
     """While open, only the named adapter acts, `strength` times as strong; gradients are kept as they were."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from motion_transfer.lora.algebra import norm
+from motion_transfer.lora.algebra import ALWAYS_RANK, CURVE, norm
 from motion_transfer.lora.files import LoraFile
 from motion_transfer.lora.heads import COLUMN_MODULES, ROW_MODULES
 from motion_transfer.lora.layouts import COMFYUI, DIFFSYNTH, DIFFUSERS, KOHYA, LYCORIS, PEFT, VIDEOX_FUN
@@ -107,7 +107,13 @@ def _is_partial(layers: Mapping[str, LowRank]) -> bool:
 
 
 def _warnings(file: LoraFile) -> Iterator[str]:
-    layers = file.lora.layers
+    layers, info = file.lora.layers, file.lora.info
+    if file.lora.tokens:
+        yield "Other tools don't read its strength token, and show its motion at a strength of their own."
+    if CURVE in info:
+        yield "Other tools don't read its curve: their weight of it is less even in motion than the slider here."
+    if info.get(ALWAYS_RANK):
+        yield "Other tools scale all of it by their weight, also the part that should act at any strength."
     if file.layout == DIFFUSERS and any(".attn1." in name for name in layers):
         yield "ComfyUI-WanVideoWrapper takes its self-attention layers for cross-attention; give it the ComfyUI layout."
     if file.layout == KOHYA and _is_partial(layers):

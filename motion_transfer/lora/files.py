@@ -21,12 +21,15 @@ from torch import Tensor
 
 from motion_transfer.atomic import replacing
 from motion_transfer.errors import BadLora
+from motion_transfer.lora.algebra import ALWAYS_RANK, CURVE, is_curve
 from motion_transfer.lora.layouts import ALPHA, COMFYUI, DIFFUSERS, DORA, PEFT, Key, layout_of, read_key
 from motion_transfer.lora.names import first_name
 from motion_transfer.lora.parts import Scaling, combined
+from motion_transfer.lora.token_text import read_tokens, write_tokens
 from motion_transfer.types import FPS_RANGE, Lora, LowRank
 
 RECIPE = "motion_transfer"
+TOKENS = "motion_transfer_tokens"
 ADAPTER_METADATA = "lora_adapter_metadata"  # diffusers'
 ADAPTER_CONFIG = "adapter_config.json"  # peft's, beside its file
 WRITTEN = (DIFFUSERS, COMFYUI)
@@ -131,6 +134,8 @@ def save_lora(lora: Lora, path: Path, layout: str = DIFFUSERS) -> None:
         if layout == COMFYUI:
             tensors[f"{prefix}.alpha"] = torch.tensor(float(layer.down_RI.shape[0]))
     facts = {RECIPE: json.dumps(dict(lora.info), sort_keys=True), **_trainers_facts(lora)}
+    if lora.tokens:  # in the header, for other tools refuse files with tensors that they don't know
+        facts[TOKENS] = write_tokens(lora.tokens)
     if layout == DIFFUSERS:
         facts[ADAPTER_METADATA] = _peft_facts(lora)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,6 +229,13 @@ def _recipe(found: _Found, path: Path) -> dict[str, Any]:
     fps = recipe.get("clip_fps", 1.0)
     if not isinstance(fps, int | float) or not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:
         raise BadLora(f"expected a frame rate in the recipe of {path.name}, but got {fps!r}; tune the clip again.")
+    if not is_curve(recipe.get(CURVE, [[0, 0], [1, 1]])):
+        raise BadLora(f"expected rising pairs of strength and motion in the recipe of {path.name}, but got "
+                      f"{recipe[CURVE]!r:.80}; export the LoRA again.")  # fmt: skip
+    always = recipe.get(ALWAYS_RANK, 0)
+    if type(always) is not int or always < 0:
+        raise BadLora(f"expected a number of ranks in the recipe of {path.name}, but got {always!r:.40}; export the "
+                      "LoRA again.")  # fmt: skip
     return recipe
 
 
@@ -243,14 +255,15 @@ def read_lora(path: Path) -> LoraFile:
             raise BadLora(f"a LoRA is expected, but {path.name} is a DoRA, whose change hangs on the base's own "
                           "weights; have its trainer export a plain LoRA.")  # fmt: skip
         recipe, scalings = _recipe(found, path), dict(_scalings(found, config))
-    except (SafetensorError, ValueError, TypeError, RecursionError, OSError) as error:
+        tokens = read_tokens(found.metadata[TOKENS]) if TOKENS in found.metadata else ()
+    except (SafetensorError, ValueError, TypeError, ArithmeticError, RuntimeError, OSError) as error:
         raise BadLora(
             f"expected a safetensors LoRA, but {path.name} can't be read ({error}); export it again."
         ) from error
     if not found.parts:
         raise BadLora(f"expected LoRA weights, but {path.name} holds none; choose another file.")
     layers = {name: _layer(parts, scalings[name], name, path) for name, parts in found.parts.items()}
-    return LoraFile(lora=Lora(layers=layers, info=recipe), layout=found.layout, unread=found.unread)
+    return LoraFile(lora=Lora(layers=layers, tokens=tokens, info=recipe), layout=found.layout, unread=found.unread)
 
 
 def load_lora(path: Path) -> Lora:

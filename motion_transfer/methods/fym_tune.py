@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from motion_transfer.errors import BadSpec, Diverged
@@ -26,6 +25,7 @@ from motion_transfer.lora.gradient_start import start_along_gradients
 from motion_transfer.lora.heads import MODULES, ROW_MODULES, group_masks
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import bell_weight, keyed_generator, mix, shifted, unshifted
+from motion_transfer.model.motion_losses import debiased_loss, frame_motion_loss, vmc_motion_loss
 from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.text import TextStates
 from motion_transfer.model.tune_state import Matrices, restore_matrices, restore_optimizer, take_state
@@ -41,31 +41,6 @@ LEAST_GAIN = 0.03  # of a check over the best one before it; less counts as noth
 LAST_STEPS = 10  # after a check without gain
 CHEAP_TOKENS = 1024  # a clip this short is learned whole
 TOKENS_AT_ONCE = 4096  # as many fill a GPU
-
-
-def frame_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
-    """Mean over frames of 1 - cos between frame-to-frame differences of two velocities, or of two clips.
-
-    Signed and per frame, as the paper's formula reads (arXiv 2506.05207, eq. 8); the released code takes absolute
-    values and the cosine along time, which loses the direction: `vmc_motion_loss`.
-    """
-    d_hat, d = (v.float().diff(dim=2).transpose(1, 2).flatten(2) for v in (predicted_BZFYX, target_BZFYX))
-    return (1 - F.cosine_similarity(d_hat, d, dim=2, eps=eps)).mean()
-
-
-def vmc_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
-    """Mean over places of 1 - cos, along time, between the sizes of frame-to-frame differences (arXiv 2312.00845)."""
-    d_hat, d = (v.float().diff(dim=2).abs() for v in (predicted_BZFYX, target_BZFYX))
-    return (1 - F.cosine_similarity(d_hat, d, dim=2, eps=eps)).mean()
-
-
-def debiased_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, anchor: int) -> Tensor:
-    """MotionDirector's appearance-debiased loss with beta 1 (arXiv 2310.08465).
-
-    The mean squared error of `sqrt(2) v - v[anchor]`, which takes away much of what all frames share.
-    """
-    v_hat, v = (2**0.5 * v.float() - v.float()[:, :, anchor : anchor + 1] for v in (predicted_BZFYX, target_BZFYX))
-    return F.mse_loss(v_hat, v)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,9 @@ from motion_transfer.nano.codec_check import check_codec as measure_codec
 from motion_transfer.nano.contrast import train_contrast
 from motion_transfer.nano.contrast_check import check_contrast as measure_contrast
 from motion_transfer.nano.contrast_export import export_contrast, start_contrast_from_folder
+from motion_transfer.nano.control_check import check_controls as measure_controls
+from motion_transfer.nano.control_study import study_controls as compare_controls
+from motion_transfer.nano.controls import write_controls
 from motion_transfer.nano.export import (
     check_replaceable,
     check_unsettled,
@@ -216,6 +219,34 @@ def check_split(
 def motions(processes: ProcessesOpt = 2) -> None:
     """Learns the example clips' motions into assets/loras, as far as they are missing or stale."""
     write_motions(ASSETS / "loras", processes)
+
+
+@app.command()
+def controls(
+    processes: ProcessesOpt = 2,
+    curves: Annotated[bool, typer.Option("--curves", help="Measure the curves of those that are there anew.")] = False,
+) -> None:
+    """Learns the controls that ship into assets/loras, as far as they are missing or stale."""
+    write_controls(ASSETS / "loras", processes, curves)
+
+
+@app.command()
+def check_controls(
+    count: Annotated[int, typer.Option(min=2)] = COUNTS["controls"],
+    quick: QuickOpt = False,
+    processes: ProcessesOpt = 2,
+    results: ResultsOpt = RESULTS,
+    renders: RendersOpt = RENDERS,
+) -> None:
+    """Measures how linear the controls' sliders are, and whether they leave each other alone."""
+    extent = _extent("controls", count, quick, results)
+    print(json.dumps(measure_controls(ASSETS / "loras", *extent, processes, renders), indent=1))
+
+
+@app.command()
+def study_controls(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS) -> None:
+    """Compares ways to learn a control: how strength reaches the network, which blocks, how many clips."""
+    print(json.dumps(compare_controls(results, processes), indent=1))
 
 
 @app.command()

@@ -34,8 +34,8 @@ TRAINING_OPTIONS = {
     "base": ("--adapt", "--picture-minutes", "120", "--fade-minutes", "20"),
 }
 # scenes, prompts or clips that each figure is taken over
-COUNTS = {"codec": 48, "contrast": 200, "prompts": 100, "motion": 100, "heads": 16, "split": 12}
-QUICK_COUNTS = {"codec": 12, "contrast": 12, "prompts": 6, "motion": 12, "heads": 8, "split": 4}
+COUNTS = {"codec": 48, "contrast": 200, "prompts": 100, "motion": 100, "heads": 16, "split": 12, "controls": 8}
+QUICK_COUNTS = {"codec": 12, "contrast": 12, "prompts": 6, "motion": 12, "heads": 8, "split": 4, "controls": 2}
 
 
 @dataclass(frozen=True, kw_only=True)

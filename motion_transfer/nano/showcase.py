@@ -13,8 +13,8 @@ from pathlib import Path
 from motion_transfer.atomic import write_json
 from motion_transfer.evaluate.report import judge
 from motion_transfer.evaluate.stamps import stamp
-from motion_transfer.lora.algebra import stack
 from motion_transfer.lora.files import file_hash, load_lora
+from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.base import VideoBase, open_base
 from motion_transfer.model.catalog import find_base, weights_hash
 from motion_transfer.nano.clips import example_caption
@@ -129,8 +129,8 @@ def _base() -> VideoBase:
 def _shown(loras: Path, stem: str) -> tuple[dict[str, float | str | None], list[Clip]]:
     """What a preset's render measures against its first motion's clip, and both clips."""
     piece = SHOWCASE[stem]
-    lora = stack([(load_lora(loras / f"{name}.safetensors"), strength) for name, strength in piece.motions])
-    render = drive(render_work(_base(), lora, _preset(piece, loras).render_spec()))
+    motions = [(load_lora(loras / f"{name}.safetensors"), strength) for name, strength in piece.motions]
+    render = drive(render_work(_base(), *mixed(motions, _preset(piece, loras).render_spec())))
     first = piece.motions[0][0]
     reference = fit(find_base(BASE), read_clip(CLIPS / f"{first}.mp4", caption=example_caption(first)))
     values = {measure.name: measure.value for measure in judge(reference, render, prompt=piece.prompt).measures}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ SEED_HIGH = 2**31 - 1
 MOST_VIDEOS = 8
 MOST_MOTIONS = MAX_LORAS
 THUMBNAIL_PX = 64
+CROWDED = 0.1  # likeness of two motions' changes from which on they get in each other's way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,18 +104,58 @@ def asked_motion(library: Library, base: str, key: str | None) -> str | None:
     return key if key in [key for _, key in motion_choices(library, base)] else None
 
 
+def strength_readout(recipe: Mapping[str, Any], strength: float | None) -> str:
+    """How far a control's motion goes at a strength, in its own unit, as HTML; empty for a motion that has none."""
+    amount, unit = recipe.get("amplitude"), recipe.get("unit")  # of anybody's file
+    known = isinstance(unit, str) and unit in words.UNITS
+    if strength is None or not known or type(amount) not in (int, float) or not math.isfinite(amount):
+        return ""
+    return escape(words.READOUT.format(amount=f"{strength * amount:+.2f}", unit=words.UNITS[unit]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeterView:
+    """How the chosen motions meet, as HTML, and whether some get in each other's way."""
+
+    shown: str
+    crowded: bool
+
+
+def look_at_meter(place: Place, studio: Studio, keys: Sequence[str | None]) -> MeterView:
+    """Reads the motions' weights and compares every two.
+
+    Raises:
+        BadLora: a motion is gone, or its file is broken.
+    """
+    library = place.workspace.library(place.owner)
+    motions = [library.motion(key) for key in keys if key]
+    if len(motions) < 2:
+        return MeterView(shown="", crowded=False)
+    meetings = studio.meetings([library.load(motion) for motion in motions])
+    rows = [(f"{motions[a].name} + {motions[b].name}", f"{meeting.overlap:.0%}", f"{meeting.likeness:.0%}",
+             f"{meeting.ratio:.1f}") for a, b, meeting in meetings]  # fmt: skip
+    head = "".join(f"<th>{escape(title)}</th>" for title in words.METER_COLUMNS)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    crowded = any(meeting.likeness > CROWDED for _, _, meeting in meetings)
+    said = words.METER_CROWDED if crowded else words.METER_CLEAR
+    table = f"<table><tr>{head}</tr>{body}</table>" if rows else ""
+    return MeterView(shown=f"<p>{escape(said)}</p>{table}", crowded=crowded)
+
+
 def motion_card(library: Library, key: str | None) -> str:
     """What a motion looks like and where it comes from, as HTML; empty for a free place."""
     if not key:
         return ""
     motion = library.motion(key)
     made = words.SHIPPED if motion.shipped else motion.made
-    facts = words.MOTION_FACTS.format(caption=motion.caption or words.NO_CAPTION, base=motion.base or "?",
-                                      rank=motion.rank or "?", made=made)  # fmt: skip
+    recipe = library.recipe(motion)
+    told = words.CONTROL_FACTS if recipe.get("kind") == "control" else words.MOTION_FACTS
+    facts = told.format(caption=motion.caption or words.NO_CAPTION, base=motion.base or "?", rank=motion.rank or "?",
+                        made=made)  # fmt: skip
     picture = _thumbnail(motion.reference, motion.reference.stat().st_mtime_ns) if motion.reference else ""
     image = f'<img src="{picture}" alt="">' if picture else ""
     card = f'<div class="card">{image}<p>{escape(facts)}</p></div>'  # its words come from a file of anybody's
-    return card + recipe_facts(library.recipe(motion))
+    return card + recipe_facts(recipe)
 
 
 @lru_cache(maxsize=256)
@@ -254,11 +296,11 @@ def order_of(spec: RenderSpec, motions: Sequence[tuple[str | None, float]]) -> M
 
 
 def _reference(library: Library, job: Job) -> Path | None:
-    """A copy of the clip that the job's first motion was learned from, where both are still there."""
+    """A copy of the clip that the first of the job's motions which has one was learned from."""
     for key, _ in job.orders.get("motions", ()):
         with suppress(BadLora):
-            path = library.motion(key).reference
-            return library.show_file(path) if path else None
+            if path := library.motion(key).reference:
+                return library.show_file(path)
     return None
 
 

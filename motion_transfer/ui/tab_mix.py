@@ -39,12 +39,14 @@ from motion_transfer.ui.render import (
     asked_motion,
     expect_rendering,
     kept_motion,
+    look_at_meter,
     look_at_rendering,
     motion_card,
     motion_choices,
     order_rendering,
     ordered_rendering,
     ordered_together,
+    strength_readout,
 )
 from motion_transfer.ui.share import Shared, page_address, receive, restore, share
 from motion_transfer.ui.shelf import take_in
@@ -65,6 +67,7 @@ PLAY_ALL = """() => {
     restart();
   }
 }"""
+APART_RULE = "orthogonal"  # of `RenderSpec.mix`: no two motions put out a common direction
 SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen")
 
 
@@ -94,7 +97,7 @@ class MixTab:
 
 def _motion_parts() -> dict[str, Any]:
     """Places for motions, each with its strength and a card; the first one shows, the others when asked for."""
-    parts: dict[str, Any] = {"motions": [], "strengths": [], "cards": [], "places": []}
+    parts: dict[str, Any] = {"motions": [], "strengths": [], "readouts": [], "cards": [], "places": []}
     for number in range(MOST_MOTIONS):
         mark, label = (f"-{number + 1}", f"{words.MOTION} {number + 1}") if number else ("", words.MOTION)
         named = {"label": f"{setting_label('strength')} {number + 1}"} if number else {}
@@ -102,12 +105,16 @@ def _motion_parts() -> dict[str, Any]:
             with gr.Row():
                 motion = gr.Dropdown(choices=[("", "")], value="", label=label, min_width=200, elem_id=f"motion{mark}")
                 strength = control(RenderSpec, "strength", min_width=200, elem_id=f"strength{mark}", **named)
+            readout = gr.HTML("", elem_id=f"readout{mark}")
             card = gr.HTML("")
-        for name, part in (("motions", motion), ("strengths", strength), ("cards", card), ("places", place)):
+        for name, part in (("motions", motion), ("strengths", strength), ("readouts", readout), ("cards", card),
+                           ("places", place)):  # fmt: skip
             parts[name].append(part)
     with gr.Row():
         parts["add"] = gr.Button(words.ADD_MOTION, size="sm", min_width=140, elem_id="add-motion")
         parts["import"] = gr.UploadButton(words.IMPORT, file_types=[".safetensors"], size="sm", min_width=140)
+    parts["meter"] = gr.HTML("", elem_id="meter")
+    parts["resolve"] = gr.Button(words.RESOLVE, size="sm", visible=False, elem_id="resolve")
     return parts
 
 
@@ -226,6 +233,22 @@ class _MixPage:
         card, error = told(lambda: motion_card(self._library(token), key))
         return problem(error) if error is not None else card or ""
 
+    def readout(self, token: str | None, key: str | None, strength: float | None) -> str:
+        """How far a motion goes at the strength that is set."""
+
+        def read() -> str:
+            library = self._library(token)
+            return strength_readout(library.recipe(library.motion(key)), strength) if key else ""
+
+        return told(read)[0] or ""
+
+    def meter(self, token: str | None, rule: str | None, *keys: str | None) -> tuple[str, Any]:
+        """How the chosen motions meet, and whether the button that turns them apart is of use."""
+        view, error = told(lambda: look_at_meter(self._place_of(token), self._studio, keys))
+        if view is None:
+            return problem(error) if error is not None else "", gr.Button(visible=False)
+        return view.shown, gr.Button(visible=view.crowded and rule != APART_RULE)
+
     def take_in(self, token: str | None, path: str, *keys: str | None) -> list[Any]:
         """A LoRA file was uploaded: it is chosen in the first free place, else in the first of all."""
         done, error = told(lambda: take_in(self._place_of(token), Path(path)))
@@ -329,6 +352,13 @@ class _MixPage:
         lists = [*self._motions, *self._places]
         for motion, card in zip(self._motions, parts["cards"], strict=True):
             motion.change(self.card, [visitor, motion], card, **QUIET)
+        for motion, strength, readout in zip(self._motions, parts["strengths"], parts["readouts"], strict=True):
+            gr.on([motion.change, strength.change], self.readout, [visitor, motion, strength], readout,
+                  trigger_mode="always_last", **QUIET)  # fmt: skip
+        meets = [part.change for part in (*self._motions, knobs["mix"])]
+        gr.on(meets, self.meter, [visitor, knobs["mix"], *self._motions], [parts["meter"], parts["resolve"]],
+              trigger_mode="always_last", **QUIET)  # fmt: skip
+        parts["resolve"].click(lambda: APART_RULE, None, knobs["mix"], queue=False, **QUIET)
         parts["add"].click(_one_more, self._motions, self._places, queue=False, **QUIET)
         parts["import"].upload(self.take_in, [visitor, parts["import"], *self._motions], lists, **QUIET)
         parts["together"].click(None, js=PLAY_ALL)

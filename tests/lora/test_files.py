@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from motion_transfer.lora.attach import attached
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
 from motion_transfer.model.base import VideoBase
 from motion_transfer.pipeline import Studio
-from motion_transfer.types import Lora, LowRank, RenderSpec
+from motion_transfer.types import Lora, LowRank, RenderSpec, StrengthToken, TokenBlock
 from tests.conftest import HEAD_WIDTH, HEADS, NUM_FRAMES, SIZE_PX, Z_DIM
 
 STOCK_SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "stock_render.py"
@@ -358,3 +359,53 @@ def test_algebra_against_full_matrices() -> None:
     old, new = (Lora(layers=a.layers, info={"base": "nano", "base_hash": digit * 64}) for digit in "12")
     with pytest.raises(WrongBase, match="nano 11111111, nano 22222222"):
         stack([(old, 1.0), (new, 1.0)])
+
+
+def _token(seed: int = 0) -> StrengthToken:
+    generator = torch.Generator().manual_seed(seed)
+    parts = (torch.randn(WIDTH, generator=generator) for _ in range(3))
+    key, rest, slope = parts
+    block = TokenBlock(key_D=key, rest_D=rest, slope_D=slope, bias_N=torch.randn(HEADS, generator=generator))
+    return StrengthToken(blocks={0: block, 1: block}, strength=0.5, share=0.25)
+
+
+def test_strength_tokens_travel_in_the_header(tmp_path: Path) -> None:
+    """So other tools, which refuse tensors that they don't know, read the file as any LoRA."""
+    path, lora = tmp_path / "control.safetensors", replace(_lora(), tokens=(_token(), _token(1)))
+    save_lora(lora, path)
+    assert all(".lora_" in name for name in load_file(path))
+    found = load_lora(path)
+    assert _same(found, lora) and len(found.tokens) == 2
+    for ours, theirs in zip(lora.tokens, found.tokens, strict=True):
+        assert (ours.strength, ours.share, set(ours.blocks)) == (theirs.strength, theirs.share, set(theirs.blocks))
+        for block, part in ours.blocks.items():
+            for name in ("key_D", "rest_D", "slope_D", "bias_N"):
+                assert torch.equal(getattr(part, name), getattr(theirs.blocks[block], name))
+    save_lora(found, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda _: "no base64 at all!", lambda text: text[: len(text) // 2], lambda text: "AAAA" + text[4:], lambda _: "",
+])  # fmt: skip
+def test_broken_tokens_are_refused(tmp_path: Path, spoil: Callable[[str], str]) -> None:
+    path = tmp_path / "broken.safetensors"
+    save_lora(replace(_lora(), tokens=(_token(),)), path)
+    with safe_open(path, framework="pt") as handle:
+        facts = dict(handle.metadata())
+    facts["motion_transfer_tokens"] = spoil(facts["motion_transfer_tokens"])
+    save_file(load_file(path), path, facts)
+    with pytest.raises(BadLora):
+        load_lora(path)
+
+
+@pytest.mark.parametrize("facts", [
+    {"curve": "steep"}, {"curve": [[0, 0]]}, {"curve": [[0, 0], [1, 0]]}, {"curve": [[0, 0], [0, 1]]},
+    {"curve": [[0, 0], [1, float("nan")]]}, {"curve": [[0, 0, 0], [1, 1, 1]]}, {"curve": [[0, True], [1, 2]]},
+    {"always_rank": -1}, {"always_rank": 1.5}, {"always_rank": "all"},
+])  # fmt: skip
+def test_a_control_that_makes_no_sense_is_refused(tmp_path: Path, facts: dict) -> None:
+    path, lora = tmp_path / "control.safetensors", _lora()
+    save_lora(replace(lora, info={**lora.info, **facts}), path)
+    with pytest.raises(BadLora):
+        load_lora(path)

@@ -98,14 +98,14 @@ def test_a_check_renders_the_motion_lora_alone(
 ) -> None:
     """Asked for nothing, and from two noises."""
     found: list[tuple[str, int, set[str]]] = []
-    moved = transfer._moved
+    moved = transfer.carried_work
 
     def noted(base: VideoBase, spec, **others):  # type: ignore[no-untyped-def]
         layers = [module for module in base.transformer.modules() if isinstance(module, LoraLayer)]
         found.append((spec.prompt, spec.seed, {name for layer in layers for name in layer.active_adapters}))
         return (yield from moved(base, spec, **others))
 
-    monkeypatch.setattr(transfer, "_moved", noted)
+    monkeypatch.setattr(transfer, "carried_work", noted)
     drive(studio.tune_work(square_clip, TuneSpec(**{**CHECKED.__dict__, "check_every": 8, "seed": 2**31 - 1})))
     assert found == 2 * [("", 2**31 - 1, {"temporal"}), ("", 0, {"temporal"})]
 
@@ -134,7 +134,7 @@ def test_going_on_ends_at_the_same_step_in_the_same_bits(
 def test_where_a_check_runs_out_of_memory_all_steps_are_done(
     tiny_base: VideoBase, square_clip: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "_moved", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(transfer, "carried_work", lambda *_: (_ for _ in ()).throw(MemoryError()))
     seen = list(tune_within_memory(tiny_base, square_clip, CHECKED))
     assert [progress.note for progress in seen if progress.note] == [
         "memory ran out in a check; it goes on without checks, to its last step."]  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from motion_transfer.methods import fym_tune
-from motion_transfer.methods.fym_tune import debiased_loss, frame_motion_loss, vmc_motion_loss
+from motion_transfer.model.motion_losses import debiased_loss, frame_motion_loss, vmc_motion_loss
 
 
 def _pair() -> tuple[Tensor, Tensor]:

@@ -77,9 +77,21 @@ RENDER_LABEL = "{name}, seed {seed} ({made:.16})"
 SEED_SHORT = "seed {seed}"
 SHIPPED_MOTION = "{name} (comes with the program)"
 SHIPPED = "comes with the program"
+CONTROL_FACTS = "A control, learned from drawn clips, on the base {base}, rank {rank}, {made}."
 MOTION_FACTS = "Learned from a clip of “{caption}” on the base {base}, rank {rank}, {made}."
 NO_OTHER_MOTION = "(none)"
 ADD_MOTION = "Add another motion"
+READOUT = "{amount} {unit}"
+UNITS = {
+    "frame widths": "frame widths",
+    "log scale": "in log scale",
+    "degrees": "degrees",
+    "frame widths a second": "frame widths a second",
+}
+METER_COLUMNS = ("Together", "Shared directions", "Alike", "Size ratio")
+METER_CLEAR = "These motions hardly touch each other."
+METER_CROWDED = "Some of these motions change the same weights the same way, and may get in each other's way."
+RESOLVE = "Turn them apart"
 NO_CAPTION = "unnamed content"
 PROMPT = "Prompt: what the new video shows (several videos: one prompt a line)"
 PROMPT_HINT = "a green star on a white background"

@@ -76,9 +76,21 @@ RENDER_LABEL = "{name}，种子 {seed}（{made:.16}）"
 SEED_SHORT = "种子 {seed}"
 SHIPPED_MOTION = "{name}（程序自带）"
 SHIPPED = "程序自带"
+CONTROL_FACTS = "控制滑块，学自绘制的片段，基础模型 {base}，秩 {rank}，{made}。"
 MOTION_FACTS = "学自“{caption}”的视频，基础模型 {base}，秩 {rank}，{made}。"
 NO_OTHER_MOTION = "（无）"
 ADD_MOTION = "再加一个动作"
+READOUT = "{amount} {unit}"
+UNITS = {
+    "frame widths": "个画面宽",
+    "log scale": "（对数缩放）",
+    "degrees": "度",
+    "frame widths a second": "个画面宽/秒",
+}
+METER_COLUMNS = ("一起使用", "共同方向", "相似度", "大小之比")
+METER_CLEAR = "这些动作几乎互不影响。"
+METER_CROWDED = "其中有些动作以相同方式改变相同的权重，可能互相干扰。"
+RESOLVE = "让它们分开"
 NO_CAPTION = "未命名内容"
 PROMPT = "提示词：新视频里有什么（多个视频：每行一个提示词）"
 PROMPT_HINT = "a green star on a white background"
@@ -313,6 +325,7 @@ KNOBS: dict[str, tuple[str, str]] = {
     "early_guidance": ("早期引导", "噪声较高、物体确定位置时的引导强度。"),
     "guidance_smoothing": ("引导平滑", "早期引导所加的部分在相邻潜在帧之间平均多少遍；0 表示不平均。"),
     "motion_until": ("动作截止", "动作与早期引导起作用直到这一噪声水平；更低处只由模型完成外观。"),
+    "mix": ("混合方式", "多个动作如何合在一起：直接相加；先调到同样大小；或先转开方向，使它们互不妨碍。"),
     "late_strength": (
         "后期强度",
         "噪声水平低于 0.86、物体成形时动作强度的比例：越大动作越精细，越小越符合提示词要求的形状。",

@@ -1,0 +1,151 @@
+"""The controls that ship: how they are drawn, what counts as stale, and how figures follow from rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from motion_transfer.lora.algebra import at_strength, delta, learned_strength, stack, uncalibrated
+from motion_transfer.lora.files import save_lora
+from motion_transfer.model.catalog import find_base, weights_hash
+from motion_transfer.nano.control_check import AFTER, AMPLITUDE, BARE, BEFORE, LOADED, crosstalk, items, summary, table
+from motion_transfer.nano.control_study import variants
+from motion_transfer.nano.controls import (
+    NUM_CLIPS,
+    PREFIX,
+    ROUND,
+    cases,
+    control_stale,
+    levels,
+    rising,
+    spec_of,
+    stale_controls,
+)
+from motion_transfer.types import Lora, LowRank
+from motion_transfer.video.synth.controls import CONTROLS, control_scene
+
+PAN = CONTROLS["pan"]
+
+
+def _lora(info: dict) -> Lora:
+    generator = torch.Generator().manual_seed(0)
+    layer = LowRank(down_RI=torch.randn(2, 8, generator=generator), up_OR=torch.randn(8, 2, generator=generator))
+    return Lora(layers={"blocks.0.attn1.to_q": layer}, info=info)
+
+
+def _recipe(**changes) -> dict:
+    return {
+        "base_hash": weights_hash(find_base("nano").folder),
+        "spec": asdict(spec_of(PAN)),
+        "clips": NUM_CLIPS,
+        **changes,
+    }
+
+
+def test_strengths_reach_from_the_least_to_the_whole():
+    assert levels(PAN, 5) == (-1.0, -0.5, 0.0, 0.5, 1.0)
+    assert levels(CONTROLS["shake"], 3) == (0.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_name_gives_one_content_at_every_strength(name):
+    weak, strong = (control_scene(CONTROLS[name], s, "x") for s in (0.0, 1.0))
+    assert weak.caption == strong.caption and weak.background == strong.background
+    assert weak.things[0].color == strong.things[0].color and weak.things[0].path[0] == strong.things[0].path[0]
+    assert len(set(weak.things[0].path)) == 1 and set(weak.camera.x) == {0.0} and set(weak.camera.roll) == {0.0}
+
+
+def test_cases_differ_and_none_is_round():
+    found = cases(PAN, 6, "check", seeds=2)
+    assert len(found) == 12 and len({case.prompt for case in found}) == 6
+    assert {case.look[0] for case in found}.isdisjoint(ROUND)
+    assert cases(PAN, 6, "check", seeds=2)[:4] == found[:4] and found[0].prompt == found[1].prompt
+    assert {case.prompt for case in cases(PAN, 6, "calibrate")}.isdisjoint(case.prompt for case in found)
+
+
+def test_a_curve_never_falls():
+    assert rising([(-1.0, -0.9), (0.0, 0.1), (0.5, 0.6), (0.75, 0.5), (1.0, 1.0)]) == [
+        [-1.0, -0.9], [0.0, 0.1], [0.625, 0.55], [1.0, 1.0]]  # fmt: skip
+
+
+def test_a_curve_leads_to_the_strength_that_shows_so_much():
+    curve = [[-1.0, -0.8], [0.0, 0.1], [1.0, 1.0]]
+    assert [learned_strength(curve, share) for share in (-0.8, 0.1, 0.55, 1.0)] == pytest.approx([-1, 0, 0.5, 1])
+    assert learned_strength(curve, 1.9) > 1.5 and learned_strength(curve, -1.7) < -1.5
+
+
+def test_a_control_follows_its_curve_once():
+    lora = _lora({"curve": [[0.0, 0.0], [0.5, 0.25], [1.0, 1.0]]})
+    half = at_strength(lora, 0.25)
+    assert torch.allclose(delta(half.layers["blocks.0.attn1.to_q"]), 0.5 * delta(lora.layers["blocks.0.attn1.to_q"]))
+    plain = at_strength(uncalibrated(lora), 0.25)
+    assert torch.allclose(delta(plain.layers["blocks.0.attn1.to_q"]), 0.25 * delta(lora.layers["blocks.0.attn1.to_q"]))
+    assert "curve" not in stack([(half, 1.0)]).info
+
+
+def test_what_acts_always_is_not_scaled():
+    lora = _lora({"always_rank": 1})
+    rest = at_strength(lora, 0.0).layers["blocks.0.attn1.to_q"]
+    assert torch.equal(rest.up_OR[:, 0], lora.layers["blocks.0.attn1.to_q"].up_OR[:, 0])
+    assert not rest.up_OR[:, 1].any()
+
+
+def test_a_control_counts_if_it_was_learned_as_now(tmp_path):
+    path = tmp_path / f"{PREFIX}pan.safetensors"
+    assert control_stale(path) == "there is none"
+    for changes, why in (({}, ""), ({"base_hash": "0" * 64}, "another base"), ({"clips": 3}, "other settings"),
+                         ({"spec": asdict(replace(spec_of(PAN), steps=3))}, "other settings")):  # fmt: skip
+        save_lora(_lora(_recipe(**changes)), path)
+        assert why in control_stale(path) and bool(why) == bool(control_stale(path))
+    assert set(stale_controls(tmp_path)) == set(CONTROLS)
+
+
+def _rows(curve=lambda s: s, leak=0.05) -> dict:
+    """Rows of a pan that moves by `curve`, and tilts a little."""
+    rows = {}
+    for item in items(2):
+        if item.control == "pan":
+            pan = 0.0 if item.way == BARE else 0.8 * (item.strength if item.way == AFTER else curve(item.strength))
+            rows[item.key] = {
+                "way": item.way, "control": "pan", "strength": round(item.strength, 6), "prompt": str(item.number),
+                "seed": item.seed, "text match": 0.5, "flicker": 2.0,
+                "camera error": 3.0 if item.way == AFTER else None,
+                **{AMPLITUDE + name: None for name in CONTROLS}, AMPLITUDE + "pan": pan, AMPLITUDE + "tilt": leak * pan,
+            }  # fmt: skip
+    return rows
+
+
+def test_figures_follow_from_rows():
+    found = summary(_rows(curve=lambda s: s**3))["pan"]
+    assert found[AFTER]["r2"] == pytest.approx(1) and found[AFTER]["slope"] == pytest.approx(0.8)
+    assert found[BEFORE]["r2"] < 0.95 and found[BEFORE]["nonlinearity"] > 0.05
+    assert found["crosstalk"]["tilt"] == pytest.approx(0.05) and found["crosstalk"]["zoom"] is None
+    assert found["text match to bare"] == [1.0] * 7 and found["camera error %"] == 3.0
+    assert "| pan |" in table({"pan": found}) and "+0.050 (tilt)" in table({"pan": found})
+
+
+def test_cross_talk_is_told_by_the_range() -> None:
+    rows = [row for row in _rows(leak=-0.1).values() if row["way"] == LOADED]
+    assert {row["strength"] for row in rows} == {-1.0, 0.0, 1.0}
+    for row in rows:
+        row[AMPLITUDE + "shake"] = 0.2 + 0.16 * abs(row["strength"])  # the same at both ends
+    found = crosstalk(rows, "pan")
+    assert found["tilt"] == pytest.approx(-0.1) and found["shake"] == pytest.approx(0.1) and "speed" not in found
+
+
+def test_curves_go_on_as_steeply_as_they_are() -> None:
+    flat_ends = [[-1.0, -1.0], [-0.9, -0.99], [0.9, 0.99], [1.0, 1.0]]
+    assert learned_strength(flat_ends, 2.0) == pytest.approx(2.0)
+    assert learned_strength(flat_ends, -1.5) == pytest.approx(-1.5)
+    floor = [[0.0, 0.2], [0.125, 0.23], [1.0, 1.0]]
+    assert learned_strength(floor, 0.0) == 0.0 and learned_strength(floor, 0.2) == 0.0
+
+
+def test_every_variant_of_the_study_can_be_learned() -> None:
+    found = list(variants())
+    assert len({(one.control, one.name) for one in found}) == len(found)
+    assert {one.clips for one in found} == {8, 16, 32, NUM_CLIPS} and all(one.spec.blocks for one in found)
+    ours = [one for one in found if one.name == "ours"]
+    assert all(one.spec == spec_of(CONTROLS[one.control]) for one in ours)
