@@ -17,7 +17,7 @@ from motion_transfer.lora.files import load_lora
 from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.nano.clips import EXAMPLES
-from motion_transfer.nano.controls import stale_controls
+from motion_transfer.nano.controls import SHIPPED, stale_controls
 from motion_transfer.nano.motions import stale_motions
 from motion_transfer.nano.rebuild import base_stale
 from motion_transfer.nano.showcase import SHOWCASE, showcase_stale
@@ -25,7 +25,6 @@ from motion_transfer.pipeline import Studio, scene_of
 from motion_transfer.presets import load_preset
 from motion_transfer.types import RenderSpec
 from motion_transfer.video.io import clip_comment, read_clip, write_clip
-from motion_transfer.video.synth.controls import CONTROLS
 from motion_transfer.video.synth.palette import vocabulary
 
 NANO = ASSETS / "nano"
@@ -68,7 +67,7 @@ def test_motions_and_presets_were_made_for_the_base_that_ships() -> None:
     loras = ASSETS / "loras"
     assert stale_motions(loras) == {} and showcase_stale(loras, ASSETS.parent / "presets") == ""
     assert stale_controls(loras) == {}
-    assert len(list(loras.glob("*.safetensors"))) == len(EXAMPLES) + len(CONTROLS)
+    assert len(list(loras.glob("*.safetensors"))) == len(EXAMPLES) + len(SHIPPED)
 
 
 @pytest.mark.parametrize("stem", SHOWCASE)

@@ -30,7 +30,7 @@ from motion_transfer.evaluate.thing_camera import camera_by_thing
 from motion_transfer.lora.algebra import uncalibrated
 from motion_transfer.lora.files import load_lora
 from motion_transfer.methods.lion_fusion import compile_mix
-from motion_transfer.nano.controls import PREFIX, Case, cases, levels, opened, rendered
+from motion_transfer.nano.controls import PREFIX, SHIPPED, Case, cases, levels, opened, rendered
 from motion_transfer.processes import each
 from motion_transfer.types import Clip, Lora, Mix
 from motion_transfer.video.kept import RENDERS, kept
@@ -61,7 +61,8 @@ class Item:
 
 def items(num_contents: int) -> Iterator[Item]:
     """All renders of a check."""
-    for name, control in CONTROLS.items():
+    for name in SHIPPED:
+        control = CONTROLS[name]
         for number in range(num_contents):
             for seed in range(SEEDS):
                 yield Item(way=BARE, control=name, strength=0.0, number=number, seed=seed)
@@ -75,7 +76,7 @@ def items(num_contents: int) -> Iterator[Item]:
 
 @lru_cache(maxsize=1)
 def _loras(folder: Path) -> Mapping[str, Lora]:
-    return {name: load_lora(folder / f"{PREFIX}{name}.safetensors") for name in CONTROLS}
+    return {name: load_lora(folder / f"{PREFIX}{name}.safetensors") for name in SHIPPED}
 
 
 def _case(item: Item) -> Case:
@@ -180,7 +181,8 @@ def crosstalk(rows: Sequence[Row], of: str) -> dict[str, float | None]:
 def summary(rows: Mapping[str, Row]) -> dict[str, Any]:
     """By control: how linear its slider is, before and after its curve, and what else changes with it."""
     out: dict[str, Any] = {}
-    for name, control in CONTROLS.items():
+    for name in SHIPPED:
+        control = CONTROLS[name]
         of = {way: [row for row in rows.values() if row["control"] == name and row["way"] == way]
               for way in (BEFORE, AFTER, BARE, LOADED)}  # fmt: skip
         if not all(of.values()):

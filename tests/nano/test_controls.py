@@ -16,6 +16,7 @@ from motion_transfer.nano.controls import (
     NUM_CLIPS,
     PREFIX,
     ROUND,
+    SHIPPED,
     cases,
     control_stale,
     levels,
@@ -99,7 +100,7 @@ def test_a_control_counts_if_it_was_learned_as_now(tmp_path):
                          ({"spec": asdict(replace(spec_of(PAN), steps=3))}, "other settings")):  # fmt: skip
         save_lora(_lora(_recipe(**changes)), path)
         assert why in control_stale(path) and bool(why) == bool(control_stale(path))
-    assert set(stale_controls(tmp_path)) == set(CONTROLS)
+    assert set(stale_controls(tmp_path)) == set(SHIPPED)
 
 
 def _rows(curve=lambda s: s, leak=0.05) -> dict:
