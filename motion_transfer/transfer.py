@@ -13,10 +13,12 @@ from torch import Tensor
 
 from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
 from motion_transfer.evaluate.motion import motion_fidelity
-from motion_transfer.lora.algebra import at_strength, scaled, stack
+from motion_transfer.lora.algebra import ALWAYS_RANK, at_strength, scaled, stack
 from motion_transfer.lora.attach import acting, attached, remove_adapters
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
+    SLOWER,
+    always_rank,
     default_sparse_latents,
     legal_sparse_latents,
     tune_spatial,
@@ -28,7 +30,7 @@ from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.sampling import denoise
 from motion_transfer.model.strength import Acting, letting_through, tokens_at_work
 from motion_transfer.types import Clip, HeadMap, Latents, Lora, RenderSpec, TuneSpec, TuneState, Work
-from motion_transfer.video.frames import fit_clip, sparse_indices
+from motion_transfer.video.frames import fit_clip, slowed, sparse_indices
 from motion_transfer.work import Stopwatch
 
 T = TypeVar("T")
@@ -121,6 +123,11 @@ def tune_work(
         full = base.codec.encode(fitted)
         frames = base.codec.encode_frames(fitted)
         sparse = _sparse(base, fitted, spec.sparse_latents) if spec.sampling == "pixel" else full
+        slower = {}
+        for pace in SLOWER if spec.slow_share else ():
+            paced = slowed(fitted, pace)
+            pixel = spec.sampling == "pixel"
+            slower[pace] = _sparse(base, paced, spec.sparse_latents) if pixel else base.codec.encode(paced)
     try:
         with watch.timing("heads"):
             heads = yield from map_heads(base, full, spec.caption, rule=spec.head_rule)
@@ -129,13 +136,16 @@ def tune_work(
         show = (lambda: carried_work(base, preview)) if preview is not None else None
         with watch.timing("temporal"):
             check = functools.partial(_followed, base, fitted, spec) if checks else None
-            layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, check, resume)
+            layers = yield from tune_temporal(base, sparse, full, heads, spec, show, preview_every, check, resume,
+                                                 slower)  # fmt: skip
     finally:
         remove_adapters(base.transformer)
     info = _recipe(base, clip, fitted, heads, spec)
     lora = Lora(layers=layers, info=info)
     if spec.keep == "both":
         lora = stack([(lora, 1.0), (Lora(layers=look, info=info), 1.0)])
+    if rest := always_rank(spec):
+        lora = replace(lora, info={**lora.info, ALWAYS_RANK: rest})
     return Tuned(lora=scaled(lora, spec.inference_weight), heads=heads, clip=fitted, seconds=watch.seconds)
 
 

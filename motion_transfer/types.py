@@ -280,6 +280,13 @@ class TuneSpec(_Checked):
         high=1.0,
         help="Share of the steps that learn with an empty caption, so that any prompt can follow.",
     )
+    slow_share: float = knob(
+        0.0,
+        low=0.0,
+        high=0.9,
+        help="Share of the temporal examples that show the clip slowed down, or at rest, so that the motion strength "
+        "goes evenly down to stillness; 0: strength scales the LoRA, as elsewhere.",
+    )
     loss_weighting: str = knob(
         "none", choices=("none", "bell"), help="Noise levels that weigh more in the denoising loss; bell: the middle."
     )

@@ -171,18 +171,22 @@ def scale_adapter(transformer: nn.Module, name: str, scales: Mapping[str, float]
 
 
 @contextmanager
-def per_row(transformer: nn.Module, name: str) -> Iterator[Callable[[Tensor], None]]:
-    """While open, what it gives sets the strength with which an adapter acts on each row of a batch, `(B,)`."""
+def per_row(transformer: nn.Module, name: str, always: int = 0) -> Iterator[Callable[[Tensor], None]]:
+    """While open, what it gives sets the strength with which an adapter acts on each row of a batch, `(B,)`.
+
+    So many of its first ranks act always. Strengths are 1 until they are set; one strength counts for any batch.
+    """
     strength_B11 = torch.ones(1, 1, 1)
 
     def act(strength_B: Tensor) -> None:
         nonlocal strength_B11
         strength_B11 = strength_B.view(-1, 1, 1)
 
-    def weigh(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:  # the change is linear in what goes in
-        return (inputs[0] * strength_B11.to(inputs[0]),)
+    def weigh(_: nn.Module, __: object, inner_BSR: Tensor) -> Tensor:
+        by_strength_BSR = inner_BSR[..., always:] * strength_B11.to(inner_BSR)
+        return torch.cat([inner_BSR[..., :always], by_strength_BSR], -1) if always else by_strength_BSR
 
-    hooks = [layer.lora_A[name].register_forward_pre_hook(weigh)
+    hooks = [layer.lora_A[name].register_forward_hook(weigh)
              for layer in _adapter_layers(transformer, name).values()]  # fmt: skip
     try:
         yield act

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from motion_transfer.errors import BadSpec, Diverged
-from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, read_adapter, solo
+from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, per_row, read_adapter, solo
 from motion_transfer.lora.gradient_start import start_along_gradients
 from motion_transfer.lora.heads import MODULES, ROW_MODULES, group_masks
 from motion_transfer.model.base import VideoBase
@@ -41,6 +41,9 @@ LEAST_GAIN = 0.03  # of a check over the best one before it; less counts as noth
 LAST_STEPS = 10  # after a check without gain
 CHEAP_TOKENS = 1024  # a clip this short is learned whole
 TOKENS_AT_ONCE = 4096  # as many fill a GPU
+SLOWER = (0.0, 0.25, 0.5, 0.75)  # paces at which a clip is learned beside its own
+WHOLE = torch.ones(1)  # strength
+NO_SLOWER: Mapping[float, Latents] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +78,11 @@ def _motion_loss(kind: str, space: str, guess: _Guess, anchor: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """Clean latents of one step, and their places in time."""
+    """Clean latents of one step, their places in time, and how strong their motion is."""
 
     z_BZFYX: Tensor
     times_F: tuple[float, ...] | None
+    strength_B: Tensor
 
 
 class Course:
@@ -130,7 +134,8 @@ class Course:
 class _Stage:
     """What differs between the two stages.
 
-    `alone_share` of the steps see no adapter but the stage's own; `groups` are its heads' channels by module path.
+    `alone_share` of the steps see no adapter but the stage's own; `groups` are its heads' channels by module path;
+    `feel` is told how strong the motion of each row is.
     """
 
     name: str
@@ -141,6 +146,7 @@ class _Stage:
     alone_share: float
     groups: Mapping[str, Tensor]
     draw: Callable[[torch.Generator], _Batch]
+    feel: Callable[[Tensor], None] = lambda _: None
 
 
 def sparse_latents(latents: Latents, num_sparse: int, offset: int = 0) -> Latents:
@@ -211,6 +217,7 @@ def _step_losses(
     anchor = int(torch.randint(num_frames, (1,), generator=generator)) if stage.motion_loss == "debiased" else 0
     size = rows_at_once(rows, num_frames * base.frame_tokens)
     for part in (slice(first, first + size) for first in range(0, rows, size)):
+        stage.feel(batch.strength_B[part])
         guess = _guess(base, batch.z_BZFYX[part], noise[part], sigma_B[part], text, batch.times_F)
         error_B = (guess.predicted - guess.velocity).square().flatten(1).mean(1)
         if spec.loss_weighting == "bell":
@@ -268,6 +275,7 @@ def _train(
             for loss in _step_losses(base, batch, uncaptioned if dropped else captioned, stage, spec, step):
                 loss.backward()
                 losses.append(loss.detach())
+        stage.feel(WHOLE)
         if not math.isfinite(value := float(sum(losses))):
             raise Diverged(f"a finite loss is expected, but step {max(1, step + 1)} of the {stage.name} stage gave "
                            f"{value}; choose a smaller learning rate.")  # fmt: skip
@@ -295,6 +303,11 @@ def _groups(base: VideoBase, group_LN: Tensor, spec: TuneSpec) -> dict[str, Tens
     """Channels of a stage's head group, or of all heads without decoupling, by module path."""
     modules = MODULES if spec.include_output else ROW_MODULES
     return group_masks(group_LN if spec.decoupled else torch.ones_like(group_LN), base.head_width, modules)
+
+
+def always_rank(spec: TuneSpec) -> int:
+    """So many of the temporal adapter's first ranks act whatever the motion's strength."""
+    return spec.rank // 2 if spec.slow_share else 0
 
 
 def _adapter(
@@ -330,7 +343,7 @@ def tune_spatial(
 
     def draw(generator: torch.Generator) -> _Batch:
         picks = torch.randint(len(frames_TZ1YX), (spec.spatial_batch,), generator=generator)
-        return _Batch(z_BZFYX=frames_TZ1YX[picks], times_F=None)
+        return _Batch(z_BZFYX=frames_TZ1YX[picks], times_F=None, strength_B=torch.ones(len(picks)))
 
     stage = _Stage(name="spatial", course=Course(spec.spatial_steps), rate=spec.spatial_rate, decay=spec.spatial_decay,
                    motion_loss="off", alone_share=0.0, groups=groups, draw=draw)  # fmt: skip
@@ -350,6 +363,7 @@ def tune_temporal(
     preview_every: int = 0,
     check: Check | None = None,
     resume: TuneState | None = None,
+    slower: Mapping[float, Latents] = NO_SLOWER,
 ) -> Work[dict[str, LowRank]]:
     """Learns the clip's motion on sparse frames, in the temporal heads; any attached spatial LoRA stays frozen.
 
@@ -363,6 +377,8 @@ def tune_temporal(
         preview_every: steps between previews; 0 for none.
         check: how to measure the motion learned so far, likewise; without, all steps are done.
         resume: where an earlier run stood; it counts if it stood in this stage.
+        slower: latents like the ones that are learned from, by the pace at which the clip plays, 0 to less than 1. A
+            share of the examples shows them, to an adapter of which half the ranks act so much less.
 
     Raises:
         BadSpec: no head is temporal.
@@ -377,29 +393,41 @@ def tune_temporal(
 
     num_sparse = spec.sparse_latents if spec.sampling == "latent" else sparse.z_ZFYX.shape[1]
     places_F = sparse_positions(full.z_ZFYX.shape[1], num_sparse, spec.positions)
+    at_pace = {1.0: full if spec.sampling == "latent" else sparse, **slower}
+    paces = sorted(slower)
 
     def draw(generator: torch.Generator) -> _Batch:
-        chosen = sparse
+        offset = 0
         if spec.sampling == "latent":
             stride = (full.z_ZFYX.shape[1] - 1) // (spec.sparse_latents - 1)
             offset = int(torch.randint(stride, (1,), generator=generator))
-            chosen = sparse_latents(full, spec.sparse_latents, offset)
-        z = chosen.z_ZFYX.expand(spec.temporal_batch, -1, -1, -1, -1)
-        first, length = chosen.times_F[0], len(chosen.times_F)
-        return _Batch(z_BZFYX=z, times_F=tuple(first + place for place in places_F[:length]))
+        drawn = [1.0] * spec.temporal_batch
+        for row in range(spec.temporal_batch if paces else 0):
+            if torch.rand((), generator=generator).item() < spec.slow_share:
+                drawn[row] = paces[int(torch.randint(len(paces), (), generator=generator))]
+        rows = [at_pace[pace] for pace in drawn]
+        if spec.sampling == "latent":
+            rows = [sparse_latents(one, spec.sparse_latents, offset) for one in rows]
+        first, length = rows[0].times_F[0], len(rows[0].times_F)
+        times_F = tuple(first + place for place in places_F[:length])
+        z_BZFYX = torch.stack([one.z_ZFYX for one in rows])
+        return _Batch(z_BZFYX=z_BZFYX, times_F=times_F, strength_B=torch.tensor(drawn))
 
     before, done = (resume.checks, resume.step) if resume is not None else ((), 0)
     course = Course(spec.temporal_steps, spec.check_every, before, done)
-    stage = _Stage(name="temporal", course=course, rate=spec.temporal_rate, decay=spec.temporal_decay,
-                   motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw)  # fmt: skip
-    if check is not None and resume is not None and course.is_check_due(resume.step):
-        yield from _check(base, check, spec.inference_weight, lambda: resume, course)
-    for step, loss, state in _train(base, stage, adapters, spec, resume):
-        yield Progress(stage=stage.name, step=step, total=course.steps, loss=loss, state=state)
-        if check is not None and course.is_check_due(step):
-            yield from _check(base, check, spec.inference_weight, state, course)
-        if preview is not None and preview_every and step and step % preview_every == 0:
-            yield from _preview(base, preview, spec.inference_weight, state)
+    by_strength = per_row(base.transformer, "temporal", always_rank(spec)) if slower else nullcontext(lambda _: None)
+    with by_strength as feel:
+        stage = _Stage(name="temporal", course=course, rate=spec.temporal_rate, decay=spec.temporal_decay,
+                       motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw,
+                       feel=feel)  # fmt: skip
+        if check is not None and resume is not None and course.is_check_due(resume.step):
+            yield from _check(base, check, spec.inference_weight, lambda: resume, course)
+        for step, loss, state in _train(base, stage, adapters, spec, resume):
+            yield Progress(stage=stage.name, step=step, total=course.steps, loss=loss, state=state)
+            if check is not None and course.is_check_due(step):
+                yield from _check(base, check, spec.inference_weight, state, course)
+            if preview is not None and preview_every and step and step % preview_every == 0:
+                yield from _preview(base, preview, spec.inference_weight, state)
     return read_adapter(base.transformer, "temporal")
 
 

@@ -19,16 +19,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from motion_transfer.errors import BadSpec, Diverged
-from motion_transfer.lora.algebra import ALWAYS_RANK, stack
+from motion_transfer.lora.algebra import ALWAYS_RANK
 from motion_transfer.lora.attach import (
-    adapter_matrices,
     add_group_adapter,
     per_row,
     read_adapter,
@@ -39,14 +38,14 @@ from motion_transfer.lora.attach import (
 from motion_transfer.lora.heads import MODULES, group_masks
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import keyed_generator, mix, shifted, unshifted
-from motion_transfer.model.motion_losses import frame_motion_loss
+from motion_transfer.model.motion_losses import frame_motion_loss, relative_motion_loss
 from motion_transfer.model.strength import Acting, ActingToken, new_token, tokens_at_work
 from motion_transfer.model.strength_arms import OtherArm, modulation_arm, sequence_arm
-from motion_transfer.types import Lora, LowRank, Progress, Work, _Checked, knob
+from motion_transfer.types import Lora, Progress, Work, _Checked, knob
 
 ARMS = ("scaled", "affine", "token", "vanilla")
 UNKEPT_ARMS = ("sequence", "modulation")
-ALWAYS, BY_STRENGTH = "always", "by strength"
+ADAPTER = "control"
 RISE_STEPS, FALL_SHARE, LEAST_RATE = 10, 0.4, 0.05
 MAX_GRADIENT_NORM = 1.0
 LOOK_EVERY = 4  # steps between looks at how loud the layers are
@@ -81,6 +80,9 @@ class ControlSpec(_Checked):
     decay: float = knob(0.01, low=0.0, high=10.0, help="Weight decay of the LoRA.")
     even: bool = knob(True, help="All layers' outputs are made equally loud, beside what the base's weights put out.")
     motion_weight: float = knob(10.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
+    amount_weight: float = knob(
+        0.0, low=0.0, high=100.0, help="Weight of the error of frame-to-frame differences, beside the motion loss."
+    )
     noise_shift: float = knob(4.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
     lowest_noise: float = knob(0.6, low=0.0, high=0.99, help="Noise levels below this are not learned from.")
     caption_drop: float = knob(0.1, low=0.0, high=1.0, help="Share of the examples with an empty caption.")
@@ -135,49 +137,45 @@ class _Learner:
         self.base, self.spec = base, spec
         heads_LN = torch.zeros(len(base.transformer.blocks), base.num_heads, dtype=torch.bool)
         heads_LN[list(spec.blocks)] = True
-        self.masks = group_masks(heads_LN, base.head_width, MODULES)
-        ranks = {BY_STRENGTH: spec.rank} if spec.arm == "scaled" else {ALWAYS: spec.rank}
-        if spec.arm == "affine":
-            ranks = {ALWAYS: spec.rank // 2, BY_STRENGTH: spec.rank - spec.rank // 2}
+        masks = group_masks(heads_LN, base.head_width, MODULES)
         init = keyed_generator(spec.seed, "control", "init")
-        for name, rank in ranks.items():
-            add_group_adapter(base.transformer, name, self.masks, rank=rank, generator=init)
-        self.matrices = {name: adapter_matrices(base.transformer, name) for name in ranks}
-        for parameter in self.parameters(""):
-            parameter.requires_grad_(True)
-        self.loudness = {name: Loudness(sorted(self.masks)) for name in ranks}
-        scaled = ALWAYS if spec.arm == "vanilla" else BY_STRENGTH
-        self._act = stack_.enter_context(per_row(base.transformer, scaled))
+        self.matrices = add_group_adapter(base.transformer, ADAPTER, masks, rank=spec.rank, generator=init)
+        self.loudness = Loudness(sorted(masks))
         self.token: ActingToken | None = None
         self.other: OtherArm | None = None
-        if spec.arm == "sequence":
+        self._act: Callable[[Tensor], None] | None = None
+        if spec.arm in ("scaled", "affine", "vanilla"):
+            self._act = stack_.enter_context(per_row(base.transformer, ADAPTER, self.always_rank))
+        elif spec.arm == "sequence":
             self.other = stack_.enter_context(sequence_arm(base.transformer, spec.blocks, init))
         elif spec.arm == "modulation":
             self.other = stack_.enter_context(modulation_arm(base.transformer, init))
-        if spec.arm == "token":
+        else:
             width = base.num_heads * base.head_width
             (self.token,) = stack_.enter_context(
                 tokens_at_work(base.transformer, [new_token(spec.blocks, base.num_heads, width, init)])
             )
 
-    def parameters(self, side: str) -> list[nn.Parameter]:
-        """Matrices of all adapters whose names end so."""
-        return [m for one in self.matrices.values() for name, m in one.items() if name.endswith(side)]
+    @property
+    def always_rank(self) -> int:
+        """So many of the first ranks act whatever the strength."""
+        return self.spec.rank // 2 if self.spec.arm == "affine" else 0
 
     def groups(self) -> list[dict[str, Any]]:
         """For the optimizer."""
         spec = self.spec
-        found = [(self.parameters(".down"), spec.rate, spec.decay),
-                 (self.parameters(".up"), spec.rate * spec.up_rate_ratio, spec.decay)]  # fmt: skip
+        found = [([m for name, m in self.matrices.items() if name.endswith(side)], rate, spec.decay)
+                 for side, rate in ((".down", spec.rate), (".up", spec.rate * spec.up_rate_ratio))]  # fmt: skip
         if self.token is not None:
             found.append((list(self.token.parameters().values()), spec.token_rate, 0.0))
         if self.other is not None:
             found.append((self.other.parameters(), spec.token_rate, 0.0))
-        return [{"params": p, "lr": r, "whole_rate": r, "weight_decay": d} for p, r, d in found if p]
+        return [{"params": p, "lr": r, "whole_rate": r, "weight_decay": d} for p, r, d in found]
 
     def feel(self, strength_B: Tensor) -> None:
         """Lets the next pass feel a strength in each row."""
-        self._act(strength_B)
+        if self._act is not None:
+            self._act(strength_B)
         if self.token is not None:
             self.token.strength_B = strength_B
         if self.other is not None:
@@ -195,19 +193,12 @@ class _Learner:
     @contextmanager
     def looked_at(self) -> Iterator[None]:
         """While open, passes tell how loud the layers are."""
-        with ExitStack() as looks:
-            for name, loudness in self.loudness.items():
-                looks.enter_context(watched(self.base.transformer, name, loudness.look))
+        with watched(self.base.transformer, ADAPTER, self.loudness.look):
             yield
 
     def even_out(self, share: float) -> None:
         """Scales the layers toward equal loudness."""
-        for name, loudness in self.loudness.items():
-            scale_adapter(self.base.transformer, name, loudness.scales(share))
-
-    def taken(self) -> dict[str, dict[str, LowRank]]:
-        """Copies of the adapters, scales folded in."""
-        return {name: read_adapter(self.base.transformer, name) for name in self.matrices}
+        scale_adapter(self.base.transformer, ADAPTER, self.loudness.scales(share))
 
 
 def _by_strength(examples: Sequence[Example]) -> list[list[Example]]:
@@ -247,10 +238,12 @@ def _loss(
     predicted = base.velocity(noisy, sigma_B, base.text.encode(captions))
     clean, noisy, sigma_B, noise = (x.to(base.device) for x in (clean, noisy, sigma_B, noise))
     loss = (predicted - (noise - clean)).square().mean()
-    if not spec.motion_weight:
-        return loss
     found = noisy - sigma_B.view(-1, 1, 1, 1, 1) * predicted  # the clean clips that the velocities lead to
-    return loss + spec.motion_weight * frame_motion_loss(found, clean)
+    if spec.motion_weight:
+        loss = loss + spec.motion_weight * frame_motion_loss(found, clean)
+    if spec.amount_weight:
+        loss = loss + spec.amount_weight * relative_motion_loss(found, clean)
+    return loss
 
 
 def learn_control(
@@ -314,14 +307,11 @@ def _check(base: VideoBase, examples: Sequence[Example], spec: ControlSpec) -> N
 
 
 def _control(base: VideoBase, learner: _Learner, spec: ControlSpec) -> Lora:
-    taken = learner.taken()
     info: dict[str, Any] = {
         "base": base.spec.name, "base_hash": base.hash, "precision": base.precision, "kind": "control",
         "method": "lion-style", "arm": spec.arm, "spec": asdict(spec),
     }  # fmt: skip
-    parts = [(Lora(layers=layers, info=info), 1.0) for layers in taken.values()]
-    lora = stack(parts)
-    if spec.arm == "affine":
-        info[ALWAYS_RANK] = spec.rank // 2
+    if learner.always_rank:
+        info[ALWAYS_RANK] = learner.always_rank
     tokens = (learner.token.taken(),) if learner.token is not None else ()
-    return replace(lora, tokens=tokens, info=info)
+    return Lora(layers=read_adapter(base.transformer, ADAPTER), tokens=tokens, info=info)

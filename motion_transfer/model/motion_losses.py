@@ -16,6 +16,15 @@ def frame_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float 
     return (1 - F.cosine_similarity(d_hat, d, dim=2, eps=eps)).mean()
 
 
+def relative_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor) -> Tensor:
+    """Squared error of frame-to-frame differences, over what they have on average in the batch.
+
+    Unlike the cosine it says how far things should move, and that things at rest should rest.
+    """
+    d_hat, d = (v.float().diff(dim=2) for v in (predicted_BZFYX, target_BZFYX))
+    return (d_hat - d).square().mean() / d.square().mean().clamp_min(1e-8)
+
+
 def vmc_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:
     """Mean over places of 1 - cos, along time, between the sizes of frame-to-frame differences (arXiv 2312.00845)."""
     d_hat, d = (v.float().diff(dim=2).abs() for v in (predicted_BZFYX, target_BZFYX))

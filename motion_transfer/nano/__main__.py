@@ -24,6 +24,7 @@ from motion_transfer.nano.contrast import train_contrast
 from motion_transfer.nano.contrast_check import check_contrast as measure_contrast
 from motion_transfer.nano.contrast_export import export_contrast, start_contrast_from_folder
 from motion_transfer.nano.control_check import check_controls as measure_controls
+from motion_transfer.nano.control_features import diagnose_controls
 from motion_transfer.nano.control_study import study_controls as compare_controls
 from motion_transfer.nano.controls import write_controls
 from motion_transfer.nano.export import (
@@ -36,6 +37,7 @@ from motion_transfer.nano.export import (
 )
 from motion_transfer.nano.folder import load_codec
 from motion_transfer.nano.heads_check import check_heads as measure_heads
+from motion_transfer.nano.mix_check import check_mixes as measure_mixes
 from motion_transfer.nano.motion_check import check_motion as measure_motion
 from motion_transfer.nano.motions import write_motions
 from motion_transfer.nano.prompts import check_prompts
@@ -247,6 +249,25 @@ def check_controls(
 def study_controls(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS) -> None:
     """Compares ways to learn a control: how strength reaches the network, which blocks, how many clips."""
     print(json.dumps(compare_controls(results, processes), indent=1))
+
+
+@app.command()
+def control_features(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS) -> None:
+    """Measures how alike and how loud controls are in each block, as they are usually learned and as they ship."""
+    print(json.dumps(diagnose_controls(ASSETS / "loras", results, processes), indent=1))
+
+
+@app.command()
+def check_mixes(
+    count: Annotated[int, typer.Option(min=2)] = COUNTS["mixes"],
+    quick: QuickOpt = False,
+    processes: ProcessesOpt = 2,
+    results: ResultsOpt = RESULTS,
+    renders: RendersOpt = RENDERS,
+) -> None:
+    """Measures whether several controls at once move as far as each does alone."""
+    extent = _extent("mixes", count, quick, results)
+    print(json.dumps(measure_mixes(ASSETS / "loras", *extent, processes, renders), indent=1))
 
 
 @app.command()

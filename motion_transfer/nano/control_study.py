@@ -20,13 +20,13 @@ from motion_transfer.evaluate.amplitude import amplitudes
 from motion_transfer.evaluate.linearity import Reading, linearity
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.evaluate.tables import paired_interval
-from motion_transfer.lora.files import save_lora
+from motion_transfer.lora.files import load_lora, save_lora
 from motion_transfer.methods.lion_strength import ARMS, UNKEPT_ARMS, ControlSpec, learn_control
 from motion_transfer.model.strength import Acting
 from motion_transfer.nano.controls import NUM_CLIPS, cases, examples, levels, opened, spec_of
 from motion_transfer.processes import each
 from motion_transfer.transfer import carried_work
-from motion_transfer.types import Progress, RenderSpec, Work
+from motion_transfer.types import Lora, Progress, RenderSpec, Work
 from motion_transfer.video.kept import RENDERS
 from motion_transfer.video.synth.controls import CONTROLS
 from motion_transfer.work import drive
@@ -35,7 +35,8 @@ STOPS, NUM_CASES = 7, 8
 SHALLOW, DEEP = (0, 1, 2, 3), (4, 5, 6, 7)
 CLIP_COUNTS = (8, 16, 32)
 OWN = "own"  # column: the control's own amplitude, in units of its most
-OURS = "ours"
+OURS, VANILLA = "ours", "arm vanilla"
+USUAL_LORAS = RENDERS / "usual-loras"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +62,28 @@ def variants() -> Iterator[Variant]:
         yield Variant(name=loudness, control=control, spec=replace(ours, even=not ours.even))
         yield Variant(name="shallow blocks", control=control, spec=replace(ours, blocks=SHALLOW, rank=twice))
         yield Variant(name="deep blocks", control=control, spec=replace(ours, blocks=DEEP, rank=twice))
+    for control in ("tilt", "speed"):  # with the others, what `control-features` looks at
+        yield Variant(name=VANILLA, control=control, spec=replace(spec_of(CONTROLS[control]), arm="vanilla"))
     for clips in CLIP_COUNTS:
         yield Variant(name=f"{clips} clips", control="pan", spec=spec_of(CONTROLS["pan"]), clips=clips)
 
 
+def key_of(control: str, name: str) -> str:
+    """Of a variant, in the results."""
+    return f"{control}, {name}"
+
+
+def file_name(control: str, name: str) -> str:
+    """Of a variant's LoRA."""
+    return f"{key_of(control, name)}.safetensors".replace(", ", "-").replace(" ", "-")
+
+
 def _key(variant: Variant) -> str:
-    return f"{variant.control}, {variant.name}"
+    return key_of(variant.control, variant.name)
 
 
 def _studied(loras: Path, variant: Variant) -> list[Row]:
-    """Learns a variant, keeps its file where it has one, and shows it at all strengths."""
+    """Learns a variant and shows it at all strengths; keeps the LoRA that is learned in the usual way."""
     base, control = opened(), CONTROLS[variant.control]
     rows: list[Row] = []
 
@@ -87,9 +100,24 @@ def _studied(loras: Path, variant: Variant) -> list[Row]:
                 yield Progress(stage="study", step=len(rows), total=NUM_CASES * STOPS)
 
     lora = drive(learn_control(base, list(examples(base, control, variant.clips)), variant.spec, show))
-    if variant.spec.arm in ARMS:
-        save_lora(lora, loras / f"{_key(variant)}.safetensors".replace(", ", "-").replace(" ", "-"))
+    if variant.name == VANILLA:
+        save_lora(lora, loras / file_name(variant.control, variant.name))
     return rows
+
+
+def _usual(control: str) -> Lora:
+    spec = replace(spec_of(CONTROLS[control]), arm="vanilla")
+    return drive(learn_control(opened(), list(examples(opened(), CONTROLS[control])), spec))
+
+
+def usual_loras(controls: Sequence[str], folder: Path = USUAL_LORAS, num_processes: int = 2) -> dict[str, Lora]:
+    """LoRAs of single motions, learned in the usual way; those that `folder` lacks are learned into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / file_name(name, VANILLA) for name in controls}
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    for name, lora in each(_usual, missing, num_processes=num_processes):
+        save_lora(lora, paths[name])
+    return {name: load_lora(path) for name, path in paths.items()}
 
 
 def study_stamp() -> str:
@@ -154,13 +182,13 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def study_controls(results: Path, num_processes: int = 2, loras: Path = RENDERS / "control-study") -> dict[str, Any]:
+def study_controls(results: Path, num_processes: int = 2, loras: Path = USUAL_LORAS) -> dict[str, Any]:
     """Learns and shows all variants; writes `control-study.json` and `.md`, and goes on where it was stopped.
 
     Args:
         results: where the figures go.
         num_processes: that share the variants.
-        loras: where the variants' files go.
+        loras: where LoRAs that are learned in the usual way go.
     """
     file = ResultFile(results / "control-study.json", study_stamp())
     rows_of = Counter(str(row["variant"]) for row in file.rows.values())

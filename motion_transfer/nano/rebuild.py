@@ -34,8 +34,10 @@ TRAINING_OPTIONS = {
     "base": ("--adapt", "--picture-minutes", "120", "--fade-minutes", "20"),
 }
 # scenes, prompts or clips that each figure is taken over
-COUNTS = {"codec": 48, "contrast": 200, "prompts": 100, "motion": 100, "heads": 16, "split": 12, "controls": 8}
-QUICK_COUNTS = {"codec": 12, "contrast": 12, "prompts": 6, "motion": 12, "heads": 8, "split": 4, "controls": 2}
+COUNTS = {"codec": 48, "contrast": 200, "prompts": 100, "motion": 100, "heads": 16, "split": 12, "controls": 8,
+          "mixes": 8}  # fmt: skip
+QUICK_COUNTS = {"codec": 12, "contrast": 12, "prompts": 6, "motion": 12, "heads": 8, "split": 4, "controls": 2,
+                "mixes": 2}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,18 @@ def fit_clip(clip: Clip, *, num_frames: int, height: int, width: int) -> Clip:
     return dataclasses.replace(clip, frames_THWC=frames_THWC, fps=fps)
 
 
+def slowed(clip: Clip, pace: float) -> Clip:
+    """A clip as long, of the middle part of this one, `pace` times as fast; 0 stands still, at the middle frame.
+
+    Args:
+        clip: any.
+        pace: 0..1.
+    """
+    middle = (clip.num_frames - 1) / 2
+    places = np.rint(middle + pace * (np.arange(clip.num_frames) - middle)).astype(int)
+    return dataclasses.replace(clip, frames_THWC=clip.frames_THWC[places])
+
+
 def _fit_picture(picture_HWC: np.ndarray, height: int, width: int) -> np.ndarray:
     """One picture, cropped around its center to the aspect of `height` and `width` and resized to them."""
     source_height, source_width = picture_HWC.shape[:2]

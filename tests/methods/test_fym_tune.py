@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from motion_transfer.errors import BadSpec, Diverged
 from motion_transfer.lora.attach import LoraLayer, add_frozen, add_group_adapter, read_adapter, remove_adapters, solo
@@ -336,3 +338,32 @@ def test_bell_weights_favor_the_middle_and_are_one_on_average(tiny_base: VideoBa
         layers = drive(tune_temporal(tiny_base, full_latents(), full_latents(), heads(), spec))
         learned.append(torch.cat([x.up_OR.flatten() for x in layers.values()]))
     assert not torch.equal(*learned)
+
+
+def test_slower_examples_leave_what_acts_always(tiny_base: VideoBase) -> None:
+    """Half of the ranks are felt at any strength, and learn; the others only as far as the motion goes."""
+    spec = TuneSpec(**{**SPEC.__dict__, "slow_share": 0.9, "temporal_steps": 4, "temporal_batch": 2})
+    full = full_latents()
+    slower = {pace: replace(full, z_ZFYX=full.z_ZFYX * 0.5) for pace in (0.0, 0.5)}
+    seen: list[list[float]] = []
+    real = fym_tune.per_row
+
+    @contextmanager
+    def spied(transformer: nn.Module, name: str, always: int = 0) -> Iterator[Callable[[Tensor], None]]:
+        with real(transformer, name, always) as act:
+            assert always == fym_tune.always_rank(spec) == SPEC.rank // 2
+
+            def told(strength_B: Tensor) -> None:
+                seen.append(strength_B.tolist())
+                act(strength_B)
+
+            yield told
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fym_tune, "per_row", spied)
+        layers = drive(tune_temporal(tiny_base, full, full, heads(), spec, slower=slower))
+    drawn = {strength for strengths in seen[::2] for strength in strengths}
+    assert drawn <= {0.0, 0.5, 1.0} and len(drawn) > 1 and all(told == [1.0] for told in seen[1::2])
+    always, by_strength = (torch.cat([x.up_OR[:, part].flatten() for x in layers.values()])
+                           for part in (slice(0, SPEC.rank // 2), slice(SPEC.rank // 2, None)))  # fmt: skip
+    assert always.any() and by_strength.any()

@@ -24,6 +24,10 @@ from motion_transfer.nano.controls import (
     spec_of,
     stale_controls,
 )
+from motion_transfer.nano.mix_check import CAMERAS, USUAL
+from motion_transfer.nano.mix_check import items as mix_items
+from motion_transfer.nano.mix_check import summary as mix_summary
+from motion_transfer.nano.mix_check import table as mix_table
 from motion_transfer.types import Lora, LowRank
 from motion_transfer.video.synth.controls import CONTROLS, control_scene
 
@@ -150,3 +154,34 @@ def test_every_variant_of_the_study_can_be_learned() -> None:
     assert {one.clips for one in found} == {8, 16, 32, NUM_CLIPS} and all(one.spec.blocks for one in found)
     ours = [one for one in found if one.name == "ours"]
     assert all(one.spec == spec_of(CONTROLS[one.control]) for one in ours)
+
+
+def _mixed_rows(off: float) -> dict:
+    """Rows of cameras that go as far as asked, but for `off` of their range in ours and twice that in usual mixes."""
+    rows = {}
+    for item in mix_items(8):
+        several = sum(map(bool, item.strengths)) > 1
+        away = 2 * off * (2 if item.way == USUAL else 1) * several
+        shown = {name: (s + away if s else 0.0) for name, s in zip(CAMERAS, item.strengths, strict=True)}
+        rows[item.key] = {"way": item.way, "content": item.number, "text match": 0.5, "flicker": 1.0, **shown,
+                          **{f"set {name}": s for name, s in zip(CAMERAS, item.strengths, strict=True)}}  # fmt: skip
+    return rows
+
+
+def test_what_a_mix_adds_is_told_beside_each_camera_alone() -> None:
+    found = mix_summary(_mixed_rows(0.1))
+    assert found["sum"]["pairs"]["error"] == pytest.approx(0.1) and found[USUAL]["triples"]["error"] == pytest.approx(
+        0.2
+    )
+    assert found["orthogonal"]["triples"]["beside usual"] == pytest.approx(-0.1)
+    assert found[USUAL]["pairs"]["beside usual"] is None
+    assert "| sum | 10.0 | -10.0 (-10.0 to -10.0) |" in mix_table(found)
+
+
+def test_unreadable_renders_of_a_mix_are_left_out() -> None:
+    rows = _mixed_rows(0.1)
+    for key, row in rows.items():
+        if row["content"] == 1 and sum(bool(row[f"set {name}"]) for name in CAMERAS) == 2:
+            rows[key] = {**row, **dict.fromkeys(CAMERAS)}
+    found = mix_summary(rows)
+    assert found["sum"]["pairs"]["error"] == pytest.approx(0.1) and found["sum"]["read"] < 1

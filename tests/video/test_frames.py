@@ -10,7 +10,7 @@ import pytest
 
 from motion_transfer.errors import BadClip, BadSpec
 from motion_transfer.types import Clip
-from motion_transfer.video.frames import contact_sheet, fit_clip, save_png, sparse_indices
+from motion_transfer.video.frames import contact_sheet, fit_clip, save_png, slowed, sparse_indices
 
 SPEED_WIDTHS_PER_S = 0.31
 
@@ -80,6 +80,12 @@ def test_slow_clips_repeat_frames_and_never_blend_them() -> None:
     fitted = fit_clip(clip, num_frames=9, height=96, width=128)
     known = {frame.tobytes() for frame in clip.frames_THWC}
     assert {frame.tobytes() for frame in fitted.frames_THWC} == known
+
+
+@pytest.mark.parametrize(("pace", "places"), [(1.0, [0, 1, 2, 3, 4]), (0.5, [1, 2, 2, 2, 3]), (0.0, [2, 2, 2, 2, 2])])
+def test_slowed_clips_show_the_middle_of_their_time(pace: float, places: list[int]) -> None:
+    clip = ball_clip(5, 10)
+    np.testing.assert_array_equal(slowed(clip, pace).frames_THWC, clip.frames_THWC[places])
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 60), (60, 20), (7, 7), (200, 10)])
