@@ -75,7 +75,7 @@ def test_every_preset_that_ships_renders(stem: str, shipped_studio: Studio) -> N
     """In fewer steps; `docs/results/presets.png` shows them whole."""
     preset, library = load_preset(ASSETS.parent / "presets" / f"{stem}.json"), Library(Path("nowhere"))
     motions = [library.of_sha256(lora.sha256) for lora in preset.loras]
-    assert all(motion is not None and motion.reference is not None for motion in motions)
+    assert all(motion is not None for motion in motions) and any(motion.reference for motion in motions if motion)
     loaded = [(library.load(motion), used.strength) for motion, used in zip(motions, preset.loras, strict=True)]  # type: ignore[arg-type]
     clip = shipped_studio.render(*mixed(loaded, replace(preset.render_spec(), steps=3)))
     assert clip.frames_THWC.shape == (49, 64, 64, 3) and clip.frames_THWC.std() > 5

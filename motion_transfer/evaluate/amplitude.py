@@ -54,6 +54,11 @@ def camera_amplitudes(path_T4: np.ndarray) -> dict[str, float | None]:
             SHAKE: shake}  # fmt: skip
 
 
+def speed_seen(clip: Clip, look: Look) -> float | None:
+    """Mean speed on screen of the thing with this shape and color, in frame widths a second; None as for `_speed`."""
+    return _speed(find_object(clip.frames_THWC, look[1], look[0]), clip.fps)
+
+
 def _speed(sighting: Sighting, fps: float) -> float | None:
     """Mean speed on screen; None where too little of the thing is seen."""
     if sighting.present_share < MIN_SEEN:

@@ -39,9 +39,10 @@ from motion_transfer.lora.heads import MODULES, group_masks
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import keyed_generator, mix, shifted, unshifted
 from motion_transfer.model.motion_losses import frame_motion_loss, relative_motion_loss
+from motion_transfer.model.sampling import smoothed_in_time
 from motion_transfer.model.strength import Acting, ActingToken, new_token, tokens_at_work
 from motion_transfer.model.strength_arms import OtherArm, modulation_arm, sequence_arm
-from motion_transfer.types import Lora, Progress, Work, _Checked, knob
+from motion_transfer.types import Lora, Progress, RenderSpec, Work, _Checked, knob
 
 ARMS = ("scaled", "affine", "token", "vanilla")
 UNKEPT_ARMS = ("sequence", "modulation")
@@ -82,6 +83,9 @@ class ControlSpec(_Checked):
     motion_weight: float = knob(10.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
     amount_weight: float = knob(
         0.0, low=0.0, high=100.0, help="Weight of the error of frame-to-frame differences, beside the motion loss."
+    )
+    guidance: float = knob(
+        1.0, low=1.0, high=20.0, help="Guidance scale under which motion is learned, as renders will have it; 1: none."
     )
     noise_shift: float = knob(4.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
     lowest_noise: float = knob(0.6, low=0.0, high=0.99, help="Noise levels below this are not learned from.")
@@ -219,10 +223,18 @@ def rate_share(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / RISE_STEPS, max(LEAST_RATE, (steps - step) / (FALL_SHARE * steps)))
 
 
+def _captions(drawn: Sequence[Example], spec: ControlSpec, generator: torch.Generator) -> list[str]:
+    dropped = torch.rand(len(drawn), generator=generator) < spec.caption_drop
+    return ["" if drop else example.caption for drop, example in zip(dropped, drawn, strict=True)]
+
+
 def _loss(
     base: VideoBase, drawn: Sequence[Example], spec: ControlSpec, step: int, feel: Callable[[Tensor], None]
 ) -> Tensor:
-    """Denoising loss plus weighted motion loss of a batch at random noise levels, spread evenly over it."""
+    """Denoising loss plus weighted motion losses of a batch at random noise levels, spread evenly over it.
+
+    With guidance, each row is given with its caption and without, and motion is compared where guidance leads to.
+    """
     generator = keyed_generator(spec.seed, "control", step, "noise")
     rows = len(drawn)
     clean = torch.stack([example.z_ZFYX for example in drawn])
@@ -231,14 +243,22 @@ def _loss(
     lowest = unshifted(spec.lowest_noise, spec.noise_shift)
     sigma_B = shifted(lowest + (1 - lowest) * uniform, spec.noise_shift)
     noise = torch.randn(clean.shape, generator=generator)
-    dropped = torch.rand(rows, generator=generator) < spec.caption_drop
-    captions = ["" if drop else example.caption for drop, example in zip(dropped, drawn, strict=True)]
-    feel(torch.tensor([example.strength for example in drawn], device=base.device))
     noisy = mix(clean, noise, sigma_B)
-    predicted = base.velocity(noisy, sigma_B, base.text.encode(captions))
-    clean, noisy, sigma_B, noise = (x.to(base.device) for x in (clean, noisy, sigma_B, noise))
-    loss = (predicted - (noise - clean)).square().mean()
-    found = noisy - sigma_B.view(-1, 1, 1, 1, 1) * predicted  # the clean clips that the velocities lead to
+    strength_B = torch.tensor([example.strength for example in drawn], device=base.device)
+    target = (noise - clean).to(base.device)
+    if spec.guidance > 1:
+        captions = [example.caption for example in drawn] + [""] * rows
+        feel(strength_B.repeat(2))
+        both = base.velocity(noisy.repeat(2, 1, 1, 1, 1), sigma_B.repeat(2), base.text.encode(captions))
+        wanted, unwanted = both.chunk(2)
+        loss = (wanted - target).square().mean() / 2 + (unwanted - target).square().mean() / 2
+        led = wanted + (spec.guidance - 1) * smoothed_in_time(wanted - unwanted, RenderSpec().guidance_smoothing)
+    else:
+        feel(strength_B)
+        led = base.velocity(noisy, sigma_B, base.text.encode(_captions(drawn, spec, generator)))
+        loss = (led - target).square().mean()
+    clean, noisy, sigma_B = (x.to(base.device) for x in (clean, noisy, sigma_B))
+    found = noisy - sigma_B.view(-1, 1, 1, 1, 1) * led  # the clean clips that the velocities lead to
     if spec.motion_weight:
         loss = loss + spec.motion_weight * frame_motion_loss(found, clean)
     if spec.amount_weight:

@@ -169,6 +169,11 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def mixes_stamp(shipped: Path, num_contents: int) -> str:
+    """What the figures follow from."""
+    return stamp(modules=[__name__], folders=[opened().spec.folder, shipped], settings={"contents": num_contents})
+
+
 def check_mixes(
     shipped: Path, num_contents: int, results: Path, num_processes: int = 2, renders: Path = RENDERS,
     usual: Path = USUAL_LORAS,
@@ -184,8 +189,7 @@ def check_mixes(
         usual: folder of the study's LoRAs; those that it lacks are learned.
     """
     usual_loras(CAMERAS, usual, num_processes)
-    made_by = stamp(modules=[__name__], folders=[opened().spec.folder, shipped, usual],
-                    settings={"contents": num_contents})  # fmt: skip
+    made_by = mixes_stamp(shipped, num_contents)
     file = ResultFile(results / "mixes.json", made_by)
     missing = [item for item in items(num_contents) if item.key not in file.rows]
     measure = partial(_measured, shipped, usual, renders / f"mixes-{made_by}")

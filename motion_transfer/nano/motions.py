@@ -50,7 +50,7 @@ def motion_stale(path: Path) -> str:
         return "it was learned on another base"
     if recipe.get("clip_sha256") != hashlib.sha256(clip.frames_THWC.tobytes()).hexdigest():
         return "it was learned from another clip"
-    used = dict(recipe.get("spec", {}))
+    used = asdict(TuneSpec()) | dict(recipe.get("spec", {}))  # a setting that came later was as it is by default
     asked = asdict(spec) | {"sparse_latents": used.get("sparse_latents")}  # the default leaves that to the base
     return "" if used == asked else "it was learned with other settings"
 

@@ -18,13 +18,18 @@ from motion_transfer.nano.clips import EXAMPLES, write_examples, write_world_she
 from motion_transfer.nano.codec import encoder_hash
 from motion_transfer.nano.codec_check import check_codec, codec_stamp
 from motion_transfer.nano.contrast_check import check_contrast, contrast_stamp
+from motion_transfer.nano.control_check import check_controls, controls_stamp
+from motion_transfer.nano.control_study import study_controls, study_stamp
+from motion_transfer.nano.controls import stale_controls, write_controls
 from motion_transfer.nano.export import read_facts
 from motion_transfer.nano.folder import load_codec
 from motion_transfer.nano.heads_check import check_heads, heads_stamp
+from motion_transfer.nano.mix_check import check_mixes, mixes_stamp
 from motion_transfer.nano.motion_check import check_motion, motion_stamp
 from motion_transfer.nano.motions import stale_motions, write_motions
 from motion_transfer.nano.prompts import check_prompts, prompts_stamp
 from motion_transfer.nano.showcase import check_showcase, showcase_stale, showcase_stamp, write_showcase
+from motion_transfer.nano.slider_check import check_sliders, sliders_stamp
 from motion_transfer.nano.split_check import check_split, split_stamp
 
 # how long the shipped weights learned, on two CPU cores
@@ -35,9 +40,9 @@ TRAINING_OPTIONS = {
 }
 # scenes, prompts or clips that each figure is taken over
 COUNTS = {"codec": 48, "contrast": 200, "prompts": 100, "motion": 100, "heads": 16, "split": 12, "controls": 8,
-          "mixes": 8}  # fmt: skip
+          "mixes": 8, "sliders": 2}  # fmt: skip
 QUICK_COUNTS = {"codec": 12, "contrast": 12, "prompts": 6, "motion": 12, "heads": 8, "split": 4, "controls": 2,
-                "mixes": 2}  # fmt: skip
+                "mixes": 2, "sliders": 1}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +98,8 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
                stale=lambda: _missing([results / "world.png"]))  # fmt: skip
     yield Part(name="motions", make=partial(write_motions, loras),
                stale=lambda: "; ".join(f"{stem}: {why}" for stem, why in stale_motions(loras).items()))  # fmt: skip
+    yield Part(name="controls", make=partial(write_controls, loras),
+               stale=lambda: "; ".join(f"{name}: {why}" for name, why in stale_controls(loras).items()))  # fmt: skip
     yield Part(name="presets", make=partial(write_showcase, loras, presets),
                stale=partial(showcase_stale, loras, presets))  # fmt: skip
     for file, check, stamp, folder, count in (
@@ -105,6 +112,14 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
     ):
         yield Part(name=f"{file}.json", make=partial(check, folder, count, results),
                    stale=partial(figures_stale, results / f"{file}.json", partial(stamp, folder, count)))  # fmt: skip
+    for file, make, why in (
+        ("control-study", partial(study_controls, results), study_stamp),
+        ("controls", partial(check_controls, loras, COUNTS["controls"], results),
+         partial(controls_stamp, loras, COUNTS["controls"])),
+        ("mixes", partial(check_mixes, loras, COUNTS["mixes"], results), partial(mixes_stamp, loras, COUNTS["mixes"])),
+        ("sliders", partial(check_sliders, COUNTS["sliders"], results), partial(sliders_stamp, COUNTS["sliders"])),
+    ):  # fmt: skip
+        yield Part(name=f"{file}.json", make=make, stale=partial(figures_stale, results / f"{file}.json", why))
     yield Part(name="presets.json", make=partial(check_showcase, loras, results),
                stale=partial(figures_stale, results / "presets.json", partial(showcase_stamp, loras)))  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The presets that ship, one for each shipped motion and some for two at once, and what they render.
+"""The presets that ship, one for each shipped motion and some for a motion and a camera, and what they render.
 
 `python -m motion_transfer.nano showcase` writes `presets/`, then renders every preset: `docs/results/presets.json`
 says how well each follows its clip and its prompt, `presets.png` shows clip and render one below the other.
@@ -18,6 +18,7 @@ from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.base import VideoBase, open_base
 from motion_transfer.model.catalog import find_base, weights_hash
 from motion_transfer.nano.clips import example_caption
+from motion_transfer.nano.controls import PREFIX
 from motion_transfer.nano.motions import BASE, CLIPS, PRECISION, motion_name
 from motion_transfer.presets import BadPreset, Preset, PresetLora, load_preset, save_preset
 from motion_transfer.processes import each
@@ -41,11 +42,18 @@ class Showpiece:
     seed: int = 0
 
     @property
+    def clips(self) -> tuple[str, ...]:
+        """Files of motions that were learned from an example clip."""
+        return tuple(stem for stem, _ in self.motions if not stem.startswith(PREFIX))
+
+    @property
     def description(self) -> str:
         """Where its motion comes from."""
         sources = " and ".join(f"“{motion_name(stem)}”, learned from a clip of {example_caption(stem)}"
-                               for stem, _ in self.motions)  # fmt: skip
-        return f"The motion {sources}."
+                               for stem in self.clips)  # fmt: skip
+        controls = [f", before a camera that is moved by “{motion_name(stem)}” at {strength:g}"
+                    for stem, strength in self.motions if stem not in self.clips]  # fmt: skip
+        return f"The motion {sources}{''.join(controls)}."
 
 
 SHOWCASE = {
@@ -87,6 +95,21 @@ SHOWCASE = {
     ),
     "walking-dog": Showpiece(
         name="Walking dog", motions=(("articulated-walk", 1.0),), prompt="a white dog on a purple background"
+    ),
+    "bounce-from-below": Showpiece(
+        name="Bounce from below",
+        motions=(("single-bounce", 1.0), ("control-tilt", -0.5)),
+        prompt="a white ring on a blue background",
+    ),
+    "spiral-coming-near": Showpiece(
+        name="Spiral coming near",
+        motions=(("single-spiral", 1.0), ("control-zoom", 0.6)),
+        prompt="a yellow flower on a navy background",
+    ),
+    "wave-in-a-pan": Showpiece(
+        name="Wave in a pan",
+        motions=(("single-wave", 1.0), ("control-pan", 0.5)),
+        prompt="a red heart on a white background",
     ),
 }
 
@@ -131,10 +154,13 @@ def _shown(loras: Path, stem: str) -> tuple[dict[str, float | str | None], list[
     piece = SHOWCASE[stem]
     motions = [(load_lora(loras / f"{name}.safetensors"), strength) for name, strength in piece.motions]
     render = drive(render_work(_base(), *mixed(motions, _preset(piece, loras).render_spec())))
-    first = piece.motions[0][0]
+    first = piece.clips[0]
     reference = fit(find_base(BASE), read_clip(CLIPS / f"{first}.mp4", caption=example_caption(first)))
     values = {measure.name: measure.value for measure in judge(reference, render, prompt=piece.prompt).measures}
-    return {"preset": stem, "prompt": piece.prompt, **{name: values[name] for name in MEASURES}}, [reference, render]
+    shown = {name: values[name] for name in MEASURES}
+    if len(piece.motions) > len(piece.clips):  # what a camera does beside is no want of fidelity
+        shown["motion_fidelity"] = None
+    return {"preset": stem, "prompt": piece.prompt, **shown}, [reference, render]
 
 
 def showcase_stamp(loras: Path) -> str:

@@ -21,6 +21,7 @@ from motion_transfer.methods.lion_strength import (
     learn_control,
     spread,
 )
+from motion_transfer.model.motion_losses import relative_motion_loss
 from motion_transfer.model.strength import tokens_at_work
 from motion_transfer.types import Progress
 from motion_transfer.work import drive
@@ -114,3 +115,30 @@ def test_the_same_seed_learns_the_same(tiny_base):
 def test_what_cannot_be_learned_is_refused(tiny_base, spec, examples, words):
     with pytest.raises(BadSpec, match=words):
         drive(learn_control(tiny_base, examples, spec))
+
+
+def test_motion_can_be_learned_as_guidance_will_show_it(tiny_base):
+    """Each row is given with its caption and without; the guidance changes what is learned."""
+    seen = []
+    real = type(tiny_base.text).encode
+
+    def spied(self, captions):
+        seen.append(list(captions))
+        return real(self, captions)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(tiny_base.text), "encode", spied)
+        weak, strong = (drive(learn_control(tiny_base, _examples(), replace(SPEC, steps=4, guidance=scale)))
+                        for scale in (2.0, 8.0))  # fmt: skip
+    assert all(captions == ["a red square"] * 2 + [""] * 2 for captions in seen)
+    path = "blocks.0.attn1.to_v"
+    assert not torch.equal(weak.layers[path].up_OR, strong.layers[path].up_OR)
+
+
+def test_the_amount_of_motion_is_told_by_the_error_of_differences():
+    clean = torch.randn(2, 3, 5, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert relative_motion_loss(clean, clean) == 0
+    still = clean[:, :, :1].expand_as(clean)
+    assert relative_motion_loss(still, clean) == pytest.approx(1)
+    assert relative_motion_loss(2 * clean, clean) == pytest.approx(1)
+    assert relative_motion_loss(clean + 3, clean) < 1e-10  # what lasts doesn't count

@@ -82,3 +82,9 @@ def test_every_preset_is_rendered_and_measured(learned: Path, short: None, tmp_p
     (row,) = check_showcase(learned, tmp_path, num_processes=1)
     assert row["preset"] == "line" and row["motion_fidelity"] is not None
     assert (tmp_path / "presets.json").is_file() and (tmp_path / "presets.png").is_file()
+
+
+def test_a_preset_with_a_camera_says_so() -> None:
+    piece = showcase.SHOWCASE["wave-in-a-pan"]
+    assert piece.clips == ("single-wave",)
+    assert "learned from a clip of" in piece.description and "“Control: pan” at 0.5." in piece.description

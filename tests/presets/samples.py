@@ -77,6 +77,7 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "noise_shift": 4.0,
         "lowest_noise": 0.6,
         "caption_drop": 0.2,
+        "slow_share": 0.0,
         "loss_weighting": "none",
         "keep": "temporal",
         "inference_weight": 1.25,

@@ -313,6 +313,10 @@ KNOBS: dict[str, tuple[str, str]] = {
     "positions": ("位置", "稀疏帧的旋转位置编码。"),
     "noise_shift": ("噪声偏移", "训练噪声水平向高噪声的偏移。"),
     "caption_drop": ("描述丢弃", "描述被留空的步数比例。"),
+    "slow_share": (
+        "慢放占比",
+        "时间样本中把视频放慢或静止的比例，使动作强度能均匀地降到静止；0 表示与别处一样由强度缩放 LoRA。",
+    ),
     "loss_weighting": ("损失加权", "各噪声水平的损失权重。"),
     "keep": ("保留", "保存哪个阶段的 LoRA。"),
     "inference_weight": ("推理权重", "写入 LoRA 文件的系数。"),
