@@ -48,6 +48,12 @@ class Motion:
         path = self.path.parents[1] / "clips" / clip.name if self.shipped else clip
         return path if path.is_file() else None
 
+    @property
+    def example(self) -> Path | None:
+        """A clip that shows the motion: the one it was learned from, or of a control one of those."""
+        beside = self.path.with_suffix(".mp4")
+        return self.reference or (beside if beside.is_file() else None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Render:

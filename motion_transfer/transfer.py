@@ -193,21 +193,39 @@ def motion_share(spec: RenderSpec, sigma: float) -> float:
     return spec.late_strength if sigma < SHAPES_FORM else 1.0
 
 
-def carried_work(base: VideoBase, spec: RenderSpec, *, tokens: Sequence[Acting] = (), turns: bool = True) -> Work[Clip]:
+def carried_work(
+    base: VideoBase, spec: RenderSpec, *, tokens: Sequence[Acting] = (), late: Sequence[Acting] | None = None,
+    turns: bool = True,
+) -> Work[Clip]:  # fmt: skip
     """Renders with the adapters that the base carries and tokens, which act down to the noise level of the settings.
 
     Where things are is decided while noise is high; their shapes come next, and there adapters act less; the base alone
-    draws them best. `turns` says that there are any.
+    draws them best.
+
+    Args:
+        base: with adapters.
+        spec: settings.
+        tokens: act beside the adapters.
+        late: tokens beside the late adapter, which takes the others' place where shapes form; None for no such adapter.
+        turns: whether there are any adapters.
     """
-    with acting(base.transformer) as act, letting_through(tokens) as let_through:
+    swaps = late is not None
+    levels = [spec.motion_until] * turns + [SHAPES_FORM] * swaps
+    with (
+        acting(base.transformer) as act,
+        letting_through(tokens) as let_through,
+        letting_through(late or ()) as let_late_through,
+    ):
 
         def lead(z: Tensor, sigma: float, _: int) -> Tensor:
             share = motion_share(spec, sigma)
-            act(share)
-            let_through(share)
+            early, of_late = (share, share) if not swaps else (share, 0.0) if sigma >= SHAPES_FORM else (0.0, share)
+            act(early, of_late)
+            let_through(early)
+            let_late_through(of_late)
             return z
 
-        return (yield from denoise(base, spec, lead, turns=turns))
+        return (yield from denoise(base, spec, lead, turns=levels))
 
 
 @_within_memory
@@ -224,9 +242,12 @@ def render_work(base: VideoBase, lora: Lora | None, spec: RenderSpec) -> Work[Cl
             f"{base.spec.name} {base.hash[:8]}; tune the clip again on this base."
         )
     set_lora = at_strength(lora, spec.strength) if lora else None
+    late = set_lora.late if set_lora else None
     with (
         attached(base.transformer, set_lora),
         tokens_at_work(base.transformer, set_lora.tokens if set_lora else ()) as tokens,
+        tokens_at_work(base.transformer, late.tokens if late else ()) as late_tokens,
     ):
-        clip = yield from carried_work(base, spec, tokens=tokens, turns=lora is not None)
+        beside = {"tokens": tokens, "late": late_tokens if late else None, "turns": lora is not None}
+        clip = yield from carried_work(base, spec, **beside)
     return replace(clip, fps=float(lora.info.get("clip_fps", clip.fps))) if lora else clip

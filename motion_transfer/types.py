@@ -168,15 +168,18 @@ class StrengthToken:
 class Lora:
     """Low-rank changes by module path (`blocks.0.attn1.to_q`), strength tokens if any, and where they come from.
 
-    `info` is JSON-ready: `base`, `base_hash`, `kind`, `method`, `caption`, recipe.
+    `info` is JSON-ready: `base`, `base_hash`, `kind`, `method`, `caption`, recipe. `late` takes its place while a
+    render's things take their shapes, where a mix asks for that; files don't keep it.
     """
 
     layers: Mapping[str, LowRank]
     tokens: tuple[StrengthToken, ...] = ()
     info: Mapping[str, Any] = field(default_factory=dict)
+    late: Lora | None = None
 
 
 MIX_RULES = ("sum", "norm", "orthogonal")
+SCHEDULES = ("together", "controls first", "motions first")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -314,6 +317,12 @@ class RenderSpec(_Checked):
         choices=MIX_RULES,
         help="How several motions come together: added up; made equally large before; or turned apart before, so that "
         "none gets in the way of another.",
+    )
+    schedule: str = knob(
+        "together",
+        choices=SCHEDULES,
+        help="When controls and learned motions of a mix act: all the time; or one kind while things find their "
+        "places, and the other while they take their shapes.",
     )
     early_guidance: float = knob(
         10.0, low=1.0, high=20.0, help="Guidance scale while noise is high and things find their places."

@@ -15,6 +15,8 @@ from motion_transfer.errors import BadLora
 from motion_transfer.lora.heads import COLUMN_MODULES
 from motion_transfer.types import Lora, LowRank
 
+MOTION, LATE = "motion", "late"  # adapters of a render
+
 
 def _adapter_layers(transformer: nn.Module, name: str) -> dict[str, LoraLayer]:
     return {p: m for p, m in transformer.named_modules() if isinstance(m, LoraLayer) and name in m.lora_A}
@@ -148,15 +150,20 @@ def remove_adapters(transformer: nn.Module) -> None:
 
 
 @contextmanager
-def acting(transformer: nn.Module) -> Iterator[Callable[[float], None]]:
-    """While open, what it gives sets the share of their strength that all adapters act with; 0 runs the bare base."""
+def acting(transformer: nn.Module) -> Iterator[Callable[..., None]]:
+    """While open, what it gives sets the share of their strength that adapters act with; 0 runs the bare base.
+
+    It is given the share of all, or that of all but the late one and the late one's.
+    """
     layers = [m for m in transformer.modules() if isinstance(m, LoraLayer)]
     whole = [dict(layer.scaling) for layer in layers]
 
-    def act(share: float) -> None:
+    def act(share: float, late_share: float | None = None) -> None:
+        of_late = share if late_share is None else late_share
         for layer, scaling in zip(layers, whole, strict=True):
-            layer.enable_adapters(share != 0)
-            layer.scaling.update({name: share * scale for name, scale in scaling.items()})
+            shares = {name: of_late if name == LATE else share for name in scaling}
+            layer.enable_adapters(any(shares.values()))
+            layer.scaling.update({name: shares[name] * scale for name, scale in scaling.items()})
 
     try:
         yield act
@@ -248,12 +255,15 @@ def solo(transformer: nn.Module, name: str, strength: float) -> Iterator[None]:
 
 @contextmanager
 def attached(transformer: nn.Module, lora: Lora | None) -> Iterator[None]:
-    """While open, the transformer carries the LoRA (or none)."""
-    if lora is None or not lora.layers:
+    """While open, the transformer carries the LoRA (or none), and the one that takes its place late, if any."""
+    parts = {MOTION: lora, LATE: lora.late if lora is not None else None}
+    carried = {name: part for name, part in parts.items() if part is not None and part.layers}
+    if not carried:
         yield
         return
     try:
-        add_frozen(transformer, "motion", lora)
+        for name, part in carried.items():
+            add_frozen(transformer, name, part)
         yield
     finally:
         remove_adapters(transformer)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from motion_transfer.lora.algebra import ALWAYS_RANK, CURVE, at_strength, check_one_base, norm, stack
-from motion_transfer.types import Lora, LowRank, Mix, RenderSpec
+from motion_transfer.types import SCHEDULES, Lora, LowRank, Mix, RenderSpec
 
 _LEAST = 1e-8  # of the largest singular value; smaller ones are no directions
 _TOO_NEAR = 0.1  # least singular value of all directions side by side: nearer ones can't be turned apart
@@ -55,8 +55,17 @@ def mixed(motions: Sequence[tuple[Lora, float]], spec: RenderSpec) -> tuple[Lora
         WrongBase: the LoRAs were made for different bases.
     """
     items = tuple((lora, strength * spec.strength) for lora, strength in motions)
-    lora = compile_mix(Mix(items=items, rule=spec.mix)) if items else None
-    return lora, replace(spec, strength=1.0)
+    rendered = replace(spec, strength=1.0)
+    if not items:
+        return None, rendered
+    whole = compile_mix(Mix(items=items, rule=spec.mix))
+    controls = tuple(item for item in items if item[0].info.get("kind") == "control")
+    others = tuple(item for item in items if item not in controls)
+    if spec.schedule == SCHEDULES[0] or not controls or not others:
+        return whole, rendered
+    first, then = (controls, others) if spec.schedule == SCHEDULES[1] else (others, controls)
+    early, late = (compile_mix(Mix(items=some, rule=spec.mix)) for some in (first, then))
+    return replace(early, info=whole.info, late=late), rendered
 
 
 def _module(path: str) -> str:

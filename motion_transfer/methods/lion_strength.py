@@ -35,6 +35,7 @@ from motion_transfer.lora.attach import (
     scale_adapter,
     watched,
 )
+from motion_transfer.lora.gradient_start import start_along_gradients
 from motion_transfer.lora.heads import MODULES, group_masks
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import keyed_generator, mix, shifted, unshifted
@@ -58,11 +59,15 @@ MOST_SCALED = 10.0  # times as loud, or as soft
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Example:
-    """A clip's latents, how strong the control's motion is in it, and what it shows."""
+    """A clip's latents, how strong the control's motion is in it, and what it shows.
+
+    Examples of one `content` differ in nothing but the strength.
+    """
 
     z_ZFYX: Tensor
     strength: float
     caption: str
+    content: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +80,17 @@ class ControlSpec(_Checked):
     steps: int = knob(500, low=1, high=20000, unit="steps", help="Steps of learning.")
     rank: int = knob(16, low=2, high=256, help="Rank of the LoRA.")
     batch: int = knob(8, low=1, high=64, help="Examples per step.")
+    together: int = knob(
+        1, low=1, high=64, help="Examples of one content that are learned side by side, with the same noise."
+    )
     rate: float = knob(3e-3, low=1e-7, high=0.1, help="Learning rate of the LoRA's down matrices.")
     up_rate_ratio: float = knob(4.0, low=0.01, high=100.0, help="How many times faster the up matrices learn.")
+    gradient_draws: int = knob(
+        0,
+        low=0,
+        high=64,
+        help="Batches whose gradients say in which directions the LoRA begins; 0 begins in random ones.",
+    )
     token_rate: float = knob(1e-2, low=1e-7, high=0.1, help="Learning rate of the strength token.")
     decay: float = knob(0.01, low=0.0, high=10.0, help="Weight decay of the LoRA.")
     even: bool = knob(True, help="All layers' outputs are made equally loud, beside what the base's weights put out.")
@@ -141,7 +155,7 @@ class _Learner:
         self.base, self.spec = base, spec
         heads_LN = torch.zeros(len(base.transformer.blocks), base.num_heads, dtype=torch.bool)
         heads_LN[list(spec.blocks)] = True
-        masks = group_masks(heads_LN, base.head_width, MODULES)
+        self.masks = masks = group_masks(heads_LN, base.head_width, MODULES)
         init = keyed_generator(spec.seed, "control", "init")
         self.matrices = add_group_adapter(base.transformer, ADAPTER, masks, rank=spec.rank, generator=init)
         self.loudness = Loudness(sorted(masks))
@@ -164,6 +178,12 @@ class _Learner:
     def always_rank(self) -> int:
         """So many of the first ranks act whatever the strength."""
         return self.spec.rank // 2 if self.spec.arm == "affine" else 0
+
+    @property
+    def spans(self) -> tuple[slice, ...]:
+        """Ranks that act always, if any, and those that act by strength."""
+        always = self.always_rank
+        return (slice(0, always), slice(always, None)) if always else (slice(None),)
 
     def groups(self) -> list[dict[str, Any]]:
         """For the optimizer."""
@@ -205,17 +225,23 @@ class _Learner:
         scale_adapter(self.base.transformer, ADAPTER, self.loudness.scales(share))
 
 
-def _by_strength(examples: Sequence[Example]) -> list[list[Example]]:
-    """Examples of each strength; every strength is drawn equally often."""
-    strengths = sorted({example.strength for example in examples})
-    return [[example for example in examples if example.strength == one] for one in strengths]
+def _by_content(examples: Sequence[Example]) -> list[list[Example]]:
+    """Examples of each content, by rising strength."""
+    ordered = sorted(examples, key=lambda example: example.strength)
+    contents = sorted({example.content for example in examples})
+    return [[example for example in ordered if example.content == one] for one in contents]
 
 
-def _drawn(groups: Sequence[Sequence[Example]], rows: int, generator: torch.Generator) -> list[Example]:
-    """So many examples, spread evenly over the strengths."""
-    first = float(torch.rand((), generator=generator))
-    chosen = [int((first + row / rows) % 1.0 * len(groups)) for row in range(rows)]
-    return [groups[g][int(torch.randint(len(groups[g]), (), generator=generator))] for g in chosen]
+def _drawn(contents: Sequence[Sequence[Example]], spec: ControlSpec, generator: torch.Generator) -> list[Example]:
+    """A batch of contents, each at so many strengths; all strengths are drawn equally often, spread evenly."""
+    num_contents = max(1, spec.batch // spec.together)
+    rows, first = num_contents * spec.together, float(torch.rand((), generator=generator))
+    found = []
+    for number in range(num_contents):
+        own = contents[int(torch.randint(len(contents), (), generator=generator))]
+        places = [(first + (number + row * num_contents) / rows) % 1.0 for row in range(spec.together)]
+        found += [own[int(place * len(own))] for place in places]
+    return found
 
 
 def rate_share(step: int, steps: int) -> float:
@@ -238,11 +264,12 @@ def _loss(
     generator = keyed_generator(spec.seed, "control", step, "noise")
     rows = len(drawn)
     clean = torch.stack([example.z_ZFYX for example in drawn])
-    order = torch.randperm(rows, generator=generator)  # strengths are spread over the rows too
-    uniform = (order + torch.rand(rows, generator=generator)) / rows
+    num_contents = rows // spec.together
+    order = torch.randperm(num_contents, generator=generator)  # strengths are spread over the rows too
+    uniform = (order + torch.rand(num_contents, generator=generator)) / num_contents
     lowest = unshifted(spec.lowest_noise, spec.noise_shift)
-    sigma_B = shifted(lowest + (1 - lowest) * uniform, spec.noise_shift)
-    noise = torch.randn(clean.shape, generator=generator)
+    sigma_B = shifted(lowest + (1 - lowest) * uniform, spec.noise_shift).repeat_interleave(spec.together)
+    noise = torch.randn((num_contents, *clean.shape[1:]), generator=generator).repeat_interleave(spec.together, 0)
     noisy = mix(clean, noise, sigma_B)
     strength_B = torch.tensor([example.strength for example in drawn], device=base.device)
     target = (noise - clean).to(base.device)
@@ -288,21 +315,31 @@ def learn_control(
     _check(base, examples, spec)
     remove_adapters(base.transformer)
     used = [one for one in examples if one.strength == 1.0] if spec.arm == "vanilla" else examples
-    groups = _by_strength(used)
+    contents = _by_content(used)
     try:
         with ExitStack() as stack_:
             learner = _Learner(base, spec, stack_)
             optimizer = torch.optim.AdamW(learner.groups(), betas=(0.9, 0.99), fused=True)
+
+            def pull(step: int) -> float:
+                """The loss at a step; its gradients are left in what learns."""
+                drawn = _drawn(contents, spec, keyed_generator(spec.seed, "control", step, "data"))
+                optimizer.zero_grad(set_to_none=True)
+                loss = _loss(base, drawn, spec, step, learner.feel)
+                loss.backward()
+                return loss.item()
+
+            if spec.gradient_draws:
+                sketches = keyed_generator(spec.seed, "control", "start")
+                for _ in start_along_gradients(learner.matrices, learner.masks, pull, spec.gradient_draws, sketches,
+                                               learner.spans):  # fmt: skip
+                    yield Progress(stage="control", step=0, total=spec.steps)
             for step in range(spec.steps):
                 if spec.even and step % LOOK_EVERY == 0 and step:
                     learner.even_out(min(1.0, (step / spec.steps - LOUD_FROM) / LOUD_RAMP))
-                looked = learner.looked_at() if spec.even and step % LOOK_EVERY == 0 else ExitStack()
-                with looked:
-                    drawn = _drawn(groups, spec.batch, keyed_generator(spec.seed, "control", step, "data"))
-                    loss = _loss(base, drawn, spec, step, learner.feel)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                if not math.isfinite(value := loss.item()):
+                with learner.looked_at() if spec.even and step % LOOK_EVERY == 0 else ExitStack():
+                    value = pull(step)
+                if not math.isfinite(value):
                     raise Diverged(f"a finite loss is expected, but step {step + 1} gave {value}; choose a smaller "
                                    "learning rate.")  # fmt: skip
                 learning = [one for group in optimizer.param_groups for one in group["params"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from diffusers import UniPCMultistepScheduler
@@ -51,7 +51,7 @@ def _guided(base: VideoBase, z: Tensor, sigma: float, texts: TextStates, guidanc
     return wanted + (guidance - 1) * smoothed_in_time(wanted - unwanted, smoothing)
 
 
-def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None, *, turns: bool = False) -> Work[Clip]:
+def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None, *, turns: Sequence[float] = ()) -> Work[Clip]:
     """Renders a clip with whatever adapters the base carries; yields a `Progress` per step.
 
     The solver (UniPC, arXiv 2302.04867) continues what it saw at the last steps, and corrects the latents that it is
@@ -63,7 +63,7 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None, *, turn
         spec: settings.
         lead: changes the noisy latents before each step, given their noise level and the step's number; gives the
             same tensor back where it changes nothing.
-        turns: adapters stop acting below `spec.motion_until`.
+        turns: noise levels below which other adapters act, or none.
     """
     scheduler = UniPCMultistepScheduler.from_config(base.scheduler.config, flow_shift=spec.flow_shift)
     scheduler.set_timesteps(spec.steps)
@@ -71,7 +71,8 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None, *, turn
     early = [sigma >= spec.motion_until for sigma in sigmas]
     guidances = [spec.early_guidance if is_early else spec.guidance for is_early in early]
     smoothings = [spec.guidance_smoothing if is_early else 0 for is_early in early]
-    courses = list(zip(guidances, smoothings, [turns and is_early for is_early in early], strict=True))
+    turned = [sum(sigma < turn for turn in turns) for sigma in sigmas]
+    courses = list(zip(guidances, smoothings, turned, strict=True))
     texts = base.text.encode([spec.prompt, spec.negative_prompt])
     if max(guidances) <= 1.0:
         texts = TextStates(states_BMD=texts.states_BMD[:1], bias_BM=texts.bias_BM[:1])

@@ -28,6 +28,7 @@ from motion_transfer.model.catalog import find_base, weights_hash
 from motion_transfer.processes import each
 from motion_transfer.transfer import render_work
 from motion_transfer.types import Clip, Lora, RenderSpec
+from motion_transfer.video.io import write_clip
 from motion_transfer.video.synth.backgrounds import Background, sample_background
 from motion_transfer.video.synth.controls import CONTROLS, Control, control_scene
 from motion_transfer.video.synth.draw import draw
@@ -42,6 +43,8 @@ ROUND = ("circle", "ring", "flower")  # a thing's turn can't be told by them
 BACKGROUNDS = ("plain", "checkered", "plain", "dotted")  # of cases, in turn
 CALIBRATION_CASES, CALIBRATION_STOPS = 6, 9
 PREFIX = "control-"
+EXAMPLE_BACKGROUND = Background(color="white", pattern="checkered", angle=0.3, period=0.25, seed=1)
+EXAMPLE_PX = 256
 SHIPPED = ("pan", "tilt", "zoom", "speed")  # roll and shake were hardly learned in as many steps
 _HOW = {"affine": "Half of the ranks act always, the other half", "scaled": "The LoRA acts"}
 
@@ -61,7 +64,8 @@ def examples(base: VideoBase, control: Control, count: int = NUM_CLIPS) -> Itera
     for number in range(count):
         for strength in levels(control, LEVELS):
             clip = drawn(control_scene(control, strength, f"train/{number}"))
-            yield Example(z_ZFYX=base.codec.encode(clip).z_ZFYX, strength=strength, caption=clip.caption)
+            yield Example(z_ZFYX=base.codec.encode(clip).z_ZFYX, strength=strength, caption=clip.caption,
+                          content=number)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +174,13 @@ def _measured_file(path: Path) -> Lora:
     return measured(load_lora(path))
 
 
+def write_example(control: Control, path: Path) -> None:
+    """A drawn clip of the control's whole motion, such as it is learned from."""
+    scene = replace(control_scene(control, 1.0, "example"), background=EXAMPLE_BACKGROUND)
+    frames_THWC = draw([scene], EXAMPLE_PX)[0].numpy()
+    write_clip(Clip(frames_THWC=frames_THWC, fps=FPS, caption=scene.caption), path)
+
+
 def control_stale(path: Path) -> str:
     """Why the file of a shipped control doesn't count; empty if it does."""
     if not path.is_file():
@@ -207,6 +218,8 @@ def write_controls(folder: Path, num_processes: int = 2, curves: bool = False) -
     for name, lora in each(learned, list(stale_controls(folder)), num_processes=num_processes):
         save_lora(lora, folder / f"{PREFIX}{name}.safetensors")
         print(f"{name}: learned, {lora.info['amplitude']:.3g} {lora.info['unit']} at strength 1", flush=True)
+    for name in SHIPPED:
+        write_example(CONTROLS[name], folder / f"{PREFIX}{name}.mp4")
     with replacing(folder / "CONTROLS.md") as partial:
         partial.write_text(_card({name: load_lora(folder / f"{PREFIX}{name}.safetensors").info for name in SHIPPED}))
 

@@ -79,7 +79,7 @@ CSS = """
 #heads, #span, #strip, #box, #preview, #reference, #result, #item, #beside, #job-video { padding-top: 1.9rem; }
 #strip img { cursor: col-resize; }
 .card { display: flex; gap: 0.75rem; align-items: center; }
-.card img { width: 4rem; height: 4rem; object-fit: cover; border-radius: 4px; image-rendering: pixelated; }
+.card img { max-width: 12rem; height: 4rem; object-fit: cover; border-radius: 4px; image-rendering: pixelated; }
 .card p { margin: 0; overflow-wrap: anywhere; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(110px, 1fr)); gap: 0.75rem; }
 .grid figure { margin: 0; }

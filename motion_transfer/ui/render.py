@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from motion_transfer.errors import BadClip, BadLora, BadSpec
 from motion_transfer.jobs import orders
 from motion_transfer.jobs.estimates import Estimate, estimate_rendering, with_room
@@ -38,6 +40,7 @@ SEED_HIGH = 2**31 - 1
 MOST_VIDEOS = 8
 MOST_MOTIONS = MAX_LORAS
 THUMBNAIL_PX = 64
+CONTROL_FRAMES = 3  # side by side: one frame says nothing of what a control does
 CROWDED = 0.1  # likeness of two motions' changes from which on they get in each other's way
 
 
@@ -149,23 +152,25 @@ def motion_card(library: Library, key: str | None) -> str:
     motion = library.motion(key)
     made = words.SHIPPED if motion.shipped else motion.made
     recipe = library.recipe(motion)
-    told = words.CONTROL_FACTS if recipe.get("kind") == "control" else words.MOTION_FACTS
+    is_control = recipe.get("kind") == "control"
+    told = words.CONTROL_FACTS if is_control else words.MOTION_FACTS
     facts = told.format(caption=motion.caption or words.NO_CAPTION, base=motion.base or "?", rank=motion.rank or "?",
                         made=made)  # fmt: skip
-    picture = _thumbnail(motion.reference, motion.reference.stat().st_mtime_ns) if motion.reference else ""
+    clip, frames = motion.example, CONTROL_FRAMES if is_control else 1
+    picture = _thumbnail(clip, clip.stat().st_mtime_ns, frames) if clip else ""
     image = f'<img src="{picture}" alt="">' if picture else ""
     card = f'<div class="card">{image}<p>{escape(facts)}</p></div>'  # its words come from a file of anybody's
     return card + recipe_facts(recipe)
 
 
 @lru_cache(maxsize=256)
-def _thumbnail(path: Path, changed_ns: int) -> str:
-    """The address of a clip's middle frame; empty where the file is no clip."""
+def _thumbnail(path: Path, changed_ns: int, num_frames: int = 1) -> str:
+    """The address of a clip's middle frame, or of some side by side; empty where the file is no clip."""
     try:
-        clip = read_overview(path, num_frames=1, max_px=THUMBNAIL_PX)
+        clip = read_overview(path, num_frames=num_frames, max_px=THUMBNAIL_PX)
     except BadClip:
         return ""
-    return data_address(clip.frames_THWC[0])
+    return data_address(np.concatenate(list(clip.frames_THWC), axis=1))
 
 
 def used_seed(seed: float | None) -> int:

@@ -112,7 +112,7 @@ def look_at_item(library: Library, kind: str, key: str | None) -> ItemView:
         BadSpec, BadLora, BadClip: see `item`.
     """
     found = item(library, kind, key)
-    video = found.reference if isinstance(found, Motion) else found.path
+    video = found.example if isinstance(found, Motion) else found.path
     return ItemView(
         video=library.show_file(video) if video else None,
         file=library.show_file(found.path, name=found.path.name),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from motion_transfer.errors import BadSpec
 from motion_transfer.lora.algebra import delta, norm
+from motion_transfer.lora.attach import LoraLayer
 from motion_transfer.methods.lion_fusion import (
     MOST_RESCALED,
     apart,
@@ -17,19 +19,24 @@ from motion_transfer.methods.lion_fusion import (
     evened,
     likeness,
     meet,
+    mixed,
     orthogonalized,
     overlap,
 )
-from motion_transfer.types import MIX_RULES, Lora, LowRank, Mix
+from motion_transfer.model import sampling
+from motion_transfer.transfer import SHAPES_FORM, render_work
+from motion_transfer.types import MIX_RULES, SCHEDULES, Lora, LowRank, Mix, RenderSpec
+from motion_transfer.work import drive
+from tests.methods.tuning import is_bare
 
 WIDTH, RANK = 32, 3
 PATHS = [f"blocks.{block}.attn1.{module}" for block in (0, 1) for module in ("to_q", "to_v")]
 
 
-def _lora(seed: int, size: float = 1.0, paths=PATHS) -> Lora:
+def _lora(seed: int, size: float = 1.0, paths=PATHS, width: int = WIDTH) -> Lora:
     generator = torch.Generator().manual_seed(seed)
-    layers = {path: LowRank(down_RI=torch.randn(RANK, WIDTH, generator=generator),
-                            up_OR=size * torch.randn(WIDTH, RANK, generator=generator)) for path in paths}  # fmt: skip
+    layers = {path: LowRank(down_RI=torch.randn(RANK, width, generator=generator),
+                            up_OR=size * torch.randn(width, RANK, generator=generator)) for path in paths}  # fmt: skip
     return Lora(layers=layers, info={"base": "tiny"})
 
 
@@ -37,26 +44,26 @@ def _lora(seed: int, size: float = 1.0, paths=PATHS) -> Lora:
 def test_a_mix_is_the_same_in_any_order(rule):
     items = [(_lora(0), 0.5), (_lora(1, 2.0), -1.0), (_lora(2, 0.5, PATHS[:2]), 1.0)]
     mixes = [compile_mix(Mix(items=order, rule=rule)) for order in permutations(items)]
-    for mixed in mixes[1:]:
-        assert mixed.layers.keys() == mixes[0].layers.keys()
-        for path, layer in mixed.layers.items():
+    for other in mixes[1:]:
+        assert other.layers.keys() == mixes[0].layers.keys()
+        for path, layer in other.layers.items():
             torch.testing.assert_close(delta(layer), delta(mixes[0].layers[path]), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("rule", MIX_RULES)
 def test_one_motion_alone_is_itself(rule):
     lora = _lora(0)
-    mixed = compile_mix(Mix(items=((lora, 0.5),), rule=rule))
+    alone = compile_mix(Mix(items=((lora, 0.5),), rule=rule))
     for path, layer in lora.layers.items():
-        torch.testing.assert_close(delta(mixed.layers[path]), 0.5 * delta(layer), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(delta(alone.layers[path]), 0.5 * delta(layer), atol=1e-5, rtol=1e-5)
 
 
 def test_the_sum_adds_up():
     a, b = _lora(0), _lora(1)
-    mixed = compile_mix(Mix(items=((a, 1.0), (b, -0.5))))
+    both = compile_mix(Mix(items=((a, 1.0), (b, -0.5))))
     for path in PATHS:
         wanted = delta(a.layers[path]) - 0.5 * delta(b.layers[path])
-        torch.testing.assert_close(delta(mixed.layers[path]), wanted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(delta(both.layers[path]), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_evened_changes_are_equally_large():
@@ -115,3 +122,38 @@ def test_the_meter_knows_equal_opposite_and_unlike_changes():
 def test_an_unknown_rule_is_refused():
     with pytest.raises(BadSpec, match="sum, norm, orthogonal"):
         Mix(items=(), rule="loudest")
+
+
+def test_controls_and_motions_can_act_one_after_the_other(tiny_base):
+    """Which of them is felt at which noise level, by the velocities that each step is given."""
+    control, motion = (
+        replace(_lora(seed, 0.05), info={"kind": kind}) for seed, kind in ((1, "control"), (2, "motion"))
+    )
+    seen = {}
+    for schedule in SCHEDULES:
+        spec = RenderSpec(prompt="a red square", steps=12, schedule=schedule, guidance=1.0, early_guidance=1.0)
+        mix_, rendered = mixed([(control, 1.0), (motion, 1.0)], spec)
+        alone = mixed([(control, 1.0)], spec)[0]
+        assert alone is not None and alone.late is None  # one kind alone always acts
+        felt = []
+
+        def watched(base, z, sigma, texts, guidance, smoothing, felt=felt):
+            layers = [m for m in base.transformer.modules() if isinstance(m, LoraLayer)]
+            shares = {name: layers[0].scaling[name] for name in layers[0].lora_A}
+            felt.append((sigma, {name for name, share in shares.items() if share and not layers[0].disable_adapters}))
+            return torch.zeros_like(z)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sampling, "_guided", watched)
+            drive(render_work(tiny_base, mix_, rendered))
+        seen[schedule] = felt
+        assert is_bare(tiny_base)
+    assert all(names == ({"motion"} if sigma >= spec.motion_until else set()) for sigma, names in seen["together"])
+    for sigma, names in seen["controls first"]:
+        early, acts = sigma >= SHAPES_FORM, sigma >= spec.motion_until
+        assert names == ({"motion"} if early else {"late"} if acts else set())
+    first, then = (mixed([(control, 1.0), (motion, 0.5)], RenderSpec(schedule=s))[0] for s in SCHEDULES[1:])
+    path = next(iter(control.layers))
+    for a, b in ((first.layers, then.late.layers), (first.late.layers, then.layers)):
+        assert torch.equal(delta(a[path]), delta(b[path]))
+    assert torch.allclose(delta(first.late.layers[path]), 0.5 * delta(motion.layers[path]), atol=1e-6)

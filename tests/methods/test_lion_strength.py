@@ -33,8 +33,8 @@ SPEC = ControlSpec(blocks=(0, 1), steps=30, rank=4, batch=2, rate=1e-2)
 
 def _examples() -> list[Example]:
     generator = torch.Generator().manual_seed(3)
-    return [Example(z_ZFYX=torch.randn(Z_DIM, 5, 4, 4, generator=generator), strength=s, caption="a red square")
-            for s in (-1.0, 0.0, 0.5, 1.0) for _ in range(2)]  # fmt: skip
+    return [Example(z_ZFYX=torch.randn(Z_DIM, 5, 4, 4, generator=generator), strength=s, caption="a red square",
+                    content=content) for s in (-1.0, 0.0, 0.5, 1.0) for content in range(2)]  # fmt: skip
 
 
 def _at(base, lora, strength):
