@@ -204,7 +204,7 @@ def build_api(studio: Studio, place_of: PlaceOf) -> None:
         caption, name, prompt, crop, visitor = (gr.Textbox("") for _ in range(5))
         movement = gr.Textbox(ALL)
         key = gr.Textbox()
-        start, end, seed = gr.Number(0.0), gr.Number(0.0), gr.Number(0, precision=0)
+        start, end, seed = gr.Number(0.0), gr.Number(0.0), gr.Number(0)
         motions, settings, facts = _by_name(), _by_name(), gr.JSON()
         button = gr.Button()
     for endpoint, inputs, output in (
