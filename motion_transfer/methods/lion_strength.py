@@ -35,15 +35,13 @@ from motion_transfer.lora.attach import (
     scale_adapter,
     watched,
 )
-from motion_transfer.lora.gradient_start import start_along_gradients
 from motion_transfer.lora.heads import MODULES, group_masks
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import keyed_generator, mix, shifted, unshifted
 from motion_transfer.model.motion_losses import frame_motion_loss, relative_motion_loss
-from motion_transfer.model.sampling import smoothed_in_time
 from motion_transfer.model.strength import Acting, ActingToken, new_token, tokens_at_work
 from motion_transfer.model.strength_arms import OtherArm, modulation_arm, sequence_arm
-from motion_transfer.types import Lora, Progress, RenderSpec, Work, _Checked, knob
+from motion_transfer.types import Lora, Progress, Work, _Checked, knob
 
 ARMS = ("scaled", "affine", "token", "vanilla")
 UNKEPT_ARMS = ("sequence", "modulation")
@@ -59,51 +57,37 @@ MOST_SCALED = 10.0  # times as loud, or as soft
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Example:
-    """A clip's latents, how strong the control's motion is in it, and what it shows.
-
-    Examples of one `content` differ in nothing but the strength.
-    """
+    """A clip's latents, how strong the control's motion is in it, and what it shows."""
 
     z_ZFYX: Tensor
     strength: float
     caption: str
-    content: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlSpec(_Checked):
     """Settings of learning a control."""
 
-    arm: str = knob("scaled", choices=(*ARMS, *UNKEPT_ARMS), help="How the strength reaches the network.")
+    arm: str = knob("affine", choices=(*ARMS, *UNKEPT_ARMS), help="How the strength reaches the network.")
     blocks: tuple[int, ...] = ()
     seed: int = knob(0, low=0, high=2**31 - 1, help="Seed of the random numbers.")
-    steps: int = knob(500, low=1, high=20000, unit="steps", help="Steps of learning.")
+    steps: int = knob(1000, low=1, high=20000, unit="steps", help="Steps of learning.")
     rank: int = knob(16, low=2, high=256, help="Rank of the LoRA.")
     batch: int = knob(8, low=1, high=64, help="Examples per step.")
-    together: int = knob(
-        1, low=1, high=64, help="Examples of one content that are learned side by side, with the same noise."
-    )
     rate: float = knob(3e-3, low=1e-7, high=0.1, help="Learning rate of the LoRA's down matrices.")
     up_rate_ratio: float = knob(4.0, low=0.01, high=100.0, help="How many times faster the up matrices learn.")
-    gradient_draws: int = knob(
-        0,
-        low=0,
-        high=64,
-        help="Batches whose gradients say in which directions the LoRA begins; 0 begins in random ones.",
-    )
     token_rate: float = knob(1e-2, low=1e-7, high=0.1, help="Learning rate of the strength token.")
     decay: float = knob(0.01, low=0.0, high=10.0, help="Weight decay of the LoRA.")
-    even: bool = knob(True, help="All layers' outputs are made equally loud, beside what the base's weights put out.")
+    even: bool = knob(False, help="All layers' outputs are made equally loud, beside what the base's weights put out.")
     motion_weight: float = knob(10.0, low=0.0, high=100.0, help="Weight of the motion loss beside the denoising loss.")
     amount_weight: float = knob(
-        0.0, low=0.0, high=100.0, help="Weight of the error of frame-to-frame differences, beside the motion loss."
-    )
-    guidance: float = knob(
-        1.0, low=1.0, high=20.0, help="Guidance scale under which motion is learned, as renders will have it; 1: none."
+        10.0, low=0.0, high=100.0, help="Weight of the error of frame-to-frame differences, beside the motion loss."
     )
     noise_shift: float = knob(4.0, low=0.1, high=20.0, help="Shift of the training noise levels toward noise.")
-    lowest_noise: float = knob(0.6, low=0.0, high=0.99, help="Noise levels below this are not learned from.")
-    caption_drop: float = knob(0.1, low=0.0, high=1.0, help="Share of the examples with an empty caption.")
+    lowest_noise: float = knob(0.7, low=0.0, high=0.99, help="Noise levels below this are not learned from.")
+    caption_drop: float = knob(
+        0.5, low=0.0, high=1.0, help="Share of the examples with an empty caption: guidance takes both ways alike."
+    )
 
 
 class Loudness:
@@ -155,7 +139,7 @@ class _Learner:
         self.base, self.spec = base, spec
         heads_LN = torch.zeros(len(base.transformer.blocks), base.num_heads, dtype=torch.bool)
         heads_LN[list(spec.blocks)] = True
-        self.masks = masks = group_masks(heads_LN, base.head_width, MODULES)
+        masks = group_masks(heads_LN, base.head_width, MODULES)
         init = keyed_generator(spec.seed, "control", "init")
         self.matrices = add_group_adapter(base.transformer, ADAPTER, masks, rank=spec.rank, generator=init)
         self.loudness = Loudness(sorted(masks))
@@ -178,12 +162,6 @@ class _Learner:
     def always_rank(self) -> int:
         """So many of the first ranks act whatever the strength."""
         return self.spec.rank // 2 if self.spec.arm == "affine" else 0
-
-    @property
-    def spans(self) -> tuple[slice, ...]:
-        """Ranks that act always, if any, and those that act by strength."""
-        always = self.always_rank
-        return (slice(0, always), slice(always, None)) if always else (slice(None),)
 
     def groups(self) -> list[dict[str, Any]]:
         """For the optimizer."""
@@ -225,23 +203,17 @@ class _Learner:
         scale_adapter(self.base.transformer, ADAPTER, self.loudness.scales(share))
 
 
-def _by_content(examples: Sequence[Example]) -> list[list[Example]]:
-    """Examples of each content, by rising strength."""
-    ordered = sorted(examples, key=lambda example: example.strength)
-    contents = sorted({example.content for example in examples})
-    return [[example for example in ordered if example.content == one] for one in contents]
+def _by_strength(examples: Sequence[Example]) -> list[list[Example]]:
+    """Examples of each strength; every strength is drawn equally often."""
+    strengths = sorted({example.strength for example in examples})
+    return [[example for example in examples if example.strength == one] for one in strengths]
 
 
-def _drawn(contents: Sequence[Sequence[Example]], spec: ControlSpec, generator: torch.Generator) -> list[Example]:
-    """A batch of contents, each at so many strengths; all strengths are drawn equally often, spread evenly."""
-    num_contents = max(1, spec.batch // spec.together)
-    rows, first = num_contents * spec.together, float(torch.rand((), generator=generator))
-    found = []
-    for number in range(num_contents):
-        own = contents[int(torch.randint(len(contents), (), generator=generator))]
-        places = [(first + (number + row * num_contents) / rows) % 1.0 for row in range(spec.together)]
-        found += [own[int(place * len(own))] for place in places]
-    return found
+def _drawn(groups: Sequence[Sequence[Example]], rows: int, generator: torch.Generator) -> list[Example]:
+    """So many examples, spread evenly over the strengths."""
+    first = float(torch.rand((), generator=generator))
+    chosen = [int((first + row / rows) % 1.0 * len(groups)) for row in range(rows)]
+    return [groups[g][int(torch.randint(len(groups[g]), (), generator=generator))] for g in chosen]
 
 
 def rate_share(step: int, steps: int) -> float:
@@ -249,43 +221,26 @@ def rate_share(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / RISE_STEPS, max(LEAST_RATE, (steps - step) / (FALL_SHARE * steps)))
 
 
-def _captions(drawn: Sequence[Example], spec: ControlSpec, generator: torch.Generator) -> list[str]:
-    dropped = torch.rand(len(drawn), generator=generator) < spec.caption_drop
-    return ["" if drop else example.caption for drop, example in zip(dropped, drawn, strict=True)]
-
-
 def _loss(
     base: VideoBase, drawn: Sequence[Example], spec: ControlSpec, step: int, feel: Callable[[Tensor], None]
 ) -> Tensor:
-    """Denoising loss plus weighted motion losses of a batch at random noise levels, spread evenly over it.
-
-    With guidance, each row is given with its caption and without, and motion is compared where guidance leads to.
-    """
+    """Denoising loss plus weighted motion losses of a batch at random noise levels, spread evenly over it."""
     generator = keyed_generator(spec.seed, "control", step, "noise")
     rows = len(drawn)
     clean = torch.stack([example.z_ZFYX for example in drawn])
-    num_contents = rows // spec.together
-    order = torch.randperm(num_contents, generator=generator)  # strengths are spread over the rows too
-    uniform = (order + torch.rand(num_contents, generator=generator)) / num_contents
+    order = torch.randperm(rows, generator=generator)  # strengths are spread over the rows too
+    uniform = (order + torch.rand(rows, generator=generator)) / rows
     lowest = unshifted(spec.lowest_noise, spec.noise_shift)
-    sigma_B = shifted(lowest + (1 - lowest) * uniform, spec.noise_shift).repeat_interleave(spec.together)
-    noise = torch.randn((num_contents, *clean.shape[1:]), generator=generator).repeat_interleave(spec.together, 0)
+    sigma_B = shifted(lowest + (1 - lowest) * uniform, spec.noise_shift)
+    noise = torch.randn(clean.shape, generator=generator)
+    dropped = torch.rand(rows, generator=generator) < spec.caption_drop
+    captions = ["" if drop else example.caption for drop, example in zip(dropped, drawn, strict=True)]
+    feel(torch.tensor([example.strength for example in drawn], device=base.device))
     noisy = mix(clean, noise, sigma_B)
-    strength_B = torch.tensor([example.strength for example in drawn], device=base.device)
-    target = (noise - clean).to(base.device)
-    if spec.guidance > 1:
-        captions = [example.caption for example in drawn] + [""] * rows
-        feel(strength_B.repeat(2))
-        both = base.velocity(noisy.repeat(2, 1, 1, 1, 1), sigma_B.repeat(2), base.text.encode(captions))
-        wanted, unwanted = both.chunk(2)
-        loss = (wanted - target).square().mean() / 2 + (unwanted - target).square().mean() / 2
-        led = wanted + (spec.guidance - 1) * smoothed_in_time(wanted - unwanted, RenderSpec().guidance_smoothing)
-    else:
-        feel(strength_B)
-        led = base.velocity(noisy, sigma_B, base.text.encode(_captions(drawn, spec, generator)))
-        loss = (led - target).square().mean()
-    clean, noisy, sigma_B = (x.to(base.device) for x in (clean, noisy, sigma_B))
-    found = noisy - sigma_B.view(-1, 1, 1, 1, 1) * led  # the clean clips that the velocities lead to
+    predicted = base.velocity(noisy, sigma_B, base.text.encode(captions))
+    clean, noisy, sigma_B, noise = (x.to(base.device) for x in (clean, noisy, sigma_B, noise))
+    loss = (predicted - (noise - clean)).square().mean()
+    found = noisy - sigma_B.view(-1, 1, 1, 1, 1) * predicted  # the clean clips that the velocities lead to
     if spec.motion_weight:
         loss = loss + spec.motion_weight * frame_motion_loss(found, clean)
     if spec.amount_weight:
@@ -315,31 +270,21 @@ def learn_control(
     _check(base, examples, spec)
     remove_adapters(base.transformer)
     used = [one for one in examples if one.strength == 1.0] if spec.arm == "vanilla" else examples
-    contents = _by_content(used)
+    groups = _by_strength(used)
     try:
         with ExitStack() as stack_:
             learner = _Learner(base, spec, stack_)
             optimizer = torch.optim.AdamW(learner.groups(), betas=(0.9, 0.99), fused=True)
-
-            def pull(step: int) -> float:
-                """The loss at a step; its gradients are left in what learns."""
-                drawn = _drawn(contents, spec, keyed_generator(spec.seed, "control", step, "data"))
-                optimizer.zero_grad(set_to_none=True)
-                loss = _loss(base, drawn, spec, step, learner.feel)
-                loss.backward()
-                return loss.item()
-
-            if spec.gradient_draws:
-                sketches = keyed_generator(spec.seed, "control", "start")
-                for _ in start_along_gradients(learner.matrices, learner.masks, pull, spec.gradient_draws, sketches,
-                                               learner.spans):  # fmt: skip
-                    yield Progress(stage="control", step=0, total=spec.steps)
             for step in range(spec.steps):
                 if spec.even and step % LOOK_EVERY == 0 and step:
                     learner.even_out(min(1.0, (step / spec.steps - LOUD_FROM) / LOUD_RAMP))
-                with learner.looked_at() if spec.even and step % LOOK_EVERY == 0 else ExitStack():
-                    value = pull(step)
-                if not math.isfinite(value):
+                looked = learner.looked_at() if spec.even and step % LOOK_EVERY == 0 else ExitStack()
+                with looked:
+                    drawn = _drawn(groups, spec.batch, keyed_generator(spec.seed, "control", step, "data"))
+                    loss = _loss(base, drawn, spec, step, learner.feel)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                if not math.isfinite(value := loss.item()):
                     raise Diverged(f"a finite loss is expected, but step {step + 1} gave {value}; choose a smaller "
                                    "learning rate.")  # fmt: skip
                 learning = [one for group in optimizer.param_groups for one in group["params"]]

@@ -64,8 +64,7 @@ def examples(base: VideoBase, control: Control, count: int = NUM_CLIPS) -> Itera
     for number in range(count):
         for strength in levels(control, LEVELS):
             clip = drawn(control_scene(control, strength, f"train/{number}"))
-            yield Example(z_ZFYX=base.codec.encode(clip).z_ZFYX, strength=strength, caption=clip.caption,
-                          content=number)  # fmt: skip
+            yield Example(z_ZFYX=base.codec.encode(clip).z_ZFYX, strength=strength, caption=clip.caption)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +112,7 @@ def rendered(lora: Lora | None, strength: float, case: Case) -> Clip:
 
 def spec_of(control: Control) -> ControlSpec:
     """The settings that a control is learned with."""
-    return ControlSpec(arm="affine", blocks=tuple(range(8)), steps=600, even=False)
+    return ControlSpec(blocks=tuple(range(8)))
 
 
 def calibration(lora: Lora, control: Control) -> dict[str, Any]:

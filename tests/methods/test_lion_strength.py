@@ -28,13 +28,13 @@ from motion_transfer.work import drive
 from tests.conftest import Z_DIM
 from tests.methods.tuning import is_bare, velocity, weights
 
-SPEC = ControlSpec(blocks=(0, 1), steps=30, rank=4, batch=2, rate=1e-2)
+SPEC = ControlSpec(blocks=(0, 1), steps=30, rank=4, batch=2, rate=1e-2, lowest_noise=0.6)
 
 
 def _examples() -> list[Example]:
     generator = torch.Generator().manual_seed(3)
-    return [Example(z_ZFYX=torch.randn(Z_DIM, 5, 4, 4, generator=generator), strength=s, caption="a red square",
-                    content=content) for s in (-1.0, 0.0, 0.5, 1.0) for content in range(2)]  # fmt: skip
+    return [Example(z_ZFYX=torch.randn(Z_DIM, 5, 4, 4, generator=generator), strength=s, caption="a red square")
+            for s in (-1.0, 0.0, 0.5, 1.0) for _ in range(2)]  # fmt: skip
 
 
 def _at(base, lora, strength):
@@ -76,7 +76,7 @@ def test_other_arms_act_while_they_are_there(tiny_base, arm):
 
 
 def test_layers_come_out_equally_loud(tiny_base):
-    spec = replace(SPEC, steps=120, rate=3e-3)
+    spec = replace(SPEC, steps=120, rate=3e-3, arm="scaled", even=True)
     lora = drive(learn_control(tiny_base, _examples(), spec))
     uneven = drive(learn_control(tiny_base, _examples(), replace(spec, even=False)))
 
@@ -115,24 +115,6 @@ def test_the_same_seed_learns_the_same(tiny_base):
 def test_what_cannot_be_learned_is_refused(tiny_base, spec, examples, words):
     with pytest.raises(BadSpec, match=words):
         drive(learn_control(tiny_base, examples, spec))
-
-
-def test_motion_can_be_learned_as_guidance_will_show_it(tiny_base):
-    """Each row is given with its caption and without; the guidance changes what is learned."""
-    seen = []
-    real = type(tiny_base.text).encode
-
-    def spied(self, captions):
-        seen.append(list(captions))
-        return real(self, captions)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(tiny_base.text), "encode", spied)
-        weak, strong = (drive(learn_control(tiny_base, _examples(), replace(SPEC, steps=4, guidance=scale)))
-                        for scale in (2.0, 8.0))  # fmt: skip
-    assert all(captions == ["a red square"] * 2 + [""] * 2 for captions in seen)
-    path = "blocks.0.attn1.to_v"
-    assert not torch.equal(weak.layers[path].up_OR, strong.layers[path].up_OR)
 
 
 def test_the_amount_of_motion_is_told_by_the_error_of_differences():
