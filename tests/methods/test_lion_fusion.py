@@ -27,6 +27,7 @@ from motion_transfer.model import sampling
 from motion_transfer.transfer import SHAPES_FORM, render_work
 from motion_transfer.types import MIX_RULES, SCHEDULES, Lora, LowRank, Mix, RenderSpec
 from motion_transfer.work import drive
+from tests.conftest import HEAD_WIDTH, HEADS
 from tests.methods.tuning import is_bare
 
 WIDTH, RANK = 32, 3
@@ -126,9 +127,9 @@ def test_an_unknown_rule_is_refused():
 
 def test_controls_and_motions_can_act_one_after_the_other(tiny_base):
     """Which of them is felt at which noise level, by the velocities that each step is given."""
-    control, motion = (
-        replace(_lora(seed, 0.05), info={"kind": kind}) for seed, kind in ((1, "control"), (2, "motion"))
-    )
+    width = HEADS * HEAD_WIDTH
+    control, motion = (replace(_lora(seed, 0.05, width=width), info={"kind": kind})
+                       for seed, kind in enumerate(("control", "motion")))  # fmt: skip
     seen = {}
     for schedule in SCHEDULES:
         spec = RenderSpec(prompt="a red square", steps=12, schedule=schedule, guidance=1.0, early_guidance=1.0)

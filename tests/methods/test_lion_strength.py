@@ -28,7 +28,8 @@ from motion_transfer.work import drive
 from tests.conftest import Z_DIM
 from tests.methods.tuning import is_bare, velocity, weights
 
-SPEC = ControlSpec(blocks=(0, 1), steps=30, rank=4, batch=2, rate=1e-2, lowest_noise=0.6)
+SPEC = ControlSpec(blocks=(0, 1), steps=30, rank=4, batch=2, rate=1e-2, lowest_noise=0.6, caption_drop=0.1,
+                   amount_weight=0.0)  # fmt: skip
 
 
 def _examples() -> list[Example]:

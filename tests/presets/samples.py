@@ -48,6 +48,8 @@ DEFAULTS_OF_FORMAT_1: dict[type, dict[str, Any]] = {
         "guidance_smoothing": 1,
         "motion_until": 0.7,
         "late_strength": 0.8,
+        "mix": "sum",
+        "schedule": "together",
     },
     TuneSpec: {
         "caption": "",
