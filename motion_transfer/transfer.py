@@ -13,7 +13,7 @@ from torch import Tensor
 
 from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
 from motion_transfer.evaluate.motion import motion_fidelity
-from motion_transfer.lora.algebra import ALWAYS_RANK, at_strength, scaled, stack
+from motion_transfer.lora.algebra import ALWAYS_RANK, at_strength, stack
 from motion_transfer.lora.attach import acting, attached, remove_adapters
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.methods.fym_tune import (
@@ -29,12 +29,11 @@ from motion_transfer.model.catalog import BaseSpec
 from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.sampling import denoise
 from motion_transfer.model.strength import Acting, letting_through, tokens_at_work
-from motion_transfer.types import Clip, HeadMap, Latents, Lora, RenderSpec, TuneSpec, TuneState, Work
+from motion_transfer.types import SHAPES_FORM, Clip, HeadMap, Latents, Lora, RenderSpec, TuneSpec, TuneState, Work
 from motion_transfer.video.frames import fit_clip, slowed, sparse_indices
 from motion_transfer.work import Stopwatch
 
 T = TypeVar("T")
-SHAPES_FORM = 0.86  # the noise level from which on, downwards, things take their shapes
 CHECK_RENDERS, CHECK_STEPS = 2, 6
 
 
@@ -91,6 +90,9 @@ def _sparse(base: VideoBase, clip: Clip, num_sparse: int) -> Latents:
 
 def _settled(base: VideoBase, spec: TuneSpec) -> TuneSpec:
     """The spec with what was left to the base filled in."""
+    if spec.slow_share and spec.keep == "both":
+        raise BadSpec("slower examples are for the motion alone, but the look was to be kept too; choose a slow share "
+                      "of 0, or keep the motion alone.")  # fmt: skip
     if spec.sparse_latents == 0:
         return replace(spec, sparse_latents=default_sparse_latents(base.num_latents, base.frame_tokens))
     legal = legal_sparse_latents(base.num_latents)
@@ -125,7 +127,7 @@ def tune_work(
         sparse = _sparse(base, fitted, spec.sparse_latents) if spec.sampling == "pixel" else full
         slower = {}
         for pace in SLOWER if spec.slow_share else ():
-            paced = slowed(fitted, pace)
+            paced = fit(base.spec, slowed(clip, pace))
             pixel = spec.sampling == "pixel"
             slower[pace] = _sparse(base, paced, spec.sparse_latents) if pixel else base.codec.encode(paced)
     try:
@@ -141,12 +143,12 @@ def tune_work(
     finally:
         remove_adapters(base.transformer)
     info = _recipe(base, clip, fitted, heads, spec)
+    if rest := always_rank(spec):
+        info[ALWAYS_RANK] = rest
     lora = Lora(layers=layers, info=info)
     if spec.keep == "both":
         lora = stack([(lora, 1.0), (Lora(layers=look, info=info), 1.0)])
-    if rest := always_rank(spec):
-        lora = replace(lora, info={**lora.info, ALWAYS_RANK: rest})
-    return Tuned(lora=scaled(lora, spec.inference_weight), heads=heads, clip=fitted, seconds=watch.seconds)
+    return Tuned(lora=at_strength(lora, spec.inference_weight), heads=heads, clip=fitted, seconds=watch.seconds)
 
 
 def _followed(base: VideoBase, reference: Clip, spec: TuneSpec) -> Work[float | None]:

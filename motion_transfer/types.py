@@ -179,7 +179,8 @@ class Lora:
 
 
 MIX_RULES = ("sum", "norm", "orthogonal")
-SCHEDULES = ("together", "controls first", "motions first")
+TOGETHER, CONTROLS_FIRST, MOTIONS_FIRST = SCHEDULES = ("together", "controls first", "motions first")
+SHAPES_FORM = 0.86  # the noise level from which on, downwards, things take their shapes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -319,7 +320,7 @@ class RenderSpec(_Checked):
         "none gets in the way of another.",
     )
     schedule: str = knob(
-        "together",
+        TOGETHER,
         choices=SCHEDULES,
         help="When controls and learned motions of a mix act: all the time; or one kind while things find their "
         "places, and the other while they take their shapes.",

@@ -17,7 +17,7 @@ from motion_transfer.lora.files import load_lora
 from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.catalog import ASSETS
 from motion_transfer.nano.clips import EXAMPLES
-from motion_transfer.nano.controls import SHIPPED, stale_controls
+from motion_transfer.nano.controls import PREFIX, SHIPPED, stale_controls
 from motion_transfer.nano.motions import stale_motions
 from motion_transfer.nano.rebuild import base_stale
 from motion_transfer.nano.showcase import SHOWCASE, showcase_stale
@@ -66,7 +66,7 @@ def test_the_base_was_made_for_the_codec_that_ships() -> None:
 def test_motions_and_presets_were_made_for_the_base_that_ships() -> None:
     loras = ASSETS / "loras"
     assert stale_motions(loras) == {} and showcase_stale(loras, ASSETS.parent / "presets") == ""
-    assert stale_controls(loras) == {}
+    assert stale_controls(loras) == {} and all((loras / f"{PREFIX}{name}.mp4").is_file() for name in SHIPPED)
     assert len(list(loras.glob("*.safetensors"))) == len(EXAMPLES) + len(SHIPPED)
 
 

@@ -55,7 +55,9 @@ def camera_amplitudes(path_T4: np.ndarray) -> dict[str, float | None]:
 
 
 def speed_seen(clip: Clip, look: Look) -> float | None:
-    """Mean speed on screen of the thing with this shape and color, in frame widths a second; None as for `_speed`."""
+    """Mean speed on screen of the thing with this shape and color, in frame widths a second; None where too
+    little of it is seen.
+    """
     return _speed(find_object(clip.frames_THWC, look[1], look[0]), clip.fps)
 
 

@@ -28,7 +28,7 @@ class Panel:
 
 def _step(span: float) -> float:
     """A round distance of which about five fill a span."""
-    rough = span / TICKS
+    rough = (span or 1.0) / TICKS
     power = 10.0 ** floor(log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
 

@@ -21,7 +21,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Linearity:
-    """How well amplitudes lie on a line over strength, once each prompt's are divided by its own slope.
+    """How well amplitudes lie on a line over strength.
 
     Attributes:
         r2: share of the variance that the line explains.
@@ -62,12 +62,19 @@ def _by_prompt(readings: Sequence[Reading]) -> Mapping[str, tuple[np.ndarray, np
             for prompt, some in of.items() if len({reading.strength for reading in some}) >= LEAST_STOPS}  # fmt: skip
 
 
-def linearity(readings: Sequence[Reading]) -> Linearity:
-    """Fits a line; there must be several strengths of every prompt, and motion that grows with strength."""
+def linearity(readings: Sequence[Reading], *, own_slopes: bool = True) -> Linearity:
+    """Fits a line.
+
+    Args:
+        readings: at several strengths of every prompt.
+        own_slopes: each prompt's amplitudes are divided by its own slope first, which must be positive.
+    """
     found = _by_prompt(readings)
     slopes = np.array([_line(x, y)[0] for x, y in found.values()])
     x = np.concatenate([x for x, _ in found.values()])
-    y = np.concatenate([y / slope for (_, y), slope in zip(found.values(), slopes, strict=True)])
+    y = np.concatenate(
+        [y / (slope if own_slopes else 1.0) for (_, y), slope in zip(found.values(), slopes, strict=True)]
+    )
     slope, offset = _line(x, y)
     fit = slope * x + offset
     span = abs(slope) * float(np.ptp(x))

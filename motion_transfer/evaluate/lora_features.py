@@ -11,7 +11,7 @@ beside it the cosine where `u_j` is of the same tokens in another order, which k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -82,7 +82,7 @@ def layer_features(
     paths = sorted(set.intersection(*(set(lora.layers) for lora in loras.values())))
     sums = {path: _Sums() for path in paths}
 
-    def watching(path: str) -> object:
+    def watching(path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def watch(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
             h_BSI = given[0].float()
             features = {name: h_BSI @ lora.layers[path].down_RI.to(h_BSI).T @ lora.layers[path].up_OR.to(h_BSI).T
@@ -93,7 +93,7 @@ def layer_features(
 
         return watch
 
-    hooks = [base.transformer.get_submodule(path).register_forward_hook(watching(path)) for path in paths]  # type: ignore[arg-type]
+    hooks = [base.transformer.get_submodule(path).register_forward_hook(watching(path)) for path in paths]
     try:
         for one in inputs:
             base.velocity(one.noisy_BZFYX, one.sigma_B, one.texts)

@@ -17,6 +17,7 @@ from motion_transfer.errors import MissingWeights
 Row = Mapping[str, float | str | None]
 
 STAMP_LETTERS = 16
+WHOLE = "whole"  # in a table of results: no row is missing
 WHOLE_FILE_BYTES = 2**30  # of larger files only both ends and the size count
 _END_BYTES = 2**20
 _WEIGHT_FILES = frozenset({".safetensors", ".json", ".txt", ".model"})  # weights, configs, tokenizers; no cards
@@ -170,8 +171,19 @@ class ResultFile:
             OSError: the file can't be written.
         """
         assert all(value is None or isinstance(value, (int, float, str)) for value in row.values())
-        rows = {**self._rows, key: dict(row)}
-        text = json.dumps({"stamp": self.stamp, "rows": rows}, indent=1, allow_nan=False)
+        self._write({**self._rows, key: dict(row)}, whole=False)
+
+    def finish(self) -> None:
+        """Says on disk that no row is missing any more.
+
+        Raises:
+            OSError: the file can't be written.
+        """
+        self._write(self._rows, whole=True)
+
+    def _write(self, rows: dict[str, Row], *, whole: bool) -> None:
+        found = {"stamp": self.stamp, **({WHOLE: True} if whole else {}), "rows": rows}
+        text = json.dumps(found, indent=1, allow_nan=False)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as partial:
             partial.write_text(text + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from torch import Tensor
 from motion_transfer.errors import WrongBase
 from motion_transfer.types import Lora, LowRank
 
-ALWAYS_RANK = "always_rank"  # in a control's recipe: so many of the first ranks act whatever its strength
+ALWAYS_RANK = "always_rank"  # in a recipe: so many of the first ranks act whatever the strength
 CURVE = "curve"  # in a control's recipe: pairs of a strength and the share of its motion that it shows
 
 
@@ -31,7 +31,7 @@ def norm(layer: LowRank) -> float:
 def scaled(lora: Lora, factor: float) -> Lora:
     """The same LoRA, `factor` times as strong."""
     layers = {n: LowRank(down_RI=x.down_RI, up_OR=x.up_OR * factor) for n, x in lora.layers.items()}
-    return replace(lora, layers=layers)
+    return replace(lora, layers=layers, late=scaled(lora.late, factor) if lora.late else None)
 
 
 def uncalibrated(lora: Lora) -> Lora:
@@ -74,19 +74,21 @@ def at_strength(lora: Lora, strength: float) -> Lora:
     """A LoRA with its motion so strong: 1 is what it was made for.
 
     A control's curve says which strength shows so much; its token is told, or of one without, that part is scaled which
-    learned to be. Any other LoRA is scaled.
+    learned to be, as of a motion that was learned slower too. Any other LoRA is scaled.
     """
+    late = at_strength(lora.late, strength) if lora.late else None
     if curve := lora.info.get(CURVE):
         strength = learned_strength(curve, strength)
     if lora.tokens:
-        return replace(lora, tokens=tuple(replace(token, strength=strength * token.strength) for token in lora.tokens))
+        tokens = tuple(replace(token, strength=strength * token.strength) for token in lora.tokens)
+        return replace(lora, tokens=tokens, late=late)
     always = int(lora.info.get(ALWAYS_RANK, 0))
     layers = {}
     for name, layer in lora.layers.items():
         up_OR = layer.up_OR.clone()
         up_OR[:, always:] *= strength
         layers[name] = LowRank(down_RI=layer.down_RI, up_OR=up_OR)
-    return replace(lora, layers=layers)
+    return replace(lora, layers=layers, late=late)
 
 
 def check_one_base(loras: Sequence[Lora]) -> None:

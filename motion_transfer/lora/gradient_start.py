@@ -8,7 +8,7 @@ sketches of several noise draws becomes `down`, at the norm that random rows hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ def start_along_gradients(
     pull: Callable[[int], float],
     draws: int,
     generator: torch.Generator,
+    spans: Sequence[slice] = (slice(None),),
 ) -> Iterator[None]:
     """Sets `down` to the leading directions of the gradient and `up` to zero; yields by draw.
 
@@ -49,6 +50,7 @@ def start_along_gradients(
         pull: computes the loss of a draw and leaves its gradients in the matrices; draws are numbered -1, -2, ….
         draws: how many; together with the rank they bound the width of the sketch.
         generator: of the sketches.
+        spans: ranks that are given different inputs, and so begin along gradients of their own.
 
     Raises:
         Diverged: a gradient is not finite.
@@ -68,9 +70,11 @@ def start_along_gradients(
     with torch.no_grad():
         for path, sketches in seen.items():
             down, up = matrices[f"{path}.down"], matrices[f"{path}.up"]
-            leading_CI = torch.linalg.svd(torch.cat(sketches), full_matrices=False).Vh
             down.zero_()
-            down[: len(leading_CI)] = leading_CI[: len(down)]  # a rank beyond the layer's width adds nothing
+            for span in spans:
+                leading_CI = torch.linalg.svd(torch.cat([sketch[span] for sketch in sketches]), full_matrices=False).Vh
+                ranks_RI = down[span]
+                ranks_RI[: len(leading_CI)] = leading_CI[: len(ranks_RI)]  # one beyond the layer's width adds nothing
             if path.endswith(COLUMN_MODULES):
                 down.mul_(groups[path].to(down.device))  # directions without any gradient may lie anywhere
             up.zero_()

@@ -135,7 +135,7 @@ class _Stage:
     """What differs between the two stages.
 
     `alone_share` of the steps see no adapter but the stage's own; `groups` are its heads' channels by module path;
-    `feel` is told how strong the motion of each row is.
+    `feel` is told how strong the motion of each row is, which those of `spans` of ranks are given alike.
     """
 
     name: str
@@ -147,6 +147,7 @@ class _Stage:
     groups: Mapping[str, Tensor]
     draw: Callable[[torch.Generator], _Batch]
     feel: Callable[[Tensor], None] = lambda _: None
+    spans: tuple[slice, ...] = (slice(None),)
 
 
 def sparse_latents(latents: Latents, num_sparse: int, offset: int = 0) -> Latents:
@@ -286,7 +287,7 @@ def _train(
         restore_optimizer(matrices, optimizer, resume)
     elif spec.gradient_draws:
         generator = keyed_generator(spec.seed, stage.name, "start")
-        for _ in start_along_gradients(matrices, stage.groups, pull, spec.gradient_draws, generator):
+        for _ in start_along_gradients(matrices, stage.groups, pull, spec.gradient_draws, generator, stage.spans):
             yield 0, None, None
     course, step = stage.course, resume.step if resume else 0
     while step < course.steps:
@@ -308,6 +309,12 @@ def _groups(base: VideoBase, group_LN: Tensor, spec: TuneSpec) -> dict[str, Tens
 def always_rank(spec: TuneSpec) -> int:
     """So many of the temporal adapter's first ranks act whatever the motion's strength."""
     return spec.rank // 2 if spec.slow_share else 0
+
+
+def _spans(spec: TuneSpec) -> tuple[slice, ...]:
+    """Ranks that act always, if any, and those that act by strength."""
+    always = always_rank(spec)
+    return (slice(0, always), slice(always, None)) if always else (slice(None),)
 
 
 def _adapter(
@@ -419,7 +426,7 @@ def tune_temporal(
     with by_strength as feel:
         stage = _Stage(name="temporal", course=course, rate=spec.temporal_rate, decay=spec.temporal_decay,
                        motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw,
-                       feel=feel)  # fmt: skip
+                       feel=feel, spans=_spans(spec))  # fmt: skip
         if check is not None and resume is not None and course.is_check_due(resume.step):
             yield from _check(base, check, spec.inference_weight, lambda: resume, course)
         for step, loss, state in _train(base, stage, adapters, spec, resume):

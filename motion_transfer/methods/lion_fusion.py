@@ -10,12 +10,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from motion_transfer.errors import BadSpec
 from motion_transfer.lora.algebra import ALWAYS_RANK, CURVE, at_strength, check_one_base, norm, stack
-from motion_transfer.types import SCHEDULES, Lora, LowRank, Mix, RenderSpec
+from motion_transfer.types import CONTROLS_FIRST, SHAPES_FORM, TOGETHER, Lora, LowRank, Mix, RenderSpec
 
 _LEAST = 1e-8  # of the largest singular value; smaller ones are no directions
 _TOO_NEAR = 0.1  # least singular value of all directions side by side: nearer ones can't be turned apart
@@ -39,33 +41,46 @@ def compile_mix(mix: Mix) -> Lora:
     elif mix.rule == "orthogonal":
         loras = orthogonalized(loras)
     mixed_at = [(at_strength(lora, strength), 1.0) for lora, (_, strength) in zip(loras, mix.items, strict=True)]
+    return replace(stack(mixed_at), info=_facts(loras))
+
+
+def _facts(loras: Sequence[Lora]) -> dict[str, Any]:
+    """Of a mix: those of the first LoRA that was learned from a clip, without what says nothing of a mix."""
     told = next((lora.info for lora in loras if "clip" in lora.info), loras[0].info)
-    info = {name: value for name, value in told.items() if name not in (*_OF_CONTROLS, CURVE, ALWAYS_RANK)}
-    return replace(stack(mixed_at), info=info)
+    return {name: value for name, value in told.items() if name not in (*_OF_CONTROLS, CURVE, ALWAYS_RANK)}
 
 
 def mixed(motions: Sequence[tuple[Lora, float]], spec: RenderSpec) -> tuple[Lora | None, RenderSpec]:
     """What to render some motions with: one LoRA, none for no motion, and the settings without the strength it has.
 
+    Where controls and learned motions are to act one after the other, the LoRA is of those that come first, and its
+    `late` one of the others; where there is only one kind, it acts all the time.
+
     Args:
         motions: each with its own strength; the settings' strength multiplies it.
-        spec: says by which rule they come together.
+        spec: says by which rule they come together, and when they act.
 
     Raises:
         WrongBase: the LoRAs were made for different bases.
+        BadSpec: by the settings, no motion acts any more once things take their shapes, but one kind was to come then.
     """
     items = tuple((lora, strength * spec.strength) for lora, strength in motions)
     rendered = replace(spec, strength=1.0)
     if not items:
         return None, rendered
-    whole = compile_mix(Mix(items=items, rule=spec.mix))
+    loras = [lora for lora, _ in items]
+    check_one_base(loras)
     controls = tuple(item for item in items if item[0].info.get("kind") == "control")
-    others = tuple(item for item in items if item not in controls)
-    if spec.schedule == SCHEDULES[0] or not controls or not others:
-        return whole, rendered
-    first, then = (controls, others) if spec.schedule == SCHEDULES[1] else (others, controls)
+    others = tuple(item for item in items if item[0].info.get("kind") != "control")
+    if spec.schedule == TOGETHER or not controls or not others:
+        return compile_mix(Mix(items=items, rule=spec.mix)), rendered
+    if spec.motion_until >= SHAPES_FORM or not spec.late_strength:
+        raise BadSpec(f"with the schedule {spec.schedule!r} some motions act below noise level {SHAPES_FORM:g}, but by "
+                      "the settings none does; lower the level down to which motion acts, raise the late strength, or "
+                      f"choose {TOGETHER!r}.")  # fmt: skip
+    first, then = (controls, others) if spec.schedule == CONTROLS_FIRST else (others, controls)
     early, late = (compile_mix(Mix(items=some, rule=spec.mix)) for some in (first, then))
-    return replace(early, info=whole.info, late=late), rendered
+    return replace(early, info=_facts(loras), late=late), rendered
 
 
 def _module(path: str) -> str:

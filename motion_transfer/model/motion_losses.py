@@ -16,13 +16,14 @@ def frame_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float 
     return (1 - F.cosine_similarity(d_hat, d, dim=2, eps=eps)).mean()
 
 
-def relative_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor) -> Tensor:
-    """Squared error of frame-to-frame differences, over what they have on average in the batch.
+def relative_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, least: float = 1e-3) -> Tensor:
+    """Squared error of frame-to-frame differences of two clips, over what the target's are on average in the batch.
 
-    Unlike the cosine it says how far things should move, and that things at rest should rest.
+    Unlike the cosine it says how far things should move, and that things at rest should rest. A batch in which hardly
+    anything moves counts as if its differences had the mean square `least`.
     """
     d_hat, d = (v.float().diff(dim=2) for v in (predicted_BZFYX, target_BZFYX))
-    return (d_hat - d).square().mean() / d.square().mean().clamp_min(1e-8)
+    return (d_hat - d).square().mean() / d.square().mean().clamp_min(least)
 
 
 def vmc_motion_loss(predicted_BZFYX: Tensor, target_BZFYX: Tensor, eps: float = 1e-6) -> Tensor:

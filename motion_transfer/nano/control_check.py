@@ -218,6 +218,7 @@ def check_controls(
         file.add(item.key, row)
         if number % 20 == 0:
             print(f"{number}/{len(missing)}", flush=True)
+    file.finish()
     found = summary(file.rows)
     with replacing(results / "controls.md") as partial_file:
         partial_file.write_text(table(found), encoding="utf-8")

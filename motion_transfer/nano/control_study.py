@@ -101,19 +101,27 @@ def _studied(loras: Path, variant: Variant) -> list[Row]:
 
     lora = drive(learn_control(base, list(examples(base, control, variant.clips)), variant.spec, show))
     if variant.name == VANILLA:
-        save_lora(lora, loras / file_name(variant.control, variant.name))
+        save_lora(lora, loras / study_stamp() / file_name(variant.control, variant.name))
     return rows
 
 
 def _usual(control: str) -> Lora:
     spec = replace(spec_of(CONTROLS[control]), arm="vanilla")
-    return drive(learn_control(opened(), list(examples(opened(), CONTROLS[control])), spec))
+    whole = examples(opened(), CONTROLS[control], strengths=(1.0,))
+    return drive(learn_control(opened(), list(whole), spec))
 
 
 def usual_loras(controls: Sequence[str], folder: Path = USUAL_LORAS, num_processes: int = 2) -> dict[str, Lora]:
-    """LoRAs of single motions, learned in the usual way; those that `folder` lacks are learned into it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / file_name(name, VANILLA) for name in controls}
+    """LoRAs of single motions, learned in the usual way; those that today's code has not learned yet are learned.
+
+    Args:
+        controls: their names.
+        folder: where they are kept.
+        num_processes: that share the work.
+    """
+    kept_in = folder / study_stamp()
+    kept_in.mkdir(parents=True, exist_ok=True)
+    paths = {name: kept_in / file_name(name, VANILLA) for name in controls}
     missing = [name for name, path in paths.items() if not path.is_file()]
     for name, lora in each(_usual, missing, num_processes=num_processes):
         save_lora(lora, paths[name])
@@ -194,11 +202,12 @@ def study_controls(results: Path, num_processes: int = 2, loras: Path = USUAL_LO
     rows_of = Counter(str(row["variant"]) for row in file.rows.values())
     done = {name for name, count in rows_of.items() if count == NUM_CASES * STOPS}
     missing = [variant for variant in variants() if _key(variant) not in done]
-    loras.mkdir(parents=True, exist_ok=True)
+    (loras / file.stamp).mkdir(parents=True, exist_ok=True)
     for variant, rows in each(partial(_studied, loras), missing, num_processes=num_processes):
         for number, row in enumerate(rows):
             file.add(f"{_key(variant)} {number}", {"variant": _key(variant), **row})
         print(_key(variant), flush=True)
+    file.finish()
     found = summary(file.rows)
     with replacing(results / "control-study.md") as partial_file:
         partial_file.write_text(table(found), encoding="utf-8")

@@ -59,10 +59,12 @@ def drawn(scene: Scene) -> Clip:
     return Clip(frames_THWC=draw([scene], SIZE_PX)[0].numpy(), fps=FPS, caption=scene.caption)
 
 
-def examples(base: VideoBase, control: Control, count: int = NUM_CLIPS) -> Iterator[Example]:
-    """So many contents, each at all strengths."""
+def examples(
+    base: VideoBase, control: Control, count: int = NUM_CLIPS, strengths: Sequence[float] = ()
+) -> Iterator[Example]:
+    """So many contents, each at some strengths, or at all that are learned from."""
     for number in range(count):
-        for strength in levels(control, LEVELS):
+        for strength in strengths or levels(control, LEVELS):
             clip = drawn(control_scene(control, strength, f"train/{number}"))
             yield Example(z_ZFYX=base.codec.encode(clip).z_ZFYX, strength=strength, caption=clip.caption)
 
@@ -174,10 +176,9 @@ def _measured_file(path: Path) -> Lora:
 
 
 def write_example(control: Control, path: Path) -> None:
-    """A drawn clip of the control's whole motion, such as it is learned from."""
+    """Writes a drawn clip of the control's whole motion, such as it is learned from."""
     scene = replace(control_scene(control, 1.0, "example"), background=EXAMPLE_BACKGROUND)
-    frames_THWC = draw([scene], EXAMPLE_PX)[0].numpy()
-    write_clip(Clip(frames_THWC=frames_THWC, fps=FPS, caption=scene.caption), path)
+    write_clip(Clip(frames_THWC=draw([scene], EXAMPLE_PX)[0].numpy(), fps=FPS), path)
 
 
 def control_stale(path: Path) -> str:
@@ -218,7 +219,8 @@ def write_controls(folder: Path, num_processes: int = 2, curves: bool = False) -
         save_lora(lora, folder / f"{PREFIX}{name}.safetensors")
         print(f"{name}: learned, {lora.info['amplitude']:.3g} {lora.info['unit']} at strength 1", flush=True)
     for name in SHIPPED:
-        write_example(CONTROLS[name], folder / f"{PREFIX}{name}.mp4")
+        if not (example := folder / f"{PREFIX}{name}.mp4").is_file():
+            write_example(CONTROLS[name], example)
     with replacing(folder / "CONTROLS.md") as partial:
         partial.write_text(_card({name: load_lora(folder / f"{PREFIX}{name}.safetensors").info for name in SHIPPED}))
 

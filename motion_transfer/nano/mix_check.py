@@ -25,17 +25,18 @@ from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.evaluate.text_match import text_match
 from motion_transfer.lora.files import load_lora
 from motion_transfer.methods.lion_fusion import compile_mix
-from motion_transfer.nano.control_study import USUAL_LORAS, VANILLA, file_name, usual_loras
+from motion_transfer.nano.control_study import USUAL_LORAS, usual_loras
 from motion_transfer.nano.controls import PREFIX, Case, cases, opened, rendered
 from motion_transfer.processes import each
-from motion_transfer.types import MIX_RULES, Clip, Lora, Mix
+from motion_transfer.types import Clip, Lora, Mix
 from motion_transfer.video.kept import RENDERS, kept
 from motion_transfer.video.synth.controls import CONTROLS
 
 CAMERAS = (PAN, TILT, ZOOM)
 HOW_FAR = 0.7  # of the whole strength, forward and backward
-USUAL = "usual"  # LoRAs learned in the usual way and summed; the other ways are rules of a mix of ours
-WAYS = (*MIX_RULES, USUAL)
+USUAL = "usual"  # LoRAs learned in the usual way and summed; the other ways are mixes of ours
+SUM, APART = "sum", "orthogonal"  # rules of a mix; "norm" leaves controls with a curve as they are, and so is "sum"
+WAYS = (SUM, APART, USUAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,8 @@ def items(num_contents: int, ways: Sequence[str] = WAYS) -> Iterator[Item]:
     for way, number in product(ways, range(num_contents)):
         for size in (1, 2, 3):
             for some in combinations(range(len(CAMERAS)), size):
-                if size == 1 and way not in (MIX_RULES[0], USUAL):
-                    continue  # alone, the rules differ by what rests beside, which is little
+                if size == 1 and way == APART:
+                    continue  # alone, there is nothing to turn a control from
                 for signs in product((-1, 1), repeat=size):
                     strengths = [0.0] * len(CAMERAS)
                     for camera, sign in zip(some, signs, strict=True):
@@ -66,10 +67,14 @@ def items(num_contents: int, ways: Sequence[str] = WAYS) -> Iterator[Item]:
                     yield Item(way=way, strengths=tuple(strengths), number=number)
 
 
-@lru_cache(maxsize=2)
-def _loras(folder: Path, usual: bool) -> tuple[Lora, ...]:
-    return tuple(load_lora(folder / (file_name(name, VANILLA) if usual else f"{PREFIX}{name}.safetensors"))
-                 for name in CAMERAS)  # fmt: skip
+@lru_cache(maxsize=1)
+def _ours(folder: Path) -> tuple[Lora, ...]:
+    return tuple(load_lora(folder / f"{PREFIX}{name}.safetensors") for name in CAMERAS)
+
+
+@lru_cache(maxsize=1)
+def _usual(folder: Path) -> tuple[Lora, ...]:
+    return tuple(usual_loras(CAMERAS, folder, num_processes=1).values())
 
 
 def _case(number: int) -> Case:
@@ -77,9 +82,9 @@ def _case(number: int) -> Case:
 
 
 def _render(shipped: Path, usual: Path, item: Item) -> Clip:
-    loras = _loras(usual, True) if item.way == USUAL else _loras(shipped, False)
-    rule = MIX_RULES[0] if item.way == USUAL else item.way
-    mix = Mix(items=tuple(zip(loras, item.strengths, strict=True)), rule=rule)
+    loras = _usual(usual) if item.way == USUAL else _ours(shipped)
+    moved = tuple((lora, strength) for lora, strength in zip(loras, item.strengths, strict=True) if strength)
+    mix = Mix(items=moved, rule=SUM if item.way == USUAL else item.way)
     return rendered(compile_mix(mix), 1.0, _case(item.number))
 
 
@@ -99,7 +104,10 @@ def _set(row: Row) -> tuple[float, ...]:
     return tuple(float(row[f"set {name}"] or 0.0) for name in CAMERAS)
 
 
-def errors(rows: Sequence[Row], alone: Sequence[Row], size: int) -> dict[tuple[int, tuple[float, ...], str], float]:
+_Key = tuple[int, tuple[float, ...], str]  # content, strengths, camera
+
+
+def errors(rows: Sequence[Row], alone: Sequence[Row], size: int) -> dict[_Key, float]:
     """How far each camera of a mix is from what it shows alone, over its range from -1 to 1.
 
     Args:
@@ -128,26 +136,34 @@ def errors(rows: Sequence[Row], alone: Sequence[Row], size: int) -> dict[tuple[i
     return found
 
 
+def _beside(own: Mapping[_Key, float], usual: Mapping[_Key, float]) -> list[float]:
+    """By content, the mean difference over what could be read of both."""
+    of: dict[int, list[float]] = {}
+    for key in sorted(own.keys() & usual.keys()):
+        of.setdefault(key[0], []).append(own[key] - usual[key])
+    return [mean(differences) for differences in of.values()]
+
+
 def summary(rows: Mapping[str, Row]) -> dict[str, Any]:
-    """By way: additivity errors of pairs and triples, beside the usual sum's with a 95% interval, and how many
-    renders could be read.
+    """By way: additivity errors of pairs and triples, beside the usual sum's with a 95% interval by contents, and how
+    many renders of several cameras could be read.
     """
     of = {way: [row for row in rows.values() if row["way"] == way] for way in WAYS}
     out: dict[str, Any] = {}
     for way, some in of.items():
-        alone = of[USUAL if way == USUAL else MIX_RULES[0]]
-        if not some or not alone:
+        several = [row for row in some if sum(map(bool, _set(row))) > 1]
+        alone = of[USUAL if way == USUAL else SUM]
+        if not several:
             continue
-        one: dict[str, Any] = {"read": round(mean(row[PAN] is not None for row in some), 4),
-                               "text match": round(mean(float(row["text match"]) for row in some), 4)}  # type: ignore[arg-type]  # fmt: skip
+        one: dict[str, Any] = {"read": round(mean(row[PAN] is not None for row in several), 4),
+                               "text match": round(mean(float(row["text match"] or 0) for row in several), 4),
+                               "flicker": round(mean(float(row["flicker"] or 0) for row in several), 4)}  # fmt: skip
         for size, name in ((2, "pairs"), (3, "triples")):
-            own, usual = errors(some, alone, size), errors(of[USUAL], of[USUAL], size)
-            contents = sorted({key[0] for key in own} & {key[0] for key in usual})
-            less = [mean(v for k, v in own.items() if k[0] == c) - mean(v for k, v in usual.items() if k[0] == c)
-                    for c in contents]  # fmt: skip
-            interval = paired_interval(less) if way != USUAL else None
+            own = errors(some, alone, size)
+            less = [] if way == USUAL else _beside(own, errors(of[USUAL], of[USUAL], size))
+            interval = paired_interval(less)
             one[name] = {"error": round(mean(own.values()), 4) if own else None,
-                         "beside usual": round(mean(less), 4) if less and way != USUAL else None,
+                         "beside usual": round(mean(less), 4) if less else None,
                          "interval": None if interval is None else [round(end, 4) for end in interval]}  # fmt: skip
         out[way] = one
     return out
@@ -188,15 +204,17 @@ def check_mixes(
         renders: folder of the renders, to go on from.
         usual: folder of the study's LoRAs; those that it lacks are learned.
     """
-    usual_loras(CAMERAS, usual, num_processes)
     made_by = mixes_stamp(shipped, num_contents)
     file = ResultFile(results / "mixes.json", made_by)
     missing = [item for item in items(num_contents) if item.key not in file.rows]
+    if missing:
+        usual_loras(CAMERAS, usual, num_processes)
     measure = partial(_measured, shipped, usual, renders / f"mixes-{made_by}")
     for number, (item, row) in enumerate(each(measure, missing, num_processes=num_processes), start=1):
         file.add(item.key, row)
         if number % 20 == 0:
             print(f"{number}/{len(missing)}", flush=True)
+    file.finish()
     found = summary(file.rows)
     with replacing(results / "mixes.md") as partial_file:
         partial_file.write_text(table(found), encoding="utf-8")

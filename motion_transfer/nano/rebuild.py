@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from motion_transfer.evaluate.stamps import WHOLE
 from motion_transfer.model.contrast import WEIGHTS
 from motion_transfer.nano.clips import EXAMPLES, write_examples, write_world_sheet
 from motion_transfer.nano.codec import encoder_hash
 from motion_transfer.nano.codec_check import check_codec, codec_stamp
 from motion_transfer.nano.contrast_check import check_contrast, contrast_stamp
 from motion_transfer.nano.control_check import check_controls, controls_stamp
+from motion_transfer.nano.control_features import diagnose_controls, features_stamp
 from motion_transfer.nano.control_study import study_controls, study_stamp
-from motion_transfer.nano.controls import stale_controls, write_controls
+from motion_transfer.nano.controls import PREFIX, SHIPPED, stale_controls, write_controls
 from motion_transfer.nano.export import read_facts
 from motion_transfer.nano.folder import load_codec
 from motion_transfer.nano.heads_check import check_heads, heads_stamp
@@ -68,12 +70,14 @@ def _missing(files: list[Path]) -> str:
     return "" if all(file.is_file() for file in files) else "there are none, or not all"
 
 
-def figures_stale(path: Path, stamp: Callable[[], str]) -> str:
-    """Why a file of figures doesn't count; empty if it does."""
+def figures_stale(path: Path, stamp: Callable[[], str], by_row: bool = False) -> str:
+    """Why a file of figures doesn't count; empty if it does. One that is made `by_row` may not be whole yet."""
     if not path.is_file():
         return "there is none"
-    found = json.loads(path.read_text()).get("stamp", "")
-    return "" if found == stamp() else "it was made by other code or weights"
+    found = json.loads(path.read_text())
+    if found.get("stamp", "") != stamp():
+        return "it was made by other code or weights"
+    return "it is not whole yet" if by_row and not found.get(WHOLE) else ""
 
 
 def _train(part: str, work: Path) -> None:
@@ -99,7 +103,8 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
     yield Part(name="motions", make=partial(write_motions, loras),
                stale=lambda: "; ".join(f"{stem}: {why}" for stem, why in stale_motions(loras).items()))  # fmt: skip
     yield Part(name="controls", make=partial(write_controls, loras),
-               stale=lambda: "; ".join(f"{name}: {why}" for name, why in stale_controls(loras).items()))  # fmt: skip
+               stale=lambda: "; ".join(f"{name}: {why}" for name, why in stale_controls(loras).items())
+               or _missing([loras / f"{PREFIX}{name}.mp4" for name in SHIPPED]))  # fmt: skip
     yield Part(name="presets", make=partial(write_showcase, loras, presets),
                stale=partial(showcase_stale, loras, presets))  # fmt: skip
     for file, check, stamp, folder, count in (
@@ -119,7 +124,10 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
         ("mixes", partial(check_mixes, loras, COUNTS["mixes"], results), partial(mixes_stamp, loras, COUNTS["mixes"])),
         ("sliders", partial(check_sliders, COUNTS["sliders"], results), partial(sliders_stamp, COUNTS["sliders"])),
     ):  # fmt: skip
-        yield Part(name=f"{file}.json", make=make, stale=partial(figures_stale, results / f"{file}.json", why))
+        yield Part(name=f"{file}.json", make=make, stale=partial(figures_stale, results / f"{file}.json", why, True))
+    features = results / "control-features.json"
+    yield Part(name=features.name, make=partial(diagnose_controls, loras, results),
+               stale=partial(figures_stale, features, partial(features_stamp, loras)))  # fmt: skip
     yield Part(name="presets.json", make=partial(check_showcase, loras, results),
                stale=partial(figures_stale, results / "presets.json", partial(showcase_stamp, loras)))  # fmt: skip
 

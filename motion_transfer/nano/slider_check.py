@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -19,7 +20,7 @@ from motion_transfer.contenders import seed_of
 from motion_transfer.evaluate.amplitude import speed_seen
 from motion_transfer.evaluate.bench_row import measured
 from motion_transfer.evaluate.linearity import Reading, linearity
-from motion_transfer.evaluate.motionbench import SIZE_PX, BenchCase, Target, quick_cases
+from motion_transfer.evaluate.motionbench import SIZE_PX, BenchCase, Target, bench_cases
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.lineup import EVENLY, NAIVE
@@ -35,9 +36,11 @@ from motion_transfer.work import drive
 BASE, PRECISION = "nano", "nf4"
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 PLAIN, SCALED, SLOWER = "plain LoRA", "ours, scaled", "ours, learned slower too"
-LEARNS = {PLAIN: NAIVE, SCALED: TuneSpec(slow_share=0.0), SLOWER: TuneSpec()}
+LEARNS = {PLAIN: NAIVE, SCALED: TuneSpec(), SLOWER: TuneSpec(slow_share=0.4, temporal_steps=195)}
 RENDERS: Mapping[str, Mapping[str, float]] = {PLAIN: EVENLY, SCALED: {}, SLOWER: {}}
 AMPLITUDE, FIDELITY = "amplitude", "motion_fidelity"
+KINDS = ("camera", "single", "multiple")  # a gait is no way across the picture
+PER_KIND, MIN_SPEED = 4, 0.1  # clips, and how fast things move in them at least, in frame widths a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +56,28 @@ def _base() -> VideoBase:
     return open_base(BASE, precision=PRECISION, device="cpu")
 
 
+@lru_cache(maxsize=1)
+def slider_cases() -> tuple[BenchCase, ...]:
+    """The first clips of each kind of the benchmark in which things go fast enough to be told slower from faster."""
+    found: list[BenchCase] = []
+    for kind in KINDS:
+        fast = (case for case in bench_cases() if case.kind == kind and _true_speed(case, case.targets[0]) >= MIN_SPEED)
+        found += islice(fast, PER_KIND)
+    return tuple(found)
+
+
+def _true(case: BenchCase, target: Target) -> Clip:
+    return Clip(frames_THWC=draw([target.scene(case)], SIZE_PX)[0].numpy(), fps=FPS)
+
+
+def _true_speed(case: BenchCase, target: Target) -> float:
+    """Of the slowest of the target's things."""
+    return min(speed_seen(_true(case, target), look) or 0.0 for look in target.looks)
+
+
 def speed_over_true(render: Clip, case: BenchCase, target: Target) -> float | None:
     """How fast the target's things move on screen over how fast they should, on average; None where none is seen."""
-    true = Clip(frames_THWC=draw([target.scene(case)], SIZE_PX)[0].numpy(), fps=FPS)
-    found = []
+    true, found = _true(case, target), []
     for look in target.looks:
         shown, wanted = (speed_seen(clip, look) for clip in (replace(render, fps=FPS), true))
         if shown is not None and wanted:
@@ -66,7 +87,7 @@ def speed_over_true(render: Clip, case: BenchCase, target: Target) -> float | No
 
 def _shown(num_prompts: int, item: Item) -> list[Row]:
     """Learns a clip and shows it at all strengths."""
-    case, base = quick_cases()[item.number], _base()
+    case, base = slider_cases()[item.number], _base()
     reference = case.reference()
     spec = replace(LEARNS[item.way], caption=reference.caption, seed=seed_of(0, case.name))
     lora, rows = drive(tune_work(base, reference, spec)).lora, list[Row]()
@@ -75,7 +96,7 @@ def _shown(num_prompts: int, item: Item) -> list[Row]:
             asked = RenderSpec(prompt=target.prompt, seed=seed_of(0, case.name, target.prompt), strength=strength)
             render = drive(render_work(base, lora, replace(asked, **RENDERS[item.way])))  # type: ignore[arg-type]
             row: dict[str, float | str | None] = {
-                "way": item.way, "clip": case.name, "kind": case.kind, "prompt": target.prompt, "strength": strength,
+                "way": item.way, "clip": case.name, "prompt": target.prompt, "strength": strength,
                 AMPLITUDE: speed_over_true(render, case, target),
             }  # fmt: skip
             if strength == 1.0:
@@ -111,7 +132,7 @@ def _by_clip(rows: Sequence[Row]) -> dict[str, float]:
 def _summary_of(rows: Sequence[Row], plain: Mapping[str, float] | None) -> dict[str, Any]:
     """Of one way; `plain` is the plain LoRA's fidelity by clip."""
     readings, whole = _readings(rows), _by_clip(rows)
-    one: dict[str, Any] = {name: round(value, 4) for name, value in vars(linearity(readings)).items()}
+    one: dict[str, Any] = {name: round(value, 4) for name, value in vars(linearity(readings, own_slopes=False)).items()}
     one["shown"] = [round(mean(r.amplitude for r in readings if r.strength == strength), 4) for strength in STRENGTHS]
     one["read"] = round(len(readings) / len(rows), 4)
     one["fidelity at 1"] = round(mean(whole.values()), 4)
@@ -125,6 +146,8 @@ def _summary_of(rows: Sequence[Row], plain: Mapping[str, float] | None) -> dict[
 def summary(rows: Mapping[str, Row]) -> dict[str, Any]:
     """By way of learning: how linear the slider is, what it shows at each strength, fidelity at 1 beside the plain
     LoRA's, paired by clip, with a 95% interval.
+
+    One line for all clips: strength 1 should show the true speed whatever the clip.
     """
     of = {way: [row for row in rows.values() if row["way"] == way] for way in LEARNS}
     plain = _by_clip(of[PLAIN])
@@ -156,13 +179,14 @@ def check_sliders(num_prompts: int, results: Path, num_processes: int = 2) -> di
         num_processes: that share the clips.
     """
     file = ResultFile(results / "sliders.json", sliders_stamp(num_prompts))
-    missing = [item for number in range(len(quick_cases())) for way in LEARNS
+    missing = [item for number in range(len(slider_cases())) for way in LEARNS
                if f"{way} {number} {num_prompts * len(STRENGTHS) - 1}" not in file.rows
                for item in [Item(way=way, number=number)]]  # fmt: skip
     for item, rows in each(partial(_shown, num_prompts), missing, num_processes=num_processes):
         for place, row in enumerate(rows):
             file.add(f"{item.way} {item.number} {place}", row)
         print(f"{item.way}, clip {item.number}", flush=True)
+    file.finish()
     found = summary(file.rows)
     with replacing(results / "sliders.md") as partial_file:
         partial_file.write_text(table(found), encoding="utf-8")

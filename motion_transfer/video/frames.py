@@ -48,7 +48,8 @@ def slowed(clip: Clip, pace: float) -> Clip:
         pace: 0..1.
     """
     middle = (clip.num_frames - 1) / 2
-    places = np.rint(middle + pace * (np.arange(clip.num_frames) - middle)).astype(int)
+    places = np.floor(middle + pace * (np.arange(clip.num_frames) - middle) + 0.5).astype(int)
+    places = np.minimum(places, clip.num_frames - 1)
     return dataclasses.replace(clip, frames_THWC=clip.frames_THWC[places])
 
 

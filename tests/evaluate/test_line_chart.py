@@ -26,4 +26,5 @@ def test_every_line_has_a_path_and_a_name() -> None:
 
 
 def test_a_level_line_can_be_drawn() -> None:
+    assert line_chart([Panel(title="one", x_name="block", lines={"a": [(3, 0.2)]})])
     assert "NaN" not in line_chart([Panel(title="flat", x_name="x", lines={"zero": [(0, 0.0), (1, 0.0)]})]).upper()

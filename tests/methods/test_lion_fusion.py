@@ -24,8 +24,8 @@ from motion_transfer.methods.lion_fusion import (
     overlap,
 )
 from motion_transfer.model import sampling
-from motion_transfer.transfer import SHAPES_FORM, render_work
-from motion_transfer.types import MIX_RULES, SCHEDULES, Lora, LowRank, Mix, RenderSpec
+from motion_transfer.transfer import render_work
+from motion_transfer.types import MIX_RULES, SCHEDULES, SHAPES_FORM, Lora, LowRank, Mix, RenderSpec
 from motion_transfer.work import drive
 from tests.conftest import HEAD_WIDTH, HEADS
 from tests.methods.tuning import is_bare

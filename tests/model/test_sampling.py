@@ -84,7 +84,7 @@ def test_the_solver_begins_anew_where_the_course_changes(tiny_base: VideoBase) -
     whole = _steps(tiny_base, noise, 0, 9, 9.0)
     assert _agrees(tiny_base, drive(denoise(tiny_base, level)), whole)
     anew = _steps(tiny_base, _steps(tiny_base, noise, 0, early, 9.0), early, 9, 9.0)
-    assert _agrees(tiny_base, drive(denoise(tiny_base, level, turns=True)), anew)
+    assert _agrees(tiny_base, drive(denoise(tiny_base, level, turns=[level.motion_until])), anew)
 
 
 def test_latents_that_are_led_stand(tiny_base: VideoBase) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from motion_transfer.evaluate.stamps import ResultFile
 from motion_transfer.nano import rebuild
 from motion_transfer.nano.rebuild import COUNTS, QUICK_COUNTS, Part, base_stale, figures_stale
 
@@ -27,6 +28,18 @@ def test_figures_count_while_their_stamp_matches(tmp_path: Path) -> None:
     assert figures_stale(path, lambda: "b")
     path.write_text("{}")
     assert figures_stale(path, lambda: "a")
+
+
+def test_figures_that_are_made_row_by_row_count_once_they_are_whole(tmp_path: Path) -> None:
+    file = ResultFile(tmp_path / "figures.json", "a")
+    file.add("one", {"x": 1.0})
+    assert "whole" in figures_stale(file.path, lambda: "a", by_row=True)
+    assert figures_stale(file.path, lambda: "a") == ""
+    file.finish()
+    assert figures_stale(file.path, lambda: "a", by_row=True) == ""
+    assert ResultFile(file.path, "a").rows == {"one": {"x": 1.0}}
+    file.add("two", {"x": 2.0})
+    assert figures_stale(file.path, lambda: "a", by_row=True)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
