@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 
 from motion_transfer.lora.algebra import at_strength, delta, learned_strength, stack, uncalibrated
 from motion_transfer.lora.files import save_lora
 from motion_transfer.model.catalog import find_base, weights_hash
+from motion_transfer.nano import control_study
 from motion_transfer.nano.control_check import AFTER, AMPLITUDE, BARE, BEFORE, LOADED, crosstalk, items, summary, table
 from motion_transfer.nano.control_study import variants
 from motion_transfer.nano.controls import (
@@ -19,16 +21,19 @@ from motion_transfer.nano.controls import (
     SHIPPED,
     cases,
     control_stale,
+    examples,
     levels,
     rising,
     spec_of,
     stale_controls,
+    write_example,
 )
 from motion_transfer.nano.mix_check import CAMERAS, USUAL
 from motion_transfer.nano.mix_check import items as mix_items
 from motion_transfer.nano.mix_check import summary as mix_summary
 from motion_transfer.nano.mix_check import table as mix_table
 from motion_transfer.types import Lora, LowRank
+from motion_transfer.video.io import read_clip
 from motion_transfer.video.synth.controls import CONTROLS, control_scene
 
 PAN = CONTROLS["pan"]
@@ -185,3 +190,26 @@ def test_unreadable_renders_of_a_mix_are_left_out() -> None:
             rows[key] = {**row, **dict.fromkeys(CAMERAS)}
     found = mix_summary(rows)
     assert found["sum"]["pairs"]["error"] == pytest.approx(0.1) and found["sum"]["read"] < 1
+
+
+def test_every_control_has_an_example_that_moves(tmp_path) -> None:
+    for name in SHIPPED:
+        write_example(CONTROLS[name], tmp_path / "example.mp4")
+        clip = read_clip(tmp_path / "example.mp4")
+        assert clip.num_frames == 49 and clip.frames_THWC[0].shape == (256, 256, 3)
+        assert np.abs(clip.frames_THWC[0].astype(int) - clip.frames_THWC[-1]).mean() > 2
+
+
+def test_usual_loras_are_learned_once_by_today_s_code(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(control_study, "spec_of", lambda control: replace(spec_of(control), steps=1, batch=1))
+    monkeypatch.setattr(
+        control_study, "examples", lambda base, control, **options: examples(base, control, 1, **options)
+    )
+    first = control_study.usual_loras(["pan"], tmp_path, num_processes=1)["pan"]
+    assert first.info["arm"] == "vanilla" and set(first.layers)
+    monkeypatch.setattr(control_study, "_usual", None)  # is not asked again
+    again = control_study.usual_loras(["pan"], tmp_path, num_processes=1)["pan"]
+    assert all(torch.equal(layer.up_OR, again.layers[path].up_OR) for path, layer in first.layers.items())
+    monkeypatch.setattr(control_study, "study_stamp", lambda: "other code")
+    with pytest.raises(TypeError):
+        control_study.usual_loras(["pan"], tmp_path, num_processes=1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from html import escape
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -12,11 +15,11 @@ from motion_transfer.jobs.worker import Worker
 from motion_transfer.library import Library
 from motion_transfer.lora.files import save_lora
 from motion_transfer.pipeline import Studio
-from motion_transfer.types import Lora, LowRank
+from motion_transfer.types import SCHEDULES, Clip, Lora, LowRank
 from motion_transfer.ui import words
 from motion_transfer.ui.desk import Place
-from motion_transfer.ui.render import look_at_meter, strength_readout
-from motion_transfer.video.io import read_clip
+from motion_transfer.ui.render import look_at_meter, motion_card, strength_readout
+from motion_transfer.video.io import read_clip, write_clip
 from tests.conftest import HEAD_WIDTH, HEADS
 from tests.ui.orders import render, render_order
 
@@ -73,3 +76,28 @@ def test_a_control_renders_along_its_curve(place: Place, library: Library, worke
     curved, plain = _motion(library, tmp_path, 0, **PAN), _motion(library, tmp_path, 0, name="Plain")
     views = [render(place, worker, render_order(motions=[motion])) for motion in ((curved, -0.8), (plain, -1.0))]
     assert (read_clip(views[0].file).frames_THWC == read_clip(views[1].file).frames_THWC).all()
+
+
+def test_a_control_s_card_shows_what_it_does(place: Place, library: Library, tmp_path) -> None:
+    """Three frames of its example side by side; without one, no picture."""
+    key = _motion(library, tmp_path, 3, kind="control")
+    assert "<img" not in motion_card(library, key)
+    motion = library.motion(key)
+    assert motion.example is None
+    write_clip(Clip(frames_THWC=np.zeros((9, 32, 32, 3), np.uint8), fps=12.0), motion.path.with_suffix(".mp4"))
+    card = motion_card(library, key)
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(card.split("base64,")[1].split('"')[0]), np.uint8), 1)
+    assert picture.shape[1] == 3 * picture.shape[0]
+
+
+def test_controls_and_motions_render_one_after_the_other(
+    place: Place, library: Library, worker: Worker, tmp_path
+) -> None:
+    motions = [(_motion(library, tmp_path, 4, kind="control"), 1.0), (_motion(library, tmp_path, 5), 1.0)]
+    shown = {}
+    for schedule in SCHEDULES:
+        view = render(place, worker, render_order(motions=motions, knobs={"steps": 9, "schedule": schedule}))
+        shown[schedule] = read_clip(view.file).frames_THWC
+    assert len({frames.tobytes() for frames in shown.values()}) == len(SCHEDULES)
+    refused = render_order(motions=motions, knobs={"steps": 2, "schedule": SCHEDULES[1], "motion_until": 0.9})
+    assert "schedule" in render(place, worker, refused).status
