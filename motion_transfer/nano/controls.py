@@ -44,6 +44,7 @@ BACKGROUNDS = ("plain", "checkered", "plain", "dotted")  # of cases, in turn
 CALIBRATION_CASES, CALIBRATION_STOPS = 6, 9
 PREFIX = "control-"
 EXAMPLE_BACKGROUND = Background(color="white", pattern="checkered", angle=0.3, period=0.25, seed=1)
+EXAMPLE_LOOK: Look = ("house", "navy")
 EXAMPLE_PX = 256
 SHIPPED = ("pan", "tilt", "zoom", "speed")  # roll and shake were hardly learned in as many steps
 _HOW = {"affine": "Half of the ranks act always, the other half", "scaled": "The LoRA acts"}
@@ -177,7 +178,9 @@ def _measured_file(path: Path) -> Lora:
 
 def write_example(control: Control, path: Path) -> None:
     """Writes a drawn clip of the control's whole motion, such as it is learned from."""
-    scene = replace(control_scene(control, 1.0, "example"), background=EXAMPLE_BACKGROUND)
+    scene = control_scene(control, 1.0, "example")
+    thing = replace(scene.things[0], kind=EXAMPLE_LOOK[0], color=EXAMPLE_LOOK[1])
+    scene = replace(scene, things=(thing,), background=EXAMPLE_BACKGROUND)
     write_clip(Clip(frames_THWC=draw([scene], EXAMPLE_PX)[0].numpy(), fps=FPS), path)
 
 
