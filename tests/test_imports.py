@@ -41,6 +41,7 @@ FLOORS = (
         "flags",
         "contenders",
         "following",
+        "slider_check",
         "lineup",
         "bench",
     ),

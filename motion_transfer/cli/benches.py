@@ -33,6 +33,7 @@ from motion_transfer.pace import of_equal_seconds
 from motion_transfer.pipeline import Studio
 from motion_transfer.processes import each
 from motion_transfer.ranks import ranks_here
+from motion_transfer.slider_check import check_sliders as measure_sliders
 from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.video.frames import contact_sheet, save_png
 from motion_transfer.video.kept import RENDERS
@@ -196,6 +197,17 @@ def _timed_transfer(clip: Path, prompt: str) -> dict[str, Any]:
         found = json.loads(facts.read_text())
     return {"clip": clip.name, "seconds": whole_s, "peak_memory_mb": found["peak_memory_mb"],
             "stages": found["seconds"], "spec": found["spec"]}  # fmt: skip
+
+
+@app.command("check-sliders")
+def check_sliders(
+    prompts: Annotated[int, typer.Option(min=1, max=4, help="Contents of each clip.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share the clips.")] = 2,
+    results: Annotated[Path, typer.Option(help="Folder of sliders.json and sliders.md.")] = Path("docs/results"),
+) -> None:
+    """How even the motion strength of motions is that are learned from one clip, by ways of learning them."""
+    prepare(results / "sliders.json")
+    print(json.dumps(measure_sliders(prompts, results, processes), indent=1))
 
 
 @app.command()

@@ -43,7 +43,6 @@ from motion_transfer.nano.motions import write_motions
 from motion_transfer.nano.prompts import check_prompts
 from motion_transfer.nano.rebuild import COUNTS, QUICK_COUNTS, rebuild
 from motion_transfer.nano.showcase import check_showcase, write_showcase
-from motion_transfer.nano.slider_check import check_sliders as measure_sliders
 from motion_transfer.nano.split_check import check_split as measure_split
 from motion_transfer.video.kept import RENDERS
 
@@ -269,17 +268,6 @@ def check_mixes(
     """Measures whether several controls at once move as far as each does alone."""
     extent = _extent("mixes", count, quick, results)
     print(json.dumps(measure_mixes(ASSETS / "loras", *extent, processes, renders), indent=1))
-
-
-@app.command()
-def check_sliders(
-    count: Annotated[int, typer.Option(min=1, max=4, help="Contents of each clip.")] = COUNTS["sliders"],
-    quick: QuickOpt = False,
-    processes: ProcessesOpt = 2,
-    results: ResultsOpt = RESULTS,
-) -> None:
-    """Measures how linear the strength of motions is that were learned from one clip."""
-    print(json.dumps(measure_sliders(*_extent("sliders", count, quick, results), processes), indent=1))
 
 
 @app.command()

@@ -31,7 +31,6 @@ from motion_transfer.nano.motion_check import check_motion, motion_stamp
 from motion_transfer.nano.motions import stale_motions, write_motions
 from motion_transfer.nano.prompts import check_prompts, prompts_stamp
 from motion_transfer.nano.showcase import check_showcase, showcase_stale, showcase_stamp, write_showcase
-from motion_transfer.nano.slider_check import check_sliders, sliders_stamp
 from motion_transfer.nano.split_check import check_split, split_stamp
 
 # how long the shipped weights learned, on two CPU cores
@@ -42,9 +41,9 @@ TRAINING_OPTIONS = {
 }
 # scenes, prompts or clips that each figure is taken over
 COUNTS = {"codec": 48, "contrast": 200, "prompts": 100, "motion": 100, "heads": 16, "split": 12, "controls": 8,
-          "mixes": 8, "sliders": 2}  # fmt: skip
+          "mixes": 8}  # fmt: skip
 QUICK_COUNTS = {"codec": 12, "contrast": 12, "prompts": 6, "motion": 12, "heads": 8, "split": 4, "controls": 2,
-                "mixes": 2, "sliders": 1}  # fmt: skip
+                "mixes": 2}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +121,6 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
         ("controls", partial(check_controls, loras, COUNTS["controls"], results),
          partial(controls_stamp, loras, COUNTS["controls"])),
         ("mixes", partial(check_mixes, loras, COUNTS["mixes"], results), partial(mixes_stamp, loras, COUNTS["mixes"])),
-        ("sliders", partial(check_sliders, COUNTS["sliders"], results), partial(sliders_stamp, COUNTS["sliders"])),
     ):  # fmt: skip
         yield Part(name=f"{file}.json", make=make, stale=partial(figures_stale, results / f"{file}.json", why, True))
     features = results / "control-features.json"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from motion_transfer.evaluate.motionbench import SIZE_PX
-from motion_transfer.nano.slider_check import (
+from motion_transfer.slider_check import (
     AMPLITUDE,
     FIDELITY,
     LEARNS,

@@ -1,6 +1,6 @@
 """Is the motion strength of a motion that was learned from one clip a slider?
 
-`python -m motion_transfer.nano check-sliders` remakes `docs/results/sliders.json` and `sliders.md`: twelve clips of the
+`python -m motion_transfer check-sliders` remakes `docs/results/sliders.json` and `sliders.md`: twelve clips of the
 benchmark, learned with and without slower examples and as a plain LoRA, each shown at seven strengths from 0 to 1.5 on
 other content. What counts is how fast things move on screen, over how fast they do in the true clip with that content.
 """
