@@ -28,7 +28,8 @@ MOST_RESCALED = 3.0  # a motion's change is made so many times larger or smaller
 def compile_mix(mix: Mix) -> Lora:
     """One LoRA, with the tokens of all, that acts as the mix.
 
-    Strengths are set last: motions are brought together as if each were at its whole strength. The mix takes its facts,
+    Strengths are set last: motions are brought together as if each were at its whole strength. What brings things to
+    rest in each of several controls would stop the others' motion too: they share it. The mix takes its facts,
     as the rate at which it plays, from the first LoRA that was learned from a clip.
 
     Raises:
@@ -40,8 +41,24 @@ def compile_mix(mix: Mix) -> Lora:
         loras = evened(loras)
     elif mix.rule == "orthogonal":
         loras = orthogonalized(loras)
+    loras = _rest_shared(loras)
     mixed_at = [(at_strength(lora, strength), 1.0) for lora, (_, strength) in zip(loras, mix.items, strict=True)]
     return replace(stack(mixed_at), info=_facts(loras))
+
+
+def _rest_shared(loras: Sequence[Lora]) -> list[Lora]:
+    """The LoRAs with what acts in controls at any strength: each has its part of it, none beside a learned motion."""
+    controls = [lora for lora in loras if lora.info.get("kind") == "control"]
+    share = 1 / len(controls) if len(controls) == len(loras) else 0.0
+    found = []
+    for lora in loras:
+        always = int(lora.info.get(ALWAYS_RANK, 0)) if lora in controls else 0
+        layers = {
+            path: LowRank(down_RI=x.down_RI, up_OR=torch.cat([share * x.up_OR[:, :always], x.up_OR[:, always:]], 1))
+            for path, x in lora.layers.items()
+        }
+        found.append(replace(lora, layers=layers))
+    return found
 
 
 def _facts(loras: Sequence[Lora]) -> dict[str, Any]:

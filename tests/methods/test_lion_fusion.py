@@ -158,3 +158,16 @@ def test_controls_and_motions_can_act_one_after_the_other(tiny_base):
     for a, b in ((first.layers, then.late.layers), (first.late.layers, then.layers)):
         assert torch.equal(delta(a[path]), delta(b[path]))
     assert torch.allclose(delta(first.late.layers[path]), 0.5 * delta(motion.layers[path]), atol=1e-6)
+
+
+def test_controls_share_what_brings_things_to_rest():
+    control = {"base": "tiny", "kind": "control", "always_rank": 1}
+    loras = [replace(_lora(seed), info=control) for seed in (0, 1)]
+    resting = compile_mix(Mix(items=((loras[0], 0.0), (loras[1], 0.0))))
+    beside_motion = compile_mix(Mix(items=((loras[0], 0.0), (_lora(2), 1.0))))
+    alone = compile_mix(Mix(items=((loras[0], 0.0),)))
+    for path in PATHS:
+        rests = [lora.layers[path].up_OR[:, :1] @ lora.layers[path].down_RI[:1] for lora in loras]
+        torch.testing.assert_close(delta(resting.layers[path]), (rests[0] + rests[1]) / 2)
+        torch.testing.assert_close(delta(alone.layers[path]), rests[0])
+        torch.testing.assert_close(delta(beside_motion.layers[path]), delta(_lora(2).layers[path]))
