@@ -30,7 +30,7 @@ from motion_transfer.ui.share import Received, receive
 from motion_transfer.ui.tab_jobs import JobsTab, build_jobs_tab
 from motion_transfer.ui.tab_learn import LearnTab, build_learn_tab
 from motion_transfer.ui.tab_library import LibraryTab, build_library_tab
-from motion_transfer.ui.tab_mix import MixTab, build_mix_tab
+from motion_transfer.ui.tab_mix import TAKE_IF_FREE, MixTab, build_mix_tab
 from motion_transfer.ui.tab_presets import PresetsTab, build_presets_tab
 from motion_transfer.ui.tab_system import SystemTab, build_system_tab
 from motion_transfer.ui.toasts import warn
@@ -138,7 +138,8 @@ class _Page:
         """What was learned, lies in the library, or is dropped on the page can be rendered with."""
         visitor, renders, learned, library = self.visitor, self.renders, self.learned, self.library
         offer = [visitor, learned.saved, self.offered, *renders.motions]
-        self.known.then(lambda token: renders.choose(token, None), visitor, renders.places, **QUIET)
+        begun = self.known.then(renders.begin, visitor, renders.begun, **QUIET)
+        begun.then(None, [renders.begun[-1], renders.motions[0]], renders.motions[0], js=TAKE_IF_FREE, **QUIET)
         self.tab[MIX_TAB].select(renders.refresh, offer, [*renders.motions, self.offered], **QUIET)
         self.tab[MIX_TAB].select(renders.estimate, *renders.estimated, **QUIET)
         dropped = gr.File(visible="hidden", elem_id="dropped")

@@ -67,6 +67,8 @@ PLAY_ALL = """() => {
     restart();
   }
 }"""
+# What was chosen while the page was still asking which motion is the newest stays chosen.
+TAKE_IF_FREE = "(newest, chosen) => chosen || newest"
 APART_RULE = "orthogonal"  # of `RenderSpec.mix`: no two motions put out a common direction
 SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen")
 
@@ -75,12 +77,15 @@ SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen"
 class MixTab:
     """What other parts of the page need: the lists of motions, how to renew and choose from them, how to fill all in.
 
-    `places` are what `refresh` and `choose` change. The timer is to be at work while the tab is open.
+    `places` are what `choose` changes; `begun` what `begin` does, and `TAKE_IF_FREE` puts the last of these into the
+    first motion. The timer is to be at work while the tab is open.
     """
 
     motions: list[gr.Dropdown]
     result: gr.Video
     places: list[Component]
+    begun: list[Component]
+    begin: Callable[..., Any]
     refresh: Callable[..., Any]
     choose: Callable[..., Any]
     fill: Callable[..., Any]
@@ -212,6 +217,16 @@ class _MixPage:
             return [gr.update(choices=these, **value) for these, value in zip(choices, changed, strict=True)]
 
         return [*(told(renew)[0] or [gr.skip()] * MOST_MOTIONS), learned or offered]
+
+    def begin(self, token: str | None) -> list[Any]:
+        """The lists of motions for a page that was just opened, and the newest motion."""
+
+        def find() -> list[Any]:
+            library = self._library(token)
+            lists = [gr.update(choices=self._choices(library, number)) for number in range(MOST_MOTIONS)]
+            return [*lists, kept_motion(library, self._studio.spec.name, None)]
+
+        return told(find)[0] or [gr.skip()] * (MOST_MOTIONS + 1)
 
     def choose(self, token: str | None, key: str | None) -> list[Any]:
         """The lists of motions with one of them chosen in the first place, or the newest, and all others free."""
@@ -396,12 +411,12 @@ def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -
         with gr.Column(min_width=320):
             parts |= _result_parts()
     parts |= {"key": gr.State(None), "seen": gr.State(None), "found": gr.State(False)}
-    parts["ordered"] = gr.State(None)
+    parts["ordered"], newest = gr.State(None), gr.Textbox(visible="hidden")
     page.bind(parts, knobs, visitor)
     return MixTab(
         motions=parts["motions"], result=parts["result"], places=[*parts["motions"], *parts["places"]],
-        refresh=page.refresh, choose=page.choose, fill=page.fill, fill_from_link=page.fill_from_link,
-        fill_from_render=page.fill_from_render,
+        begun=[*parts["motions"], newest], begin=page.begin, refresh=page.refresh, choose=page.choose, fill=page.fill,
+        fill_from_link=page.fill_from_link, fill_from_render=page.fill_from_render,
         fill_from_order=page.fill_from_order, filled=page.filled, found=page.found, controls=page.controls,
         estimate=page.estimate, estimated=page.estimated, timer=page.timer,
     )  # fmt: skip

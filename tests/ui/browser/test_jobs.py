@@ -124,7 +124,7 @@ def test_a_job_outlives_server_and_worker(
     """kill -9 of both once something was kept: the next start goes on from there, to an undisturbed run's bytes."""
     with served(tiny_base_folder, tmp_path) as (address, server):
         page = open_page(browser, address)
-        start_job(page, clip_path, 1500, "Wave")
+        start_job(page, clip_path, 700, "Wave")
         while not any((tmp_path / "space" / "jobs").glob("*/state-*-?*.safetensors")):
             page.wait_for_timeout(50)
         for child in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
@@ -137,7 +137,7 @@ def test_a_job_outlives_server_and_worker(
         wait_for_status(page, "Temporal stage")
         assert shown_step(page) > 10  # not from the first one on
         wait_for_status(page, "Saved as")
-        start_job(page, clip_path, 1500, "Wave")
+        start_job(page, clip_path, 700, "Wave")
         wait_for_status(page, "Saved as")
         page.close()
     resumed, whole = (tmp_path / "space" / "loras" / f"wave{end}.safetensors" for end in ("", "-2"))
