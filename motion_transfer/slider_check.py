@@ -15,12 +15,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from motion_transfer.atomic import replacing
 from motion_transfer.contenders import seed_of
 from motion_transfer.evaluate.amplitude import speed_seen
 from motion_transfer.evaluate.bench_row import measured
 from motion_transfer.evaluate.linearity import Reading, linearity
 from motion_transfer.evaluate.motionbench import SIZE_PX, BenchCase, Target, bench_cases
+from motion_transfer.evaluate.resumed import conclude
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.lineup import EVENLY, NAIVE
@@ -186,8 +186,4 @@ def check_sliders(num_prompts: int, results: Path, num_processes: int = 2) -> di
         for place, row in enumerate(rows):
             file.add(f"{item.way} {item.number} {place}", row)
         print(f"{item.way}, clip {item.number}", flush=True)
-    file.finish()
-    found = summary(file.rows)
-    with replacing(results / "sliders.md") as partial_file:
-        partial_file.write_text(table(found), encoding="utf-8")
-    return found
+    return conclude(file, summary, table)

@@ -47,21 +47,28 @@ def _turn(mask_HW: np.ndarray, center_2: np.ndarray, radius: float, model: np.nd
     return float(turns[best])
 
 
+def seen_whole(sighting: Sighting) -> np.ndarray:
+    """In which frames a thing is seen, and doesn't touch the frame's edge, `(T,)` bool."""
+    inner_THW = sighting.masks_THW[:, 1:-1, 1:-1]
+    return sighting.present_T & (inner_THW.sum((1, 2)) == sighting.masks_THW.sum((1, 2)))
+
+
+def radii(sighting: Sighting) -> np.ndarray:
+    """Radius of a disk as large as the thing, `(T,)`, in pixels of its masks."""
+    return np.sqrt(sighting.masks_THW.sum((1, 2)) / math.pi)
+
+
 def camera_by_thing(sighting: Sighting) -> np.ndarray | None:
     """The camera path `(T, 4)` that a resting thing shows, relative to the middle frame.
 
     Rows are NaN where the thing is not whole in the picture; the turn is NaN throughout for a round thing. None where
     the thing is seen in too few frames, or not in the middle one.
     """
-    masks_THW = sighting.masks_THW
+    masks_THW, whole_T, radius_T = sighting.masks_THW, seen_whole(sighting), radii(sighting)
     height, width = masks_THW.shape[1:]
-    edge = np.ones((height, width), bool)
-    edge[1:-1, 1:-1] = False
-    whole_T = sighting.present_T & ~(masks_THW & edge).any((1, 2))
     middle = len(masks_THW) // 2
     if whole_T.mean() < MIN_SEEN or not whole_T[middle]:
         return None
-    radius_T = np.sqrt(masks_THW.sum((1, 2)) / math.pi)
     center_T2 = sighting.path_T2 * width + np.array([width, height]) / 2 - 0.5
     model = _window(masks_THW[middle], center_T2[middle], radius_T[middle])
     path_T4 = np.full((len(masks_THW), 4), np.nan)

@@ -40,6 +40,7 @@ from motion_transfer.nano.heads_check import check_heads as measure_heads
 from motion_transfer.nano.mix_check import check_mixes as measure_mixes
 from motion_transfer.nano.motion_check import check_motion as measure_motion
 from motion_transfer.nano.motions import write_motions
+from motion_transfer.nano.pair_check import check_pairs as measure_pairs
 from motion_transfer.nano.prompts import check_prompts
 from motion_transfer.nano.rebuild import COUNTS, QUICK_COUNTS, rebuild
 from motion_transfer.nano.showcase import check_showcase, write_showcase
@@ -268,6 +269,12 @@ def check_mixes(
     """Measures whether several controls at once move as far as each does alone."""
     extent = _extent("mixes", count, quick, results)
     print(json.dumps(measure_mixes(ASSETS / "loras", *extent, processes, renders), indent=1))
+
+
+@app.command()
+def check_pairs(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS, renders: RendersOpt = RENDERS) -> None:
+    """Measures whether a learned motion and a camera, at once, each go as far as they were asked to."""
+    print(json.dumps(measure_pairs(ASSETS / "loras", results, processes, renders), indent=1))
 
 
 @app.command()

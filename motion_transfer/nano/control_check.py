@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from motion_transfer.atomic import replacing
 from motion_transfer.evaluate.amplitude import PAN, SHAKE, SPEED, TILT, ZOOM, amplitudes
 from motion_transfer.evaluate.camera_motion import camera_error, true_camera_path
 from motion_transfer.evaluate.checker import find_object
 from motion_transfer.evaluate.embedders import world_embedder
 from motion_transfer.evaluate.flicker import flicker
 from motion_transfer.evaluate.linearity import Reading, linearity
+from motion_transfer.evaluate.resumed import conclude, measure_missing
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.evaluate.text_match import text_match
 from motion_transfer.evaluate.thing_camera import camera_by_thing
@@ -31,7 +31,6 @@ from motion_transfer.lora.algebra import uncalibrated
 from motion_transfer.lora.files import load_lora
 from motion_transfer.methods.lion_fusion import compile_mix
 from motion_transfer.nano.controls import PREFIX, SHIPPED, Case, cases, levels, opened, rendered
-from motion_transfer.processes import each
 from motion_transfer.types import Clip, Lora, Mix
 from motion_transfer.video.kept import RENDERS, kept
 from motion_transfer.video.synth.controls import CONTROLS, Control
@@ -212,17 +211,9 @@ def check_controls(
     """
     made_by = controls_stamp(folder, num_contents)
     file = ResultFile(results / "controls.json", made_by)
-    missing = [item for item in items(num_contents) if item.key not in file.rows]
     measure = partial(_measured, folder, renders / f"controls-{made_by}")
-    for number, (item, row) in enumerate(each(measure, missing, num_processes=num_processes), start=1):
-        file.add(item.key, row)
-        if number % 20 == 0:
-            print(f"{number}/{len(missing)}", flush=True)
-    file.finish()
-    found = summary(file.rows)
-    with replacing(results / "controls.md") as partial_file:
-        partial_file.write_text(table(found), encoding="utf-8")
-    return found
+    measure_missing(file, items(num_contents), measure, num_processes=num_processes)
+    return conclude(file, summary, table)
 
 
 def table(found: Mapping[str, Any]) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from motion_transfer.atomic import replacing
 from motion_transfer.evaluate.amplitude import amplitudes
 from motion_transfer.evaluate.linearity import Reading, linearity
+from motion_transfer.evaluate.resumed import conclude
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.lora.files import load_lora, save_lora
@@ -207,8 +207,4 @@ def study_controls(results: Path, num_processes: int = 2, loras: Path = USUAL_LO
         for number, row in enumerate(rows):
             file.add(f"{_key(variant)} {number}", {"variant": _key(variant), **row})
         print(_key(variant), flush=True)
-    file.finish()
-    found = summary(file.rows)
-    with replacing(results / "control-study.md") as partial_file:
-        partial_file.write_text(table(found), encoding="utf-8")
-    return found
+    return conclude(file, summary, table)

@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from motion_transfer.atomic import replacing
 from motion_transfer.evaluate.amplitude import PAN, TILT, ZOOM, amplitudes
 from motion_transfer.evaluate.embedders import world_embedder
 from motion_transfer.evaluate.flicker import flicker
+from motion_transfer.evaluate.resumed import conclude, measure_missing
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.evaluate.text_match import text_match
@@ -27,7 +27,6 @@ from motion_transfer.lora.files import load_lora
 from motion_transfer.methods.lion_fusion import compile_mix
 from motion_transfer.nano.control_study import USUAL_LORAS, usual_loras
 from motion_transfer.nano.controls import PREFIX, Case, cases, opened, rendered
-from motion_transfer.processes import each
 from motion_transfer.types import Clip, Lora, Mix
 from motion_transfer.video.kept import RENDERS, kept
 from motion_transfer.video.synth.controls import CONTROLS
@@ -206,16 +205,8 @@ def check_mixes(
     """
     made_by = mixes_stamp(shipped, num_contents)
     file = ResultFile(results / "mixes.json", made_by)
-    missing = [item for item in items(num_contents) if item.key not in file.rows]
-    if missing:
+    if any(item.key not in file.rows for item in items(num_contents)):
         usual_loras(CAMERAS, usual, num_processes)
     measure = partial(_measured, shipped, usual, renders / f"mixes-{made_by}")
-    for number, (item, row) in enumerate(each(measure, missing, num_processes=num_processes), start=1):
-        file.add(item.key, row)
-        if number % 20 == 0:
-            print(f"{number}/{len(missing)}", flush=True)
-    file.finish()
-    found = summary(file.rows)
-    with replacing(results / "mixes.md") as partial_file:
-        partial_file.write_text(table(found), encoding="utf-8")
-    return found
+    measure_missing(file, items(num_contents), measure, num_processes=num_processes)
+    return conclude(file, summary, table)

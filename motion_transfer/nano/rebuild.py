@@ -29,6 +29,7 @@ from motion_transfer.nano.heads_check import check_heads, heads_stamp
 from motion_transfer.nano.mix_check import check_mixes, mixes_stamp
 from motion_transfer.nano.motion_check import check_motion, motion_stamp
 from motion_transfer.nano.motions import stale_motions, write_motions
+from motion_transfer.nano.pair_check import check_pairs, pairs_stamp
 from motion_transfer.nano.prompts import check_prompts, prompts_stamp
 from motion_transfer.nano.showcase import check_showcase, showcase_stale, showcase_stamp, write_showcase
 from motion_transfer.nano.split_check import check_split, split_stamp
@@ -121,6 +122,7 @@ def parts(assets: Path, work: Path, results: Path) -> Iterator[Part]:
         ("controls", partial(check_controls, loras, COUNTS["controls"], results),
          partial(controls_stamp, loras, COUNTS["controls"])),
         ("mixes", partial(check_mixes, loras, COUNTS["mixes"], results), partial(mixes_stamp, loras, COUNTS["mixes"])),
+        ("pairs", partial(check_pairs, loras, results), partial(pairs_stamp, loras)),
     ):  # fmt: skip
         yield Part(name=f"{file}.json", make=make, stale=partial(figures_stale, results / f"{file}.json", why, True))
     features = results / "control-features.json"
