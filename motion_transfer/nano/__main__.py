@@ -228,9 +228,10 @@ def motions(processes: ProcessesOpt = 2) -> None:
 def controls(
     processes: ProcessesOpt = 2,
     curves: Annotated[bool, typer.Option("--curves", help="Measure the curves of those that are there anew.")] = False,
+    compiled: CompiledOpt = False,
 ) -> None:
     """Learns the controls that ship into assets/loras, as far as they are missing or stale."""
-    write_controls(ASSETS / "loras", processes, curves)
+    write_controls(ASSETS / "loras", processes, curves, compiled)
 
 
 @app.command()

@@ -33,7 +33,7 @@ from motion_transfer.work import drive
 
 STOPS, NUM_CASES = 7, 8
 SHALLOW, DEEP = (0, 1, 2, 3), (4, 5, 6, 7)
-CLIP_COUNTS = (8, 16, 32)
+CLIP_COUNTS = (8, 16, 32, 64)
 OWN = "own"  # column: the control's own amplitude, in units of its most
 OURS, VANILLA = "ours", "arm vanilla"
 USUAL_LORAS = RENDERS / "usual-loras"

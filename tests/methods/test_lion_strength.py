@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -101,6 +102,16 @@ def test_the_scale_evens_out_the_loudness():
     evened = {path: loudness.scales(1.0)[path] * ratio for path, ratio in loud.items()}
     assert evened[paths[0]] == evened[paths[2]] == pytest.approx(0.2)  # the geometric mean of its module
     assert evened[paths[1]] == pytest.approx(0.2)
+
+
+def test_compiled_blocks_learn_the_same(tiny_base, monkeypatch):
+    spec = replace(SPEC, steps=6, arm="affine")
+    plain = drive(learn_control(tiny_base, _examples(), spec))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # needs no C++ compiler
+    found = drive(learn_control(tiny_base, _examples(), spec, compiled=True))
+    assert is_bare(tiny_base) and all("forward" not in vars(block) for block in tiny_base.transformer.blocks)
+    for path, layer in plain.layers.items():
+        torch.testing.assert_close(delta(found.layers[path]), delta(layer), atol=1e-4, rtol=1e-3)
 
 
 def test_the_same_seed_learns_the_same(tiny_base):

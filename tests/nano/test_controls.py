@@ -15,6 +15,7 @@ from motion_transfer.nano import control_study
 from motion_transfer.nano.control_check import AFTER, AMPLITUDE, BARE, BEFORE, LOADED, crosstalk, items, summary, table
 from motion_transfer.nano.control_study import variants
 from motion_transfer.nano.controls import (
+    LEVELS,
     NUM_CLIPS,
     PREFIX,
     ROUND,
@@ -50,6 +51,8 @@ def _recipe(**changes) -> dict:
         "base_hash": weights_hash(find_base("nano").folder),
         "spec": asdict(spec_of(PAN)),
         "clips": NUM_CLIPS,
+        "levels": LEVELS,
+        "most": PAN.most,
         **changes,
     }
 
@@ -106,6 +109,7 @@ def test_a_control_counts_if_it_was_learned_as_now(tmp_path):
     path = tmp_path / f"{PREFIX}pan.safetensors"
     assert control_stale(path) == "there is none"
     for changes, why in (({}, ""), ({"base_hash": "0" * 64}, "another base"), ({"clips": 3}, "other settings"),
+                         ({"most": 0.3}, "other settings"), ({"levels": 5}, "other settings"),
                          ({"spec": asdict(replace(spec_of(PAN), steps=3))}, "other settings")):  # fmt: skip
         save_lora(_lora(_recipe(**changes)), path)
         assert why in control_stale(path) and bool(why) == bool(control_stale(path))
@@ -156,7 +160,7 @@ def test_curves_go_on_as_steeply_as_they_are() -> None:
 def test_every_variant_of_the_study_can_be_learned() -> None:
     found = list(variants())
     assert len({(one.control, one.name) for one in found}) == len(found)
-    assert {one.clips for one in found} == {8, 16, 32, NUM_CLIPS} and all(one.spec.blocks for one in found)
+    assert {one.clips for one in found} == {8, 16, 32, 64, NUM_CLIPS} and all(one.spec.blocks for one in found)
     ours = [one for one in found if one.name == "ours"]
     assert all(one.spec == spec_of(CONTROLS[one.control]) for one in ours)
 
