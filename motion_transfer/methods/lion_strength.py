@@ -45,6 +45,7 @@ from motion_transfer.types import Lora, Progress, Work, _Checked, knob
 
 ARMS = ("scaled", "affine", "token", "vanilla")
 UNKEPT_ARMS = ("sequence", "modulation")
+SCALED_ARMS = ("scaled", "affine", "vanilla")  # by what the LoRA's ranks put out
 ADAPTER = "control"
 RISE_STEPS, FALL_SHARE, LEAST_RATE = 10, 0.4, 0.05
 MAX_GRADIENT_NORM = 1.0
@@ -146,7 +147,7 @@ class _Learner:
         self.token: ActingToken | None = None
         self.other: OtherArm | None = None
         self._act: Callable[[Tensor], None] | None = None
-        if spec.arm in ("scaled", "affine", "vanilla"):
+        if spec.arm in SCALED_ARMS:
             self._act = stack_.enter_context(per_row(base.transformer, ADAPTER, self.always_rank))
         elif spec.arm == "sequence":
             self.other = stack_.enter_context(sequence_arm(base.transformer, spec.blocks, init))
@@ -298,7 +299,8 @@ def learn_control(
         at_end: work to do while the control is still in the base, given what sets its strength, and what acts beside
             its adapters.
         compiled: learn with compiled blocks. On a CPU a step takes half the time then, the first one a minute or two; a
-            C++ compiler is needed.
+            C++ compiler is needed. Arms with parts beside the LoRA, and looking at loudness, go on as they are:
+            compiled blocks don't notice hooks that come and go.
 
     Returns:
         The control at strength 1; `lora.algebra.at_strength` sets others.
@@ -313,7 +315,7 @@ def learn_control(
     try:
         with ExitStack() as stack_:
             learner = _Learner(base, spec, stack_)
-            with _compiled(base, compiled):
+            with _compiled(base, compiled and spec.arm in SCALED_ARMS and not spec.even):
                 yield from _steps(base, used, spec, learner)
             if at_end is not None:
                 yield from at_end(learner.feel_all, learner.beside)

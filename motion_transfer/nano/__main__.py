@@ -248,15 +248,15 @@ def check_controls(
 
 
 @app.command()
-def study_controls(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS) -> None:
+def study_controls(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS, compiled: CompiledOpt = False) -> None:
     """Compares ways to learn a control: how strength reaches the network, which blocks, how many clips."""
-    print(json.dumps(compare_controls(results, processes), indent=1))
+    print(json.dumps(compare_controls(results, processes, compiled), indent=1))
 
 
 @app.command()
-def control_features(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS) -> None:
+def control_features(processes: ProcessesOpt = 2, results: ResultsOpt = RESULTS, compiled: CompiledOpt = False) -> None:
     """Measures how alike and how loud controls are in each block, as they are usually learned and as they ship."""
-    print(json.dumps(diagnose_controls(ASSETS / "loras", results, processes), indent=1))
+    print(json.dumps(diagnose_controls(ASSETS / "loras", results, processes, compiled=compiled), indent=1))
 
 
 @app.command()
@@ -266,10 +266,11 @@ def check_mixes(
     processes: ProcessesOpt = 2,
     results: ResultsOpt = RESULTS,
     renders: RendersOpt = RENDERS,
+    compiled: CompiledOpt = False,
 ) -> None:
     """Measures whether several controls at once move as far as each does alone."""
     extent = _extent("mixes", count, quick, results)
-    print(json.dumps(measure_mixes(ASSETS / "loras", *extent, processes, renders), indent=1))
+    print(json.dumps(measure_mixes(ASSETS / "loras", *extent, processes, renders, compiled=compiled), indent=1))
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Why controls might fight: what LoRAs of single motions put out in each layer of nano.
 
-`python -m motion_transfer.nano control-features` takes LoRAs that were learned in the usual way (arm "vanilla" of
-`study-controls`, all blocks) and those that ship, and remakes `docs/results/control-features.json` and `.svg`: how
+`python -m motion_transfer.nano control-features` takes LoRAs that were learned in the usual way (`usual_loras`, all
+blocks) and those that ship, and remakes `docs/results/control-features.json` and `.svg`: how
 alike their features are in each block, beside shuffled tokens and beside random directions, how loud each is there, and
 how bent the usual weight is as a slider. arXiv 2507.05678 claims small likeness in shallow blocks and uneven loudness.
 """
@@ -24,8 +24,9 @@ from motion_transfer.lora.files import load_lora
 from motion_transfer.methods.lion_strength import spread
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import keyed_generator, mix
-from motion_transfer.nano.control_study import OWN, USUAL_LORAS, VANILLA, key_of, study_stamp, usual_loras
+from motion_transfer.nano.control_study import OWN, VANILLA, key_of, study_stamp
 from motion_transfer.nano.controls import PREFIX, SHIPPED, drawn, opened
+from motion_transfer.nano.usual_loras import USUAL_LORAS, usual_loras
 from motion_transfer.types import Lora
 from motion_transfer.video.synth.scene import sample_scene
 
@@ -125,22 +126,23 @@ def features_stamp(shipped: Path) -> str:
 
 
 def diagnose_controls(
-    shipped: Path, results: Path, num_processes: int = 2, learned: Path = USUAL_LORAS
+    shipped: Path, results: Path, num_processes: int = 2, learned: Path = USUAL_LORAS, compiled: bool = False
 ) -> dict[str, Any]:
     """Measures and draws; writes `control-features.json` and `.svg`.
 
     Args:
         shipped: folder of the controls that ship.
         results: where the figures go, and where `study-controls` left its own.
-        num_processes: that learn usual LoRAs, where the study has not.
-        learned: folder of the study's LoRAs.
+        num_processes: that learn usual LoRAs, where there are none.
+        learned: folder of the usual LoRAs.
+        compiled: learn them with compiled blocks, in half the time.
     """
     base = opened()
     ours = {name: at_strength(uncalibrated(load_lora(shipped / f"{PREFIX}{name}.safetensors")), 1.0)
             for name in SHIPPED}  # fmt: skip
     facts = {
         "stamp": features_stamp(shipped),
-        "vanilla": _facts(base, usual_loras(SHIPPED, learned, num_processes)),
+        "vanilla": _facts(base, usual_loras(SHIPPED, learned, num_processes, compiled)),
         "shipped": _facts(base, ours),
     }
     rows = ResultFile(results / "control-study.json", study_stamp()).rows.values()  # none that other code made

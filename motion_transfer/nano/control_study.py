@@ -2,7 +2,8 @@
 
 `python -m motion_transfer.nano study-controls` remakes `docs/results/control-study.json` and `.md`, variant by variant,
 and goes on where it was stopped: how the strength reaches the network, which blocks learn, whether layers are made
-equally loud, from how many clips. Each variant learns one control and shows it at seven strengths.
+equally loud, from how many clips. Each variant learns one control, for a shorter time than those that ship, and shows
+it at seven strengths.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -20,23 +21,22 @@ from motion_transfer.evaluate.linearity import Reading, linearity
 from motion_transfer.evaluate.resumed import conclude
 from motion_transfer.evaluate.stamps import ResultFile, Row, stamp
 from motion_transfer.evaluate.tables import paired_interval
-from motion_transfer.lora.files import load_lora, save_lora
-from motion_transfer.methods.lion_strength import ARMS, UNKEPT_ARMS, ControlSpec, learn_control
+from motion_transfer.methods.lion_strength import ARMS, UNKEPT_ARMS, ControlSpec, Example, learn_control
 from motion_transfer.model.strength import Acting
-from motion_transfer.nano.controls import NUM_CLIPS, cases, examples, levels, opened, spec_of
+from motion_transfer.nano.controls import cases, examples, levels, opened, spec_of
 from motion_transfer.processes import each
 from motion_transfer.transfer import carried_work
-from motion_transfer.types import Lora, Progress, RenderSpec, Work
-from motion_transfer.video.kept import RENDERS
+from motion_transfer.types import Progress, RenderSpec, Work
 from motion_transfer.video.synth.controls import CONTROLS
 from motion_transfer.work import drive
 
 STOPS, NUM_CASES = 7, 8
+STEPS, CLIPS = 600, 64  # of each variant
 SHALLOW, DEEP = (0, 1, 2, 3), (4, 5, 6, 7)
-CLIP_COUNTS = (8, 16, 32, 64)
+CLIP_COUNTS = (8, 16, 32)
+LEAST_OWN = 0.05  # of its most: a control that moves less is counted as if it moved so
 OWN = "own"  # column: the control's own amplitude, in units of its most
 OURS, VANILLA = "ours", "arm vanilla"
-USUAL_LORAS = RENDERS / "usual-loras"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +46,17 @@ class Variant:
     name: str
     control: str
     spec: ControlSpec
-    clips: int = NUM_CLIPS
+    clips: int = CLIPS
+
+
+def _ours(control: str) -> ControlSpec:
+    return replace(spec_of(CONTROLS[control]), steps=STEPS)
 
 
 def variants() -> Iterator[Variant]:
     """All that are compared, by the control that is learned."""
     for control in ("pan", "zoom"):
-        ours = spec_of(CONTROLS[control])
+        ours = _ours(control)
         twice = 2 * ours.rank  # half as many blocks, as many parameters
         yield Variant(name=OURS, control=control, spec=ours)
         for arm in (*ARMS, *UNKEPT_ARMS):
@@ -63,9 +67,9 @@ def variants() -> Iterator[Variant]:
         yield Variant(name="shallow blocks", control=control, spec=replace(ours, blocks=SHALLOW, rank=twice))
         yield Variant(name="deep blocks", control=control, spec=replace(ours, blocks=DEEP, rank=twice))
     for control in ("tilt", "speed"):  # with the others, what `control-features` looks at
-        yield Variant(name=VANILLA, control=control, spec=replace(spec_of(CONTROLS[control]), arm="vanilla"))
+        yield Variant(name=VANILLA, control=control, spec=replace(_ours(control), arm="vanilla"))
     for clips in CLIP_COUNTS:
-        yield Variant(name=f"{clips} clips", control="pan", spec=spec_of(CONTROLS["pan"]), clips=clips)
+        yield Variant(name=f"{clips} clips", control="pan", spec=_ours("pan"), clips=clips)
 
 
 def key_of(control: str, name: str) -> str:
@@ -73,17 +77,17 @@ def key_of(control: str, name: str) -> str:
     return f"{control}, {name}"
 
 
-def file_name(control: str, name: str) -> str:
-    """Of a variant's LoRA."""
-    return f"{key_of(control, name)}.safetensors".replace(", ", "-").replace(" ", "-")
-
-
 def _key(variant: Variant) -> str:
     return key_of(variant.control, variant.name)
 
 
-def _studied(loras: Path, variant: Variant) -> list[Row]:
-    """Learns a variant and shows it at all strengths; keeps the LoRA that is learned in the usual way."""
+@lru_cache(maxsize=1)
+def _examples(control: str, clips: int) -> list[Example]:
+    return list(examples(opened(), CONTROLS[control], clips))
+
+
+def _studied(compiled: bool, variant: Variant) -> list[Row]:
+    """Learns a variant and shows it at all strengths."""
     base, control = opened(), CONTROLS[variant.control]
     rows: list[Row] = []
 
@@ -99,33 +103,8 @@ def _studied(loras: Path, variant: Variant) -> list[Row]:
                 rows.append({"prompt": case.prompt, "strength": round(strength, 6), OWN: shown[control.name], **shown})
                 yield Progress(stage="study", step=len(rows), total=NUM_CASES * STOPS)
 
-    lora = drive(learn_control(base, list(examples(base, control, variant.clips)), variant.spec, show))
-    if variant.name == VANILLA:
-        save_lora(lora, loras / study_stamp() / file_name(variant.control, variant.name))
+    drive(learn_control(base, _examples(control.name, variant.clips), variant.spec, show, compiled=compiled))
     return rows
-
-
-def _usual(control: str) -> Lora:
-    spec = replace(spec_of(CONTROLS[control]), arm="vanilla")
-    whole = examples(opened(), CONTROLS[control], strengths=(1.0,))
-    return drive(learn_control(opened(), list(whole), spec))
-
-
-def usual_loras(controls: Sequence[str], folder: Path = USUAL_LORAS, num_processes: int = 2) -> dict[str, Lora]:
-    """LoRAs of single motions, learned in the usual way; those that today's code has not learned yet are learned.
-
-    Args:
-        controls: their names.
-        folder: where they are kept.
-        num_processes: that share the work.
-    """
-    kept_in = folder / study_stamp()
-    kept_in.mkdir(parents=True, exist_ok=True)
-    paths = {name: kept_in / file_name(name, VANILLA) for name in controls}
-    missing = [name for name, path in paths.items() if not path.is_file()]
-    for name, lora in each(_usual, missing, num_processes=num_processes):
-        save_lora(lora, paths[name])
-    return {name: load_lora(path) for name, path in paths.items()}
 
 
 def study_stamp() -> str:
@@ -150,22 +129,60 @@ def by_prompt_error(rows: list[Row]) -> dict[str, float]:
     return found
 
 
+def by_prompt_leak(rows: Sequence[Row], control: str) -> dict[str, float]:
+    """How much other cameras' motion changes from the least strength to 1, over how much the control's own does.
+
+    Returns:
+        By prompt the mean over the others, of those that go backwards too; the control's own is its mean over prompts.
+    """
+    others = [name for name, one in CONTROLS.items() if one.reversible and name != control]
+    ends = {prompt: {float(row["strength"]): row for row in rows if row["prompt"] == prompt}  # type: ignore[arg-type]
+            for prompt in sorted({str(row["prompt"]) for row in rows})}  # fmt: skip
+
+    def change(prompt: str, column: str) -> float | None:
+        low, high = (ends[prompt][end(ends[prompt])][column] for end in (min, max))
+        return None if low is None or high is None else float(high) - float(low)
+
+    own = [found for prompt in ends if (found := change(prompt, OWN)) is not None]
+    leaks = {}
+    for prompt in ends:
+        found = [abs(one) for name in others if (one := change(prompt, name)) is not None]
+        if found and own:
+            leaks[prompt] = mean(found) / max(abs(mean(own)), LEAST_OWN)
+    return leaks
+
+
+def _beside(theirs: Mapping[str, float], own: Mapping[str, float]) -> tuple[float | None, list[float] | None]:
+    """Mean difference over the prompts that both have, with its 95% interval."""
+    more = [theirs[prompt] - own[prompt] for prompt in own if prompt in theirs]
+    interval = paired_interval(more)
+    return round(mean(more), 4) if more else None, None if interval is None else [round(end, 4) for end in interval]
+
+
 def summary(rows: Mapping[str, Row]) -> dict[str, Any]:
-    """By variant: its curve, and how much further its readings lie off the line than ours, with a 95% interval."""
+    """By variant: its curve and cross-talk, and how much further its readings lie off the line than ours and how much
+    more it leaks, with 95% intervals.
+    """
     of: dict[str, list[Row]] = {}
     for row in rows.values():
         of.setdefault(str(row["variant"]), []).append(row)
     found = {}
     for name, some in of.items():
-        found[name] = _curve(some)
-        ours = of.get(f"{name.split(', ')[0]}, {OURS}")
+        control = name.split(", ")[0]
+        leaks = by_prompt_leak(some, control)
+        found[name] = _curve(some) | {"crosstalk": round(mean(leaks.values()), 4) if leaks else None}
+        ours = of.get(key_of(control, OURS))
         if ours is not None and ours is not some:
-            theirs, own = by_prompt_error(some), by_prompt_error(ours)
-            more = [theirs[prompt] - own[prompt] for prompt in own if prompt in theirs]
-            interval = paired_interval(more)
-            found[name] |= {"further off": round(mean(more), 4) if more else None,
-                            "interval": None if interval is None else [round(end, 4) for end in interval]}  # fmt: skip
+            further, interval = _beside(by_prompt_error(some), by_prompt_error(ours))
+            leaking, leak_interval = _beside(leaks, by_prompt_leak(ours, control))
+            found[name] |= {"further off": further, "interval": interval,
+                            "leaks more": leaking, "leak interval": leak_interval}  # fmt: skip
     return found
+
+
+def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    ends = "" if not interval else " ({:+.3f} to {:+.3f})".format(*interval)
+    return "" if value is None else f"{value:+.3f}{ends}"
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -178,32 +195,33 @@ def table(found: Mapping[str, Any]) -> str:
         "offset %",
         "slope spread %",
         "further off than ours",
+        "cross-talk",
+        "beside ours",
     )
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for name, one in found.items():
         percent = [f"{100 * one[key]:.1f}" for key in ("nonlinearity", "offset", "slope_spread")]
-        more = "" if one.get("further off") is None else f"{one['further off']:+.3f}"
-        if one.get("interval"):
-            more += " ({:+.3f} to {:+.3f})".format(*one["interval"])
-        slope, r2 = f"{one['slope']:.2f}", f"{one['r2']:.3f}"
-        lines.append(f"| {' | '.join((name, slope, r2, *percent, more))} |")
+        beside = [_with_interval(one.get(value), one.get(interval))
+                  for value, interval in (("further off", "interval"), ("leaks more", "leak interval"))]  # fmt: skip
+        leak = "" if one["crosstalk"] is None else f"{one['crosstalk']:.3f}"
+        cells = (name, f"{one['slope']:.2f}", f"{one['r2']:.3f}", *percent, beside[0], leak, beside[1])
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def study_controls(results: Path, num_processes: int = 2, loras: Path = USUAL_LORAS) -> dict[str, Any]:
+def study_controls(results: Path, num_processes: int = 2, compiled: bool = False) -> dict[str, Any]:
     """Learns and shows all variants; writes `control-study.json` and `.md`, and goes on where it was stopped.
 
     Args:
         results: where the figures go.
         num_processes: that share the variants.
-        loras: where LoRAs that are learned in the usual way go.
+        compiled: learn with compiled blocks, in half the time.
     """
     file = ResultFile(results / "control-study.json", study_stamp())
     rows_of = Counter(str(row["variant"]) for row in file.rows.values())
     done = {name for name, count in rows_of.items() if count == NUM_CASES * STOPS}
     missing = [variant for variant in variants() if _key(variant) not in done]
-    (loras / file.stamp).mkdir(parents=True, exist_ok=True)
-    for variant, rows in each(partial(_studied, loras), missing, num_processes=num_processes):
+    for variant, rows in each(partial(_studied, compiled), missing, num_processes=num_processes):
         for number, row in enumerate(rows):
             file.add(f"{_key(variant)} {number}", {"variant": _key(variant), **row})
         print(_key(variant), flush=True)

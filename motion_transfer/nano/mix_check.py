@@ -2,7 +2,7 @@
 
 `python -m motion_transfer.nano check-mixes` remakes `docs/results/mixes.json` and `mixes.md`. The cameras of the
 shipped controls are rendered alone, in pairs and all three, forward and backward, with contents that nothing was
-learned from; and so are LoRAs that were learned in the usual way (`study-controls`, arm "vanilla"), summed by weights.
+learned from; and so are LoRAs that were learned in the usual way (`usual_loras`), summed by weights.
 What counts is how far each camera's motion is from what it is alone, over its range.
 """
 
@@ -25,8 +25,8 @@ from motion_transfer.evaluate.tables import paired_interval
 from motion_transfer.evaluate.text_match import text_match
 from motion_transfer.lora.files import load_lora
 from motion_transfer.methods.lion_fusion import compile_mix
-from motion_transfer.nano.control_study import USUAL_LORAS, usual_loras
 from motion_transfer.nano.controls import PREFIX, Case, cases, opened, rendered
+from motion_transfer.nano.usual_loras import USUAL_LORAS, usual_loras
 from motion_transfer.types import Clip, Lora, Mix
 from motion_transfer.video.kept import RENDERS, kept
 from motion_transfer.video.synth.controls import CONTROLS
@@ -191,7 +191,7 @@ def mixes_stamp(shipped: Path, num_contents: int) -> str:
 
 def check_mixes(
     shipped: Path, num_contents: int, results: Path, num_processes: int = 2, renders: Path = RENDERS,
-    usual: Path = USUAL_LORAS,
+    usual: Path = USUAL_LORAS, compiled: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Renders and measures; writes `mixes.json` and `mixes.md`, going on where it was stopped.
 
@@ -201,12 +201,13 @@ def check_mixes(
         results: where the figures go.
         num_processes: that share the renders.
         renders: folder of the renders, to go on from.
-        usual: folder of the study's LoRAs; those that it lacks are learned.
+        usual: folder of the usual LoRAs; those that it lacks are learned.
+        compiled: learn them with compiled blocks, in half the time.
     """
     made_by = mixes_stamp(shipped, num_contents)
     file = ResultFile(results / "mixes.json", made_by)
     if any(item.key not in file.rows for item in items(num_contents)):
-        usual_loras(CAMERAS, usual, num_processes)
+        usual_loras(CAMERAS, usual, num_processes, compiled)
     measure = partial(_measured, shipped, usual, renders / f"mixes-{made_by}")
     measure_missing(file, items(num_contents), measure, num_processes=num_processes)
     return conclude(file, summary, table)

@@ -11,9 +11,9 @@ import torch
 from motion_transfer.lora.algebra import at_strength, delta, learned_strength, stack, uncalibrated
 from motion_transfer.lora.files import save_lora
 from motion_transfer.model.catalog import find_base, weights_hash
-from motion_transfer.nano import control_study
+from motion_transfer.nano import usual_loras as usual
 from motion_transfer.nano.control_check import AFTER, AMPLITUDE, BARE, BEFORE, LOADED, crosstalk, items, summary, table
-from motion_transfer.nano.control_study import variants
+from motion_transfer.nano.control_study import CLIPS, STEPS, by_prompt_leak, variants
 from motion_transfer.nano.controls import (
     LEVELS,
     NUM_CLIPS,
@@ -160,9 +160,9 @@ def test_curves_go_on_as_steeply_as_they_are() -> None:
 def test_every_variant_of_the_study_can_be_learned() -> None:
     found = list(variants())
     assert len({(one.control, one.name) for one in found}) == len(found)
-    assert {one.clips for one in found} == {8, 16, 32, 64, NUM_CLIPS} and all(one.spec.blocks for one in found)
+    assert {one.clips for one in found} == {8, 16, 32, CLIPS} and all(one.spec.blocks for one in found)
     ours = [one for one in found if one.name == "ours"]
-    assert all(one.spec == spec_of(CONTROLS[one.control]) for one in ours)
+    assert all(one.spec == replace(spec_of(CONTROLS[one.control]), steps=STEPS) for one in ours)
 
 
 def _mixed_rows(off: float) -> dict:
@@ -205,15 +205,19 @@ def test_every_control_has_an_example_that_moves(tmp_path) -> None:
 
 
 def test_usual_loras_are_learned_once_by_today_s_code(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(control_study, "spec_of", lambda control: replace(spec_of(control), steps=1, batch=1))
-    monkeypatch.setattr(
-        control_study, "examples", lambda base, control, **options: examples(base, control, 1, **options)
-    )
-    first = control_study.usual_loras(["pan"], tmp_path, num_processes=1)["pan"]
+    monkeypatch.setattr(usual, "spec_of", lambda control: replace(spec_of(control), steps=1, batch=1))
+    monkeypatch.setattr(usual, "examples", lambda base, control, **options: examples(base, control, 1, **options))
+    first = usual.usual_loras(["pan"], tmp_path, num_processes=1)["pan"]
     assert first.info["arm"] == "vanilla" and set(first.layers)
-    monkeypatch.setattr(control_study, "_usual", None)  # is not asked again
-    again = control_study.usual_loras(["pan"], tmp_path, num_processes=1)["pan"]
+    monkeypatch.setattr(usual, "learn_control", None)  # is not asked again
+    again = usual.usual_loras(["pan"], tmp_path, num_processes=1)["pan"]
     assert all(torch.equal(layer.up_OR, again.layers[path].up_OR) for path, layer in first.layers.items())
-    monkeypatch.setattr(control_study, "study_stamp", lambda: "other code")
+    monkeypatch.setattr(usual, "usual_stamp", lambda: "other code")
     with pytest.raises(TypeError):
-        control_study.usual_loras(["pan"], tmp_path, num_processes=1)
+        usual.usual_loras(["pan"], tmp_path, num_processes=1)
+
+
+def test_what_leaks_into_other_cameras_is_taken_from_end_to_end() -> None:
+    rows = [{"prompt": prompt, "strength": s, "own": 0.8 * s, "pan": 0.8 * s, "tilt": 0.04 * s, "zoom": -0.08 * s,
+             "roll": None, "speed": 0.3, "shake": 0.1} for prompt in ("a", "b") for s in (-1.0, 0.0, 1.0)]  # fmt: skip
+    assert by_prompt_leak(rows, "pan") == pytest.approx({"a": 0.075, "b": 0.075})
