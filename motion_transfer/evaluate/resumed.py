@@ -18,7 +18,7 @@ class Keyed(Protocol):
 
     @property
     def key(self) -> str:
-        """Of its row."""
+        """Names its row."""
 
 
 One = TypeVar("One", bound=Keyed)
@@ -38,7 +38,8 @@ def measure_missing(
     Raises:
         NotEnoughMemory: a process was ended from outside.
     """
-    missing = [item for item in items if item.key not in file.rows]
+    done = file.rows.keys()
+    missing = [item for item in items if item.key not in done]
     for number, (item, row) in enumerate(each(measure, missing, num_processes=num_processes), start=1):
         file.add(item.key, row)
         if number % TELL_EVERY == 0:

@@ -46,7 +46,7 @@ PREFIX = "control-"
 EXAMPLE_BACKGROUND = Background(color="white", pattern="checkered", angle=0.3, period=0.25, seed=1)
 EXAMPLE_LOOK: Look = ("house", "navy")
 EXAMPLE_PX = 256
-SHIPPED = ("pan", "tilt", "zoom", "speed")  # roll and shake were hardly learned in as many steps
+SHIPPED = ("pan", "tilt", "zoom", "speed")  # roll and shake were hardly learned in 500 steps
 _HOW = {"affine": "Half of the ranks act always, the other half", "scaled": "The LoRA acts"}
 
 
@@ -253,10 +253,11 @@ tags: [lora, motion, slider]
 # Controls for nano
 
 LoRAs of nano's self-attention, rank {spec["rank"]}, each learned by `python -m motion_transfer.nano controls` from
-{one["clips"]} drawn contents at {LEVELS} strengths ({spec["steps"]} steps of {spec["batch"]}, seed {spec["seed"]},
-precision {one["precision"]}): "LiON-style", after the principles of arXiv 2507.05678, whose formulas are not public.
-{_HOW[spec["arm"]]} as strongly as the slider says; the curve in each file's header, which other tools don't read, makes
-that even in measured motion. They fit the base {one["base"]} {one["base_hash"][:16]} and no other. Cameras move nano's
+{one["clips"]} drawn contents at {one["levels"]} strengths ({spec["steps"]} steps of {spec["batch"]},
+seed {spec["seed"]}, precision {one["precision"]}): "LiON-style", after the principles of arXiv 2507.05678, whose
+formulas are not public. {_HOW[spec["arm"]]} as strongly as the slider says; the curve in each file's header, which
+other tools don't read, makes that even in measured motion. They fit the base {one["base"]} {one["base_hash"][:16]} and
+no other. Cameras move nano's
 things; its textured backgrounds mostly stay where they are.
 
 | file | at strength 1, on average | backwards too |

@@ -138,8 +138,8 @@ class _Page:
         """What was learned, lies in the library, or is dropped on the page can be rendered with."""
         visitor, renders, learned, library = self.visitor, self.renders, self.learned, self.library
         offer = [visitor, learned.saved, self.offered, *renders.motions]
-        begun = self.known.then(renders.begin, visitor, renders.begun, **QUIET)
-        begun.then(None, [renders.begun[-1], renders.motions[0]], renders.motions[0], js=TAKE_IF_FREE, **QUIET)
+        begun = self.known.then(renders.begin, visitor, [*renders.motions, renders.newest], **QUIET)
+        begun.then(None, [renders.newest, renders.motions[0]], renders.motions[0], js=TAKE_IF_FREE, **QUIET)
         self.tab[MIX_TAB].select(renders.refresh, offer, [*renders.motions, self.offered], **QUIET)
         self.tab[MIX_TAB].select(renders.estimate, *renders.estimated, **QUIET)
         dropped = gr.File(visible="hidden", elem_id="dropped")

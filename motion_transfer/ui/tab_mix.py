@@ -67,8 +67,9 @@ PLAY_ALL = """() => {
     restart();
   }
 }"""
-# What was chosen while the page was still asking which motion is the newest stays chosen.
-TAKE_IF_FREE = "(newest, chosen) => chosen || newest"
+NOT_KNOWN_YET = "?"  # in the first place, until the page has been told which motion is the newest
+# What was chosen meanwhile stays chosen.
+TAKE_IF_FREE = f"(newest, chosen) => chosen === '{NOT_KNOWN_YET}' ? newest : chosen"
 APART_RULE = "orthogonal"  # of `RenderSpec.mix`: no two motions put out a common direction
 SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen")
 
@@ -77,14 +78,14 @@ SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen"
 class MixTab:
     """What other parts of the page need: the lists of motions, how to renew and choose from them, how to fill all in.
 
-    `places` are what `choose` changes; `begun` what `begin` does, and `TAKE_IF_FREE` puts the last of these into the
-    first motion. The timer is to be at work while the tab is open.
+    `places` are what `choose` changes. `begin` changes the lists of motions and `newest`, and `TAKE_IF_FREE` puts that
+    into the first motion. The timer is to be at work while the tab is open.
     """
 
     motions: list[gr.Dropdown]
     result: gr.Video
     places: list[Component]
-    begun: list[Component]
+    newest: gr.Textbox
     begin: Callable[..., Any]
     refresh: Callable[..., Any]
     choose: Callable[..., Any]
@@ -108,7 +109,8 @@ def _motion_parts() -> dict[str, Any]:
         named = {"label": f"{setting_label('strength')} {number + 1}"} if number else {}
         with gr.Column(visible=not number, elem_id=f"place{mark}") as place:
             with gr.Row():
-                motion = gr.Dropdown(choices=[("", "")], value="", label=label, min_width=200, elem_id=f"motion{mark}")
+                free = NOT_KNOWN_YET if not number else ""
+                motion = gr.Dropdown([("", free)], value=free, label=label, min_width=200, elem_id=f"motion{mark}")
                 strength = control(RenderSpec, "strength", min_width=200, elem_id=f"strength{mark}", **named)
             readout = gr.HTML("", elem_id=f"readout{mark}")
             card = gr.HTML("")
@@ -209,7 +211,7 @@ class _MixPage:
 
         def renew() -> list[Any]:
             library = self._library(token)
-            kept = [asked_motion(library, self._studio.spec.name, key) for key in keys]
+            kept = [key if key == NOT_KNOWN_YET else asked_motion(library, self._studio.spec.name, key) for key in keys]
             if learned and learned != offered:
                 kept[0] = kept_motion(library, self._studio.spec.name, learned)
             choices = (self._choices(library, number) for number in range(MOST_MOTIONS))
@@ -411,11 +413,11 @@ def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -
         with gr.Column(min_width=320):
             parts |= _result_parts()
     parts |= {"key": gr.State(None), "seen": gr.State(None), "found": gr.State(False)}
-    parts["ordered"], newest = gr.State(None), gr.Textbox(visible="hidden")
+    parts["ordered"], newest = gr.State(None), gr.Textbox("", visible="hidden")
     page.bind(parts, knobs, visitor)
     return MixTab(
         motions=parts["motions"], result=parts["result"], places=[*parts["motions"], *parts["places"]],
-        begun=[*parts["motions"], newest], begin=page.begin, refresh=page.refresh, choose=page.choose, fill=page.fill,
+        newest=newest, begin=page.begin, refresh=page.refresh, choose=page.choose, fill=page.fill,
         fill_from_link=page.fill_from_link, fill_from_render=page.fill_from_render,
         fill_from_order=page.fill_from_order, filled=page.filled, found=page.found, controls=page.controls,
         estimate=page.estimate, estimated=page.estimated, timer=page.timer,

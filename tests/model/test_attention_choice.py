@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from motion_transfer.lora.algebra import delta
+from motion_transfer.lora.attach import attached
 from motion_transfer.methods.fym_heads import map_heads
 from motion_transfer.model import attention_choice
 from motion_transfer.model.attention_choice import (
@@ -29,7 +30,7 @@ from motion_transfer.model.attention_choice import (
 )
 from motion_transfer.model.base import VideoBase, open_base
 from motion_transfer.transfer import render_work, tune_work
-from motion_transfer.types import Clip, Lora, RenderSpec, TuneSpec
+from motion_transfer.types import Clip, RenderSpec, TuneSpec
 from motion_transfer.work import drive
 from tests.conftest import HEAD_WIDTH, HEADS
 from tests.methods.tuning import full_latents
@@ -142,24 +143,25 @@ def test_a_motion_is_learned_and_rendered_with_any_backend(
     tiny_base_folder: Path, square_clip: Clip, backend: str, precision: str
 ) -> None:
     base = open_base(str(tiny_base_folder), precision=precision, device="cpu")
-    rounds = precision == "bf16"  # then two ways of adding up differ, and a render's steps make more of it
+    is_bf16 = precision == "bf16"  # then two ways of adding up differ, and a render's steps make much more of it
     asked = RenderSpec(prompt="a blue circle", steps=2, seed=1)
     noisy, text = full_latents().z_ZFYX[None], base.text.encode(["a blue circle"])
+    native = drive(tune_work(base, square_clip, SPEC)).lora
 
-    def seen() -> tuple[Lora, np.ndarray, Tensor]:
-        lora = drive(tune_work(base, square_clip, SPEC)).lora
-        with torch.no_grad():
+    def seen() -> tuple[np.ndarray, Tensor]:
+        with torch.no_grad(), attached(base.transformer, native):
             velocity = base.velocity(noisy, torch.tensor([0.8]), text)
-        return lora, drive(render_work(base, None, asked)).frames_THWC.astype(int), velocity
+        return drive(render_work(base, native, asked)).frames_THWC.astype(int), velocity
 
-    native, shown, velocity = seen()
+    shown, velocity = seen()
     with attending(backend):
-        found, other, other_velocity = seen()
+        found = drive(tune_work(base, square_clip, SPEC)).lora
+        other, other_velocity = seen()
     off = [(delta(found.layers[path]) - delta(layer)).norm() / delta(layer).norm().clamp_min(1e-9)
            for path, layer in native.layers.items()]  # fmt: skip
-    assert max(off) <= (0.2 if rounds else 1e-2)
-    assert (other_velocity - velocity).norm() <= (3e-2 if rounds else 1e-2) * velocity.norm()
-    assert np.abs(other - shown).mean() <= (10.0 if rounds else 1.0)
+    assert max(off) <= (0.2 if is_bf16 else 1e-2)
+    assert (other_velocity - velocity).norm() <= (0.02 if is_bf16 else 1e-3) * velocity.norm()
+    assert other.shape == shown.shape and (is_bf16 or np.abs(other - shown).mean() <= 0.3)
 
 
 def test_the_backend_is_for_self_attention_alone(tiny_base: VideoBase) -> None:
