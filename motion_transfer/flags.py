@@ -10,6 +10,14 @@ from typing import Any
 
 import typer
 
+_GIVEN = "set_by_hand"
+
+
+def _left_open(context: typer.Context, name: str) -> bool:
+    """Whether a setting has its value from nobody but the program."""
+    source = context.get_parameter_source(name)
+    return source is None or source.name in ("DEFAULT", "DEFAULT_MAP")
+
 
 def _help(field: dataclasses.Field) -> str:
     """The setting's explanation with its choices or range, and its unit."""
@@ -38,7 +46,8 @@ def with_settings(
 ) -> Callable[[Callable], Callable]:
     """Gives a command one flag for every setting of some specs, and hands it the specs.
 
-    A setting that two specs share (the seed) is one flag, given to both.
+    A setting that two specs share (the seed) is one flag, given to both. A command with a parameter `set_by_hand` is
+    handed the names of the settings that stood on the command line.
 
     Args:
         required: settings that must be given.
@@ -50,20 +59,24 @@ def with_settings(
     fields = {f.name: f for f in all_fields if f.name not in left_out and (not only or f.name in only)}
 
     def decorate(command: Callable) -> Callable:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in spec_classes]
+        parameters = inspect.signature(command, eval_str=True).parameters
+        own = [p for p in parameters.values() if p.name not in (*spec_classes, _GIVEN)]
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
-            given = {name: values.pop(name) for name in fields}
+            here, flagged = values.pop("context"), {name: values.pop(name) for name in fields}
             for name, spec_class in spec_classes.items():
-                settings = {f.name: given[f.name] for f in dataclasses.fields(spec_class) if f.name in given}
+                settings = {f.name: flagged[f.name] for f in dataclasses.fields(spec_class) if f.name in flagged}
                 values[name] = spec_class(**settings)
+            if _GIVEN in parameters:
+                values[_GIVEN] = {name for name in fields if not _left_open(here, name)}
             command(**values)
 
         flags = [_flag(field, name in required) for name, field in fields.items()]
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        run.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in [*own, *flags]}
+        run.__signature__ = inspect.Signature([context, *own, *flags])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [context, *own, *flags]}
         return run
 
     return decorate

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, ModelCard, ModelCardData, constants, snapshot_download
+from huggingface_hub import HfApi, ModelCard, ModelCardData, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import LocalTokenNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
@@ -21,7 +21,7 @@ from motion_transfer.library import Library, check_size
 from motion_transfer.library_files import Motion
 from motion_transfer.lora.files import file_hash, read_lora, save_lora
 from motion_transfer.lora.layouts import COMFYUI, DIFFUSERS
-from motion_transfer.model.catalog import FILES, HUB_BASES
+from motion_transfer.model.catalog import FILES, HUB_BASES, HubLora
 from motion_transfer.presets import PresetLora
 
 WEIGHTS, FOR_COMFYUI, ORIGINAL = "motion.safetensors", "motion-comfyui.safetensors", "original.safetensors"
@@ -86,19 +86,39 @@ def download(name: str, *, token: str | bool | None = None) -> Path:
     Raises:
         BadSpec: there is no such base.
         StorageFailed: the disk has no room for it.
-        HubFailed: the Hub does not give it.
+        HubFailed: the Hub does not give it, or gives another LoRA than the one that is part of it.
     """
     if name not in HUB_BASES:
         raise BadSpec(f"a base on the Hub is one of {', '.join(HUB_BASES)}, but is {name!r:.60}; choose one.")
     base, cache = HUB_BASES[name], Path(constants.HF_HUB_CACHE)
-    blobs = cache / repo_folder_name(repo_id=base.repository, repo_type="model") / "blobs"
-    missing = base.num_bytes - sum(path.stat().st_size for path in blobs.glob("*"))
+    missing = base.num_bytes - _fetched_bytes(cache, base.repository)
+    if base.lora is not None:
+        missing += base.lora.num_bytes - _fetched_bytes(cache, base.lora.repository)
     disk = next(path for path in (cache, *cache.parents) if path.is_dir())
     if missing > (free := shutil.disk_usage(disk).free):
         raise StorageFailed(f"{name} takes {missing / 1e9:.1f} GB more, but {cache} has {free / 1e9:.1f} GB "
                             "free; make room, or set HF_HOME to a folder on a larger disk.")  # fmt: skip
+    if base.lora is not None:
+        _download_lora(base.lora, token)
     with asking(f"give {base.repository}"):
         return Path(snapshot_download(base.repository, revision=base.revision, allow_patterns=FILES, token=token))
+
+
+def _fetched_bytes(cache: Path, repository: str) -> int:
+    """What came of a repository so far."""
+    blobs = cache / repo_folder_name(repo_id=repository, repo_type="model") / "blobs"
+    return sum(path.stat().st_size for path in blobs.glob("*"))
+
+
+def _download_lora(lora: HubLora, token: str | bool | None) -> None:
+    """Fetches the LoRA that is part of a base; one of another hash does not stay."""
+    with asking(f"give the LoRA of {lora.repository}"):
+        path = Path(hf_hub_download(lora.repository, lora.file, revision=lora.revision, token=token))
+    if (found := file_hash(path)) != lora.sha256:
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise HubFailed(f"{lora.file} of {lora.repository} should have SHA-256 {lora.sha256[:12]}…, but came with "
+                        f"{found[:12]}…; try again.")  # fmt: skip
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -37,6 +37,7 @@ from motion_transfer.model.attention_choice import (
 from motion_transfer.model.base import VideoBase, check_precision, open_vocabulary
 from motion_transfer.model.catalog import BaseSpec, find_base
 from motion_transfer.model.device_speed import SPEED_FILE, read_speed
+from motion_transfer.model.distilled import misfits, suited
 from motion_transfer.model.text import Vocabulary
 from motion_transfer.planner import learning_tokens, size_of
 from motion_transfer.ranks import ALONE, Ranks
@@ -153,6 +154,17 @@ class Studio:
     def spec(self) -> BaseSpec:
         """What the base is called, and its format; known without opening its weights."""
         return find_base(self._base_name)
+
+    def suited(self, render: RenderSpec | None = None, given: Collection[str] = ()) -> RenderSpec:
+        """Settings of a render (default those of nobody's choice) as a distilled base asks for them.
+
+        Those in `given`, by name, stay; on a base that isn't distilled, all do.
+        """
+        return suited(render or RenderSpec(), self.spec.distilled, given)
+
+    def misfits(self, render: RenderSpec) -> dict[str, tuple[float, float]]:
+        """Which settings don't suit the base, if it is distilled: what is set, and what would suit."""
+        return misfits(render, self.spec.distilled)
 
     @property
     def device(self) -> str:

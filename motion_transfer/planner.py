@@ -3,6 +3,8 @@
 What a stage keeps is counted (`model.footprint`); what it takes for a moment was rehearsed at full size
 (`model.rehearsal`), and is proportional to tokens and channels, or to pixels. Time is operations by the rate that a
 device was measured at (`model.device_speed`).
+
+A LoRA that is part of a base (`lora.fuse`) becomes its weights' sum with them, and takes nothing of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import WAN_NATIVE, BaseSpec
 from motion_transfer.model.checkpointing import ALL, RUNGS, num_checkpointed
 from motion_transfer.model.device_speed import SPEED_FILE, DeviceSpeed, read_speed
+from motion_transfer.model.distilled import suited
 from motion_transfer.model.footprint import (
     FLOAT32,
     PATCH_PX,
@@ -294,8 +297,9 @@ class Fit:
 
 
 def what_fits(
-    machine: Machine, sizes: Mapping[str, ModelSize], spec: TuneSpec, speed: DeviceSpeed | None = None
-) -> list[Fit]:
+    machine: Machine, sizes: Mapping[str, ModelSize], spec: TuneSpec, speed: DeviceSpeed | None = None,
+    renders: Mapping[str, RenderSpec] | None = None,
+) -> list[Fit]:  # fmt: skip
     """Which bases a machine can learn and render with, memory being free, in each precision for blocks' weights.
 
     Args:
@@ -303,8 +307,9 @@ def what_fits(
         sizes: of bases, by name.
         spec: settings of learning.
         speed: of the device, if it was measured.
+        renders: settings of a render, of bases that are not rendered as usual, by name.
     """
-    return [_fit(machine, name, size, precision, spec, RenderSpec(), speed)
+    return [_fit(machine, name, size, precision, spec, (renders or {}).get(name, RenderSpec()), speed)
             for name, size in sizes.items() for precision in SHOWN_PRECISIONS]  # fmt: skip
 
 
@@ -361,7 +366,8 @@ def planned(
         return None
     machine = this_machine(workspace)
     speed = speed_of(machine, workspace)
-    fit = _fit(machine, base.name, size, precision, tune or TuneSpec(), render or RenderSpec(), speed)
+    shown = render or suited(RenderSpec(), base.distilled)
+    fit = _fit(machine, base.name, size, precision, tune or TuneSpec(), shown, speed)
     needed = fit.needs.learning if tune else fit.needs.rendering
     seconds = None
     if fit.learning_s is not None and fit.rendering_s is not None:

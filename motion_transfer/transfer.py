@@ -26,6 +26,7 @@ from motion_transfer.methods.fym_tune import (
 )
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import BaseSpec
+from motion_transfer.model.distilled import suited
 from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.sampling import denoise
 from motion_transfer.model.strength import Acting, letting_through, tokens_at_work
@@ -162,7 +163,7 @@ def _followed(base: VideoBase, reference: Clip, spec: TuneSpec) -> Work[float | 
         asked = RenderSpec(
             prompt="", seed=(spec.seed + number) % 2**31, steps=CHECK_STEPS, guidance=1.0, early_guidance=1.0
         )
-        shown = yield from carried_work(base, asked)
+        shown = yield from carried_work(base, suited(asked, base.spec.distilled))
         found.append(motion_fidelity(reference, replace(shown, fps=reference.fps)))
     known = [one for one in found if one is not None]
     return sum(known) / len(known) if known else None

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from huggingface_hub import constants
 
 from motion_transfer import hub
 from motion_transfer.cli import main
 from motion_transfer.errors import BadSpec, HubFailed, MissingWeights, StorageFailed
+from motion_transfer.lora.files import file_hash, save_lora
 from motion_transfer.model import catalog
 from motion_transfer.model.base import open_base
 from motion_transfer.model.catalog import HUB_BASES, find_base
+from motion_transfer.types import Lora, LowRank
+from tests.conftest import HEAD_WIDTH, HEADS
 
-NAME = "wan2.1-1.3b"
+WIDTH = HEADS * HEAD_WIDTH
+NAME, WITH_LORA = "wan2.1-1.3b", "wan2.1-14b-fast"
 
 
 @pytest.fixture
@@ -31,9 +38,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def _snapshot(cache: Path, folder: Path) -> Path:
+def _snapshot(cache: Path, folder: Path, name: str = NAME) -> Path:
     """A base as the Hub's library lays it into its cache."""
-    base = HUB_BASES[NAME]
+    base = HUB_BASES[name]
     place = cache / f"models--{base.repository.replace('/', '--')}" / "snapshots" / base.revision
     return Path(shutil.copytree(folder, place))
 
@@ -128,3 +135,73 @@ def test_failures_are_one_sentence(
         assert main(["download", NAME]) == 2 and capsys.readouterr().err.count("\n") == 1
     with pytest.raises(BadSpec, match=r"wan2.1-1.3b, wan2.1-14b"):
         hub.download("wan")
+
+
+def _lora_in(cache: Path, name: str = WITH_LORA) -> Path:
+    """A LoRA that fits the toy base, as the Hub's library lays it into its cache."""
+    lora = HUB_BASES[name].lora
+    assert lora is not None
+    path = cache / f"models--{lora.repository.replace('/', '--')}" / "snapshots" / lora.revision / lora.file
+    layer = LowRank(down_RI=torch.ones(2, WIDTH), up_OR=torch.full((WIDTH, 2), 0.01))
+    save_lora(Lora(layers={"blocks.0.attn1.to_q": layer}), path)
+    return path
+
+
+def test_rows_are_pinned_and_say_how_they_render() -> None:
+    for name, base in HUB_BASES.items():
+        pinned = [base.revision, *([base.lora.revision] if base.lora else [])]
+        assert all(re.fullmatch("[0-9a-f]{40}", one) for one in pinned), name
+        assert (base.distilled is not None) is name.endswith("-fast")
+    fast = HUB_BASES["wan2.1-1.3b-fast"]
+    assert fast.distilled is not None and len(fast.distilled.timesteps) == fast.distilled.steps == 3
+    assert (fast.native["num_frames"] - 1) % 4 == 0 and fast.native["height"] % 16 == fast.native["width"] % 16 == 0
+    assert HUB_BASES[WITH_LORA].repository == HUB_BASES["wan2.1-14b"].repository  # fetched once for both
+
+
+def test_a_distilled_row_opens_with_its_own_way_to_render(cache: Path, tiny_base_folder: Path) -> None:
+    _snapshot(cache, tiny_base_folder, "wan2.1-1.3b-fast")
+    spec = find_base("wan2.1-1.3b-fast")
+    assert spec.distilled == catalog.FASTWAN and (spec.height, spec.width, spec.num_frames) == (448, 832, 61)
+    assert spec.lora is None and "sparse attention" in spec.note
+
+
+def test_a_base_with_a_lora_is_whole_with_it_alone(cache: Path, tiny_base_folder: Path) -> None:
+    plain = _snapshot(cache, tiny_base_folder, WITH_LORA)
+    with pytest.raises(MissingWeights, match=f"not all of its 81.0 GB; run .* download {WITH_LORA}"):
+        find_base(WITH_LORA)
+    path = _lora_in(cache)
+    spec = find_base(WITH_LORA)
+    assert (spec.folder, spec.lora, spec.distilled) == (plain, path, catalog.LIGHTX2V)
+    with_it, without = (open_base(name, precision="fp32", device="cpu") for name in (WITH_LORA, "wan2.1-14b"))
+    assert with_it.hash != without.hash and without.spec.distilled is None
+    change = with_it.transformer.blocks[0].attn1.to_q.weight - without.transformer.blocks[0].attn1.to_q.weight
+    assert torch.allclose(change, torch.full_like(change, 0.02), atol=1e-6)
+
+
+def test_downloading_a_base_with_a_lora(cache: Path, monkeypatch: pytest.MonkeyPatch, tiny_base_folder: Path) -> None:
+    """Both are counted; what comes with another hash does not stay."""
+    row = HUB_BASES[WITH_LORA]
+    lora = row.lora
+    assert lora is not None
+    asked: list[object] = []
+
+    def fetching(repository: str, file: str, *, revision: str, token: object) -> str:
+        asked.extend([repository, file, revision, token])
+        return str(_lora_in(cache))
+
+    monkeypatch.setattr(hub, "hf_hub_download", fetching)
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: str(_snapshot(cache, tiny_base_folder, WITH_LORA)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=row.num_bytes + 10**8))
+    with pytest.raises(StorageFailed, match=r"81.0 GB more"):
+        hub.download(WITH_LORA)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
+    with pytest.raises(HubFailed, match=f"should have SHA-256 {lora.sha256[:12]}"):
+        hub.download(WITH_LORA)
+    assert not _lora_in_cache(cache) and asked[:4] == [lora.repository, lora.file, lora.revision, None]
+    pinned = replace(row, lora=replace(lora, sha256=file_hash(_lora_in(cache))))
+    monkeypatch.setitem(HUB_BASES, WITH_LORA, pinned)
+    assert hub.download(WITH_LORA) == find_base(WITH_LORA).folder
+
+
+def _lora_in_cache(cache: Path) -> bool:
+    return any(path.is_file() for path in cache.rglob("*lora*.safetensors"))

@@ -60,7 +60,7 @@ def follow(
     facts = {"precision": precision, "tune": asdict(tune), "render": asdict(render)}
     made_by = stamp(modules=["motion_transfer.following"], folders=[studio.spec.folder],
                     settings=facts | {"count": count})  # fmt: skip
-    base_hash = weights_hash(studio.spec.folder)
+    base_hash = weights_hash(studio.spec.folder, studio.spec.lora)
     found: dict[int, tuple[dict[str, Any], list[Clip]]] = {}
     measured = each(partial(followed, studio, tune, render, renders / f"follow-{made_by}"), following_cases(count),
                     num_processes=processes)  # fmt: skip
@@ -117,6 +117,7 @@ def _results_path(clips: str, asked: list[str]) -> Path:
 @with_settings(render=RenderSpec, left_out=("prompt", "strength"))
 def bench(
     render: RenderSpec,
+    set_by_hand: set[str],
     methods: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(CONTENDERS)}.")] = ",".join(CONTENDERS),
     clips: Annotated[
         str, typer.Option(help="motionbench, search (six others), dev (sixteen others), or a folder with captions.csv.")
@@ -172,7 +173,8 @@ def bench(
         contenders = time_them()
         if ranks.is_first:
             ranks.wait()
-    plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts, render=render,
+    plan = Bench(studio=studio, contenders=contenders, cases=cases, prompts_per_case=prompts,
+                 render=studio.suited(render, set_by_hand),
                  results=results, renders=renders, num_processes=processes, ranks=ranks)  # fmt: skip
     if plan.table().started_over and ranks.is_first:
         print(plan.table().started_over, file=sys.stderr)

@@ -13,11 +13,12 @@ from motion_transfer.cli.shared import WorkspaceOpt, app, prepare, write_json
 from motion_transfer.machine import Machine, this_machine
 from motion_transfer.model.catalog import find_base
 from motion_transfer.model.device_speed import SPEED_FILE, measure_speed, save_speed
+from motion_transfer.model.distilled import suited
 from motion_transfer.model.wan_shapes import WAN_SHAPES
 from motion_transfer.pipeline import default_workspace
 from motion_transfer.planner import WAN_SIZES, Fit, size_in, speed_of, what_fits
 from motion_transfer.recipes import versions
-from motion_transfer.types import TuneSpec
+from motion_transfer.types import RenderSpec, TuneSpec
 
 _HOW = {
     "none": "fits",
@@ -67,7 +68,8 @@ def doctor(
     workspace = workspace or default_workspace()
     machine = this_machine(workspace)
     sizes, speed = {spec.name: size_in(spec), **WAN_SIZES}, speed_of(machine, workspace)
-    fits = what_fits(machine, sizes, TuneSpec(rank=rank), speed)
+    renders = {spec.name: suited(RenderSpec(), spec.distilled)}
+    fits = what_fits(machine, sizes, TuneSpec(rank=rank), speed, renders)
     print("\n".join([*_machine_lines(machine), *map(_fit_line, fits)]))
     if results is not None:
         write_json(results, {"machine": asdict(machine), "versions": versions(), "fits": [asdict(one) for one in fits]})

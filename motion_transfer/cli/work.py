@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from motion_transfer.cli.shared import (
     StartOpt,
     WorkspaceOpt,
     app,
+    note,
     prepare,
     print_report,
     why_missing,
@@ -37,6 +38,7 @@ from motion_transfer.lora.algebra import check_one_base
 from motion_transfer.lora.files import file_hash, load_lora, save_lora
 from motion_transfer.methods.lion_fusion import mixed
 from motion_transfer.model.catalog import find_base
+from motion_transfer.model.distilled import LEARNING, misfit_notes
 from motion_transfer.model.memory import peak_memory_mb
 from motion_transfer.pipeline import Studio, default_workspace, prompt_of, scene_of
 from motion_transfer.presets import Preset, preset_from_link
@@ -77,6 +79,20 @@ def _read(studio: Studio, path: Path, caption: str, part: _Part) -> Clip:
     return clip
 
 
+def _suited(studio: Studio, render: RenderSpec, given: Collection[str]) -> RenderSpec:
+    """The settings of a render, as a distilled base asks for them; says so where given ones don't suit it."""
+    found = studio.suited(render, given)
+    for said in misfit_notes(found, studio.spec.distilled):
+        note(said)
+    return found
+
+
+def _beware_learning(studio: Studio) -> None:
+    """Says so where the base is not made to be learned on."""
+    if studio.spec.distilled is not None:
+        note(LEARNING)
+
+
 def _meter(ranks: Ranks) -> OnProgress | None:
     """What shows the progress of work that ranks share: the first one does."""
     return Meter() if ranks.is_first else None
@@ -88,6 +104,7 @@ def transfer(
     clip: ClipArg,
     tune: TuneSpec,
     render: RenderSpec,
+    set_by_hand: set[str],
     base: BaseOpt = "nano",
     precision: PrecisionOpt = "nf4",
     start: StartOpt = 0.0,
@@ -106,6 +123,8 @@ def transfer(
     with joined() as ranks:
         ranks.same(lambda: prepare(out, lora_path, json_path, inputs=(clip,), video=out))
         studio = Studio(base=base, precision=precision, ranks=ranks, shard_weights=shard_weights)
+        ranks.same(lambda: _beware_learning(studio))
+        render = ranks.same(lambda: _suited(studio, render, set_by_hand))
         reference = ranks.same(lambda: _read(studio, clip, tune.caption, part))
         scene = scene_of(clip) if part.is_whole and ranks.is_first else None
         result = studio.transfer(
@@ -160,6 +179,7 @@ def tune_clip(
     with joined() as ranks:
         ranks.same(lambda: prepare(out, json_path, inputs=(clip,)))
         studio = Studio(base=base, precision=precision, ranks=ranks, shard_weights=shard_weights)
+        ranks.same(lambda: _beware_learning(studio))
         reference = ranks.same(lambda: _read(studio, clip, spec.caption, part))
         tuned = studio.tune(reference, spec, on_progress=_meter(ranks))
     if not ranks.is_first:
@@ -265,6 +285,7 @@ def _strengths(text: str, count: int) -> list[float]:
 def render_prompt(
     out: Annotated[Path, typer.Option(help="The video file to write.")],
     spec: RenderSpec,
+    set_by_hand: set[str],
     lora: Annotated[
         list[Path] | None, typer.Option(help="A motion; none renders the bare base, several add up.")
     ] = None,
@@ -304,6 +325,8 @@ def render_prompt(
     with joined() as ranks:
         shown, used, motions = ranks.same(asked)
         studio = Studio(base=base, precision=precision, workspace=workspace, ranks=ranks, shard_weights=shard_weights)
+        kept = set(asdict(shown)) if from_link else set_by_hand
+        shown = ranks.same(lambda: _suited(studio, shown, kept))
         _ = studio.base  # opened before the clock runs
         with watch.timing("render"):
             clip = studio.render(*mixed(motions, shown), on_progress=_meter(ranks))

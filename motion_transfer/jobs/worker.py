@@ -143,7 +143,7 @@ class Worker:
             if progress.state is not None:
                 checkpoints.save(progress.state())
 
-        preview = RenderSpec(prompt=order.preview_prompt or order.spec.caption, steps=PREVIEW_STEPS)
+        preview = studio.suited(RenderSpec(prompt=order.preview_prompt or order.spec.caption, steps=PREVIEW_STEPS))
         every = math.ceil(order.spec.temporal_steps / PREVIEWS)
         work = studio.tune_work(clip, order.spec, preview=preview, preview_every=every, resume=resume)
         tuned = teller.run(work, see, keep)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,20 @@ TOKENS = "motion_transfer_tokens"
 ADAPTER_METADATA = "lora_adapter_metadata"  # diffusers'
 ADAPTER_CONFIG = "adapter_config.json"  # peft's, beside its file
 WRITTEN = (DIFFUSERS, COMFYUI)
-_WHOLE_CHANGES = ("diff", "diff_b")
+_WHOLE_CHANGES = {"diff": "weight", "diff_b": "bias"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraFile:
-    """What was found in a file: the LoRA, whose layout it has, and the keys that no part of it came from."""
+    """What was found in a file: the LoRA, whose layout it has, and the keys that no part of it came from.
+
+    `whole` are whole changes of weights and biases by the parameter's path, where they were asked for.
+    """
 
     lora: Lora
     layout: str
     unread: tuple[str, ...] = ()
+    whole: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def file_hash(path: Path) -> str:
@@ -151,6 +155,7 @@ class _Found:
     layout: str
     metadata: Mapping[str, str]
     unread: tuple[str, ...]
+    whole: Mapping[str, Tensor]
 
 
 def _is_idle(key: str, tensor: Tensor) -> bool:
@@ -158,8 +163,8 @@ def _is_idle(key: str, tensor: Tensor) -> bool:
     return key.endswith(tuple(f".{part}" for part in _WHOLE_CHANGES)) and not tensor.any()
 
 
-def _find(path: Path) -> _Found:
-    """Reads a file's tensors.
+def _find(path: Path, whole: bool) -> _Found:
+    """Reads a file's tensors; whole changes count as unread where they are not wanted.
 
     Raises:
         BadLora: nothing in it is a Wan LoRA's.
@@ -168,6 +173,7 @@ def _find(path: Path) -> _Found:
     parts: dict[str, dict[str, Tensor]] = {}
     known: list[Key] = []
     unread: list[str] = []
+    changes: dict[str, Tensor] = {}
     with safe_open(str(path), framework="pt") as handle:
         keys = sorted(handle.keys())
         for name in keys:
@@ -175,13 +181,18 @@ def _find(path: Path) -> _Found:
             if key is not None and key.part not in _WHOLE_CHANGES and tensor.ndim <= 2:
                 known.append(key)
                 parts.setdefault(key.module, {})[key.part] = tensor.float()
-            elif not _is_idle(name, tensor):
+            elif _is_idle(name, tensor):
+                continue
+            elif whole and key is not None and key.part in _WHOLE_CHANGES:
+                changes[f"{key.module}.{_WHOLE_CHANGES[key.part]}"] = tensor.float()
+            else:
                 unread.append(name)
         metadata = handle.metadata() or {}
     if unread and not parts:
         raise BadLora(f"expected Wan LoRA keys such as blocks.0.attn1.to_q.lora_A.weight, but {path.name} holds "
                       f"{unread[0][:80]}; choose a LoRA for Wan.")  # fmt: skip
-    return _Found(parts=parts, layout=layout_of(known), metadata=metadata, unread=tuple(unread))
+    return _Found(parts=parts, layout=layout_of(known), metadata=metadata, unread=tuple(unread),
+                  whole=changes)  # fmt: skip
 
 
 def _config(found: _Found, path: Path) -> Mapping[str, Any]:
@@ -239,8 +250,12 @@ def _recipe(found: _Found, path: Path) -> dict[str, Any]:
     return recipe
 
 
-def read_lora(path: Path) -> LoraFile:
+def read_lora(path: Path, *, whole: bool = False) -> LoraFile:
     """Reads a LoRA file of any layout; `alpha` is folded into `up`.
+
+    Args:
+        path: of the file.
+        whole: whether whole changes of weights and biases are wanted, too, which an adapter can't make.
 
     Raises:
         BadLora: not a safetensors file, no key of a Wan LoRA, a DoRA, missing halves, wrong shapes or non-finite
@@ -249,7 +264,7 @@ def read_lora(path: Path) -> LoraFile:
     if not path.is_file():
         raise BadLora(f"expected a LoRA file, but there is none at {path}; check the name.")
     try:
-        found = _find(path)
+        found = _find(path, whole)
         config = _config(found, path)
         if config.get("use_dora") or any(DORA in parts for parts in found.parts.values()):
             raise BadLora(f"a LoRA is expected, but {path.name} is a DoRA, whose change hangs on the base's own "
@@ -263,7 +278,10 @@ def read_lora(path: Path) -> LoraFile:
     if not found.parts:
         raise BadLora(f"expected LoRA weights, but {path.name} holds none; choose another file.")
     layers = {name: _layer(parts, scalings[name], name, path) for name, parts in found.parts.items()}
-    return LoraFile(lora=Lora(layers=layers, tokens=tokens, info=recipe), layout=found.layout, unread=found.unread)
+    if not all(torch.isfinite(change).all() for change in found.whole.values()):
+        raise BadLora(f"{path.name} holds infinite or undefined numbers; the file is broken, fetch it again.")
+    return LoraFile(lora=Lora(layers=layers, tokens=tokens, info=recipe), layout=found.layout, unread=found.unread,
+                    whole=found.whole)  # fmt: skip
 
 
 def load_lora(path: Path) -> Lora:

@@ -18,6 +18,11 @@ _OF_A_BLOCK = {
     "cross_attn.v_img": "attn2.add_v_proj",
     "ffn.0": "ffn.net.0.proj",
     "ffn.2": "ffn.net.2",
+    "norm3": "norm2",  # norms have no low-rank changes, but whole ones
+    "self_attn.norm_q": "attn1.norm_q",
+    "self_attn.norm_k": "attn1.norm_k",
+    "cross_attn.norm_q": "attn2.norm_q",
+    "cross_attn.norm_k": "attn2.norm_k",
 }
 # Before and after the blocks.
 _AROUND = {

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 
 from motion_transfer.errors import BadSpec, MissingWeights
+from motion_transfer.lora.fuse import fuse
 from motion_transfer.model.attention import WeightedTextProcessor, small_attention, weigh_text
 from motion_transfer.model.catalog import BaseSpec, find_base, weights_hash
 from motion_transfer.model.codec import Codec
@@ -201,6 +202,7 @@ def open_base(
 
     Raises:
         MissingWeights: no such base, or its folder is incomplete.
+        BadLora: the LoRA that is part of it can't be read whole, or doesn't fit.
         BadSpec: unknown precision.
     """
     check_precision(precision)
@@ -215,7 +217,7 @@ def open_base(
         full = {"dtype": torch.float32, **safe}
         transformer = WanTransformer3DModel.from_pretrained(spec.folder, subfolder="transformer", dtype=dtype, **safe)
         vae = AutoencoderKLWan.from_pretrained(spec.folder, subfolder="vae", **full)
-        weights = weights_hash(spec.folder)
+        weights = weights_hash(spec.folder)  # without the LoRA, which neither codec nor text encoder knows of
         is_large = _encoder_weights(spec) * torch.float32.itemsize > LARGE_BYTES
         kept = TensorCache(cache or default_folder()) if is_large else None
         text = _text_encoder(spec, where, kept, weights)
@@ -225,6 +227,8 @@ def open_base(
             raise
         raise _incomplete(spec, error) from error
     transformer.eval().requires_grad_(False)
+    if spec.lora is not None:
+        fuse(transformer, spec.lora)
     if precision in ("nf4", "int8"):
         quantize(transformer, precision, where, product_dtype(where, dtype))
     return VideoBase(
@@ -237,5 +241,5 @@ def open_base(
         device=where,
         dtype=dtype,
         precision=precision,
-        hash=weights,
+        hash=weights_hash(spec.folder, spec.lora) if spec.lora else weights,
     )

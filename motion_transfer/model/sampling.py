@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
 from motion_transfer.model.base import VideoBase
-from motion_transfer.model.flow import TIMESTEPS
+from motion_transfer.model.solvers import FewSteps, MultiStep, Solver
 from motion_transfer.model.text import TextStates
 from motion_transfer.types import Clip, Progress, RenderSpec, Work
 
@@ -56,7 +55,7 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None, *, turn
 
     The solver (UniPC, arXiv 2302.04867) continues what it saw at the last steps, and corrects the latents that it is
     given by the last ones. So latents that were changed are taken as they are, and where guidance changes or adapters
-    stop acting, it begins anew.
+    stop acting, it begins anew. A distilled base has a solver of its own (`solvers.FewSteps`).
 
     Args:
         base: the base.
@@ -65,9 +64,9 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None, *, turn
             same tensor back where it changes nothing.
         turns: noise levels below which other adapters act, or none.
     """
-    scheduler = UniPCMultistepScheduler.from_config(base.scheduler.config, flow_shift=spec.flow_shift)
-    scheduler.set_timesteps(spec.steps)
-    sigmas = [float(timestep) / TIMESTEPS for timestep in scheduler.timesteps]
+    distilled = base.spec.distilled
+    solver: Solver = FewSteps(distilled, spec) if distilled else MultiStep(base.scheduler, spec)
+    sigmas = solver.sigmas
     early = [sigma >= spec.motion_until for sigma in sigmas]
     guidances = [spec.early_guidance if is_early else spec.guidance for is_early in early]
     smoothings = [spec.guidance_smoothing if is_early else 0 for is_early in early]
@@ -77,13 +76,14 @@ def denoise(base: VideoBase, spec: RenderSpec, lead: Lead | None = None, *, turn
     if max(guidances) <= 1.0:
         texts = TextStates(states_BMD=texts.states_BMD[:1], bias_BM=texts.bias_BM[:1])
     z = starting_noise(base, spec.seed).to(base.device)
-    for i, timestep in enumerate(scheduler.timesteps):
+    for i, sigma in enumerate(sigmas):
         if i and courses[i] != courses[i - 1]:
-            scheduler.lower_order_nums, scheduler.last_sample = 0, None
-        if lead is not None and (led := lead(z, sigmas[i], i)) is not z:
-            z, scheduler.last_sample = led, None
-        velocity = _guided(base, z, sigmas[i], texts, guidances[i], smoothings[i])
-        z = scheduler.step(velocity, timestep, z, return_dict=False)[0]
+            solver.begin_anew()
+        if lead is not None and (led := lead(z, sigma, i)) is not z:
+            z = led
+            solver.take_as_given()
+        velocity = _guided(base, z, sigma, texts, guidances[i], smoothings[i])
+        z = solver.step(i, velocity, z)
         yield Progress(stage="render", step=i + 1, total=spec.steps)
     frames = base.codec.decode(z[0])
     if base.codec.used_tiles:

@@ -7,7 +7,7 @@ file. Their parts are hidden; what a browser uploads is checked by the file part
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -27,6 +27,7 @@ from motion_transfer.video.strip import ALL
 
 T = TypeVar("T")
 MOST_LETTERS = 2000
+_OF_THE_ORDER = ("prompt", "seed", "strength")  # render settings that an order has a place of its own for
 TOLD_OF_A_JOB = ("key", "kind", "title", "state", "stage", "step", "total", "rate", "loss", "left_s", "worked_s",
                  "peak_memory_mb", "note")  # fmt: skip
 
@@ -72,6 +73,11 @@ def _knobs(spec_class: type, settings: Any, taken: tuple[str, ...]) -> dict[str,
     if unknown:
         raise BadSpec(words.UNKNOWN_SETTING.format(name=unknown[0], known=", ".join(sorted(known))))
     return dict(settings or {})
+
+
+def _begun(studio: Studio) -> dict[str, Any]:
+    """What settings of a render begin with on this base."""
+    return {name: value for name, value in asdict(studio.suited()).items() if name not in _OF_THE_ORDER}
 
 
 def _strengths(motions: Any) -> dict[str, float]:
@@ -129,7 +135,7 @@ class Endpoints:
             prompt: what the video shows.
             motions: strengths by the keys of learned motions, as `job` tells them, at most four; none is the bare base.
             seed: of the random numbers; -1 draws one.
-            settings: render settings by name; those left out keep their default.
+            settings: render settings by name; those left out keep their default, or what a distilled base asks for.
             visitor: empty for a program of one's own.
         """
 
@@ -137,7 +143,7 @@ class Endpoints:
             _check_texts(prompt=prompt)
             strengths = _strengths(motions)
             _check_numbers(seed=seed, **{words.STRENGTH_OF.format(key=key[:60]): one for key, one in strengths.items()})
-            knobs = _knobs(RenderSpec, settings, ("prompt", "seed", "strength"))
+            knobs = {**_begun(self._studio), **_knobs(RenderSpec, settings, _OF_THE_ORDER)}
             one_line = " ".join(prompt.split())  # on the page, every line is a render of its own
             order = MixOrder(**in_places(list(strengths.items())), prompt=one_line, seed=seed, knobs=knobs)
             place = self._place_of(visitor)

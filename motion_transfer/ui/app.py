@@ -51,7 +51,9 @@ CACHE_SECONDS = (3600, 24 * 3600)  # how often to look for old uploads, and how 
 def _heading(studio: Studio) -> str:
     spec = studio.spec
     plain = words.BASE_NOTE.format(name=spec.name, width=spec.width, height=spec.height, frames=spec.num_frames)
-    return f"# {words.TITLE}\n{words.INTRO}\n\n{words.BASE_NOTES.get(spec.name) or spec.note or plain}"
+    note = words.BASE_NOTES.get(spec.name) or spec.note or plain
+    few = words.DISTILLED.format(steps=spec.distilled.steps) if spec.distilled else ""
+    return f"# {words.TITLE}\n{words.INTRO}\n\n{note} {few}".strip()
 
 
 def _visitor_token(token: str | None) -> str:

@@ -82,9 +82,16 @@ def control(spec_class: type, name: str, **look: Any) -> Component:
     return _number(field, shared)
 
 
-def controls(spec_class: type, names: Iterable[str]) -> dict[str, Component]:
-    """The controls of several settings, placed where it is called."""
-    return {name: control(spec_class, name) for name in names}
+def controls(spec_class: type, names: Iterable[str], begin: object | None = None) -> dict[str, Component]:
+    """The controls of several settings, placed where it is called.
+
+    Args:
+        spec_class: of the settings.
+        names: of the settings.
+        begin: a spec whose values they begin with; left out, their defaults.
+    """
+    begin = begin if begin is not None else spec_class()
+    return {name: control(spec_class, name, value=getattr(begin, name)) for name in names}
 
 
 def other_names(spec_class: type, *taken: str) -> list[str]:

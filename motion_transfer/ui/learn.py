@@ -223,7 +223,7 @@ def expect_learning(place: Place, studio: Studio, knobs: Mapping[str, Any], path
         spec = spec_from(TuneSpec, knobs)
     except BadSpec:
         return None
-    previews = RenderSpec(steps=PREVIEW_STEPS)
+    previews = studio.suited(RenderSpec(steps=PREVIEW_STEPS))
     plan = planned(studio.spec, studio.precision, place.workspace.root, tune=spec, render=previews,
                    num_renders=PREVIEWS)  # fmt: skip
     found = estimate_tuning(place.workspace.jobs.jobs(), studio.spec, studio.precision, spec, plan)

@@ -242,6 +242,16 @@ def expect_rendering(place: Place, studio: Studio, order: MixOrder, *, one: bool
     return with_room(found, place.workspace.root)
 
 
+def misfit_line(studio: Studio, order: MixOrder) -> str:
+    """Which settings of an order don't suit a distilled base, as Markdown; empty if they all do, or some are wrong."""
+    try:
+        found = studio.misfits(spec_from(RenderSpec, order.knobs))
+    except BadSpec:
+        return ""
+    return " ".join(words.MISFITS[name].format(asked=f"{asked:g}", wanted=f"{wanted:g}")
+                    for name, (asked, wanted) in found.items())  # fmt: skip
+
+
 def rendered_line(job: Job) -> str:
     """What to say of a render that is done: its seed, what it took, and what was expected."""
     return f"{words.RENDERED.format(seed=job.results.get('seed'))} {took_line(job)}"

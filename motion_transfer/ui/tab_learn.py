@@ -350,6 +350,8 @@ def build_learn_tab(
     page = _LearnPage(studio, place_of, uploads, examples)
     with gr.Row():
         with gr.Column(min_width=320):
+            if studio.spec.distilled is not None:
+                gr.Markdown(words.DISTILLED_LEARNING, elem_classes="marked")
             parts = _clip_parts(examples) | _caption_parts(studio)
             knobs = _knob_parts()
         with gr.Column(min_width=320):

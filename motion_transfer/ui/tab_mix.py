@@ -41,6 +41,7 @@ from motion_transfer.ui.render import (
     kept_motion,
     look_at_meter,
     look_at_rendering,
+    misfit_line,
     motion_card,
     motion_choices,
     order_rendering,
@@ -146,9 +147,9 @@ def _order_parts() -> dict[str, Any]:
     return parts
 
 
-def _knob_parts() -> dict[str, Component]:
+def _knob_parts(studio: Studio) -> dict[str, Component]:
     with gr.Accordion(words.ADVANCED, open=False):
-        return controls(RenderSpec, other_names(RenderSpec, "prompt", "seed", "strength"))
+        return controls(RenderSpec, other_names(RenderSpec, "prompt", "seed", "strength"), studio.suited())
 
 
 def _result_parts() -> dict[str, Any]:
@@ -336,9 +337,10 @@ class _MixPage:
         return started_once(order, values[self._ordered], submit)
 
     def estimate(self, values: dict[Component, Any]) -> str:
-        """A setting was changed: what rendering will take."""
+        """A setting was changed: what rendering will take, and what of the settings doesn't suit the base."""
         order, token = self.controls.order(values), values[self._visitor]
-        return told(lambda: estimate_line(expect_rendering(self._place_of(token), self._studio, order)))[0] or ""
+        line = told(lambda: estimate_line(expect_rendering(self._place_of(token), self._studio, order)))[0] or ""
+        return "\n\n".join(part for part in (line, misfit_line(self._studio, order)) if part)
 
     def fill(self, token: str | None, key: str | None) -> dict[Component, Any]:
         """What a job was asked, back in the controls; nothing if it was not to render."""
@@ -409,7 +411,7 @@ def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -
     with gr.Row():
         with gr.Column(min_width=320):
             parts = _order_parts()
-            knobs = _knob_parts()
+            knobs = _knob_parts(studio)
         with gr.Column(min_width=320):
             parts |= _result_parts()
     parts |= {"key": gr.State(None), "seen": gr.State(None), "found": gr.State(False)}

@@ -53,7 +53,7 @@ def _fit_rows(machine: Machine, studio: Studio, workspace: Path) -> list[tuple[s
     with suppress(OSError, ValueError, KeyError):
         rows = []
         for one in what_fits(machine, {studio.spec.name: size_in(studio.spec), **WAN_SIZES}, TuneSpec(),
-                             speed_of(machine, workspace)):  # fmt: skip
+                             speed_of(machine, workspace), {studio.spec.name: studio.suited()}):  # fmt: skip
             how = words.FITTING[one.needs.way] if one.fits else words.NOT_FITTING
             sizes = {"learning": one.needs.learning / 1e9, "rendering": one.needs.rendering / 1e9}
             if one.fits and one.learning_s is not None and one.rendering_s is not None:

@@ -6,6 +6,16 @@ TITLE = "Motion transfer"
 INTRO = "Learn the motion of a short clip, then render it onto new content."
 BASE_NOTES: dict[str, str] = {}  # of shipped bases, where the base's own note is in another language
 BASE_NOTE = "Base: **{name}**, {width} x {height}, {frames} frames."
+DISTILLED = "It is distilled: it renders in {steps} steps, without guidance."
+DISTILLED_LEARNING = (
+    "**This base is distilled, and learning was not made for that:** it compares velocities at all noise levels, but a "
+    "distilled base knows a few. A motion may come out weak; learn it on a base that is not distilled."
+)
+MISFITS = {
+    "steps": "**{asked} steps are set, but this base is distilled for {wanted}.**",
+    "guidance": "**Guidance of {asked} is set, but a distilled base has it in its weights; {wanted} suits it.**",
+    "flow_shift": "**A flow shift of {asked} is set, but this base is distilled for {wanted}.**",
+}
 
 LEARN_TAB, MIX_TAB, JOBS_TAB = "Learn", "Mix", "Jobs"
 LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = "Library", "Presets", "System"

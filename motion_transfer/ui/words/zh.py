@@ -7,9 +7,23 @@ INTRO = "学习一段短片的动作，再把它渲染到新的内容上。"
 BASE_NOTES = {
     "nano": (
         "**nano** 是用于教学和测试的小模型。它只认识由彩色形状和彩色背景组成的玩具世界；真实视频需要 Wan2.1 和显卡。"
-    )
+    ),
+    "wan2.1-1.3b-fast": (
+        "**FastWan2.1** 是蒸馏到三步的 Wan2.1-1.3B，训练时使用稀疏注意力（VSA）。"
+        "这里用完整注意力渲染，且不使用其粗粒度注意力的门控：细节可能与 FastVideo 自己的渲染不同。"
+    ),
 }
 BASE_NOTE = "基础模型：**{name}**，{width} x {height}，{frames} 帧。"
+DISTILLED = "它是蒸馏模型：用 {steps} 步渲染，不用引导。"
+DISTILLED_LEARNING = (
+    "**此基础模型经过蒸馏，不适合用来学习：** 学习会比较所有噪声水平上的速度，而蒸馏模型只熟悉其中几个。"
+    "学到的动作可能偏弱；请在未蒸馏的基础模型上学习。"
+)
+MISFITS = {
+    "steps": "**设置了 {asked} 步，但此基础模型是为 {wanted} 步蒸馏的。**",
+    "guidance": "**引导设为 {asked}，但蒸馏模型的权重里包含引导；{wanted} 适合它。**",
+    "flow_shift": "**设置的噪声偏移为 {asked}，但此基础模型是为 {wanted} 蒸馏的。**",
+}
 
 LEARN_TAB, MIX_TAB, JOBS_TAB = "学习", "混合", "任务"
 LIBRARY_TAB, PRESETS_TAB, SYSTEM_TAB = "资料库", "预设", "系统"
