@@ -6,9 +6,10 @@ one reads.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -143,6 +144,13 @@ def joined() -> Iterator[Ranks]:
     distributed.destroy_process_group()
 
 
+def _leave() -> None:
+    """Ends gloo's threads: a process that exits while they are at work may abort. NCCL's would wait for the others."""
+    if distributed.is_initialized() and not torch.cuda.is_available():
+        with suppress(RuntimeError):
+            distributed.destroy_process_group()
+
+
 def _meet() -> distributed.Store:
     """Waits until all processes are there; gives the store that all of them see.
 
@@ -153,6 +161,7 @@ def _meet() -> distributed.Store:
     try:
         store, rank, count = next(distributed.rendezvous("env://", timeout=LONGEST_STEP))
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=LONGEST_STEP)
+        atexit.register(_leave)
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0][:120]
         raise LostRank(f"{os.environ['WORLD_SIZE']} processes are to share this, but they don't find each other "
