@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from motion_transfer.machine import Machine, this_machine
+from motion_transfer.methods.fym_frames import default_sparse_latents
 from motion_transfer.methods.fym_heads import NUM_SEEDS, SIGMAS
-from motion_transfer.methods.fym_tune import default_sparse_latents, rows_at_once
+from motion_transfer.methods.fym_tune import rows_at_once
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import WAN_NATIVE, BaseSpec
 from motion_transfer.model.checkpointing import ALL, RUNGS, num_checkpointed

@@ -15,15 +15,9 @@ from motion_transfer.errors import BadSpec, NotEnoughMemory, WrongBase
 from motion_transfer.evaluate.motion import motion_fidelity
 from motion_transfer.lora.algebra import ALWAYS_RANK, at_strength, stack
 from motion_transfer.lora.attach import acting, attached, remove_adapters
+from motion_transfer.methods.fym_frames import default_sparse_latents, legal_sparse_latents
 from motion_transfer.methods.fym_heads import map_heads
-from motion_transfer.methods.fym_tune import (
-    SLOWER,
-    always_rank,
-    default_sparse_latents,
-    legal_sparse_latents,
-    tune_spatial,
-    tune_temporal,
-)
+from motion_transfer.methods.fym_tune import SLOWER, always_rank, tune_spatial, tune_temporal
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.catalog import BaseSpec
 from motion_transfer.model.distilled import suited

@@ -13,7 +13,7 @@ from typing import Any
 from motion_transfer.jobs.orders import RENDER, TUNE
 from motion_transfer.jobs.store import DONE, Job
 from motion_transfer.lora.heads import MODULES, ROW_MODULES
-from motion_transfer.methods.fym_tune import default_sparse_latents
+from motion_transfer.methods.fym_frames import default_sparse_latents
 from motion_transfer.model.catalog import BaseSpec
 from motion_transfer.planner import Planned
 from motion_transfer.types import RenderSpec, TuneSpec

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,23 +22,18 @@ from motion_transfer.errors import BadSpec, Diverged
 from motion_transfer.lora.attach import adapter_matrices, add_group_adapter, per_row, read_adapter, solo
 from motion_transfer.lora.gradient_start import start_along_gradients
 from motion_transfer.lora.heads import MODULES, ROW_MODULES, group_masks
+from motion_transfer.methods.fym_asides import Check, Preview, State, check_work, preview_work
+from motion_transfer.methods.fym_course import Course
+from motion_transfer.methods.fym_frames import sparse_latents
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import bell_weight, keyed_generator, mix, shifted, unshifted
 from motion_transfer.model.motion_losses import debiased_loss, frame_motion_loss, vmc_motion_loss
 from motion_transfer.model.rope import sparse_positions
 from motion_transfer.model.text import TextStates
 from motion_transfer.model.tune_state import Matrices, restore_matrices, restore_optimizer, take_state
-from motion_transfer.types import Clip, HeadMap, Latents, LowRank, Progress, TuneSpec, TuneState, Work
+from motion_transfer.types import HeadMap, Latents, LowRank, Progress, TuneSpec, TuneState, Work
 
-Preview = Callable[[], Work[Clip]]
-Check = Callable[[], Work[float | None]]
-State = Callable[[], TuneState]
-T = TypeVar("T")
 MAX_GRADIENT_NORM = 1.0
-RISE_STEPS, FALL_SHARE = 10, 0.4
-LEAST_GAIN = 0.03  # of a check over the best one before it; less counts as nothing
-LAST_STEPS = 10  # after a check without gain
-CHEAP_TOKENS = 1024  # a clip this short is learned whole
 TOKENS_AT_ONCE = 4096  # as many fill a GPU
 SLOWER = (0.0, 0.25, 0.5, 0.75)  # paces at which a clip is learned beside its own
 WHOLE = torch.ones(1)  # strength
@@ -85,51 +79,6 @@ class _Batch:
     strength_B: Tensor
 
 
-class Course:
-    """How long a stage goes on, and how its learning rate runs: up in ten steps, level, and down to a twentieth.
-
-    It falls over the last part; from where a check finds no more than those before, quickly.
-
-    Args:
-        steps: at most.
-        check_every: steps between checks; 0 for none.
-        checks: of an earlier run.
-        done: steps of it; checks that it passed without making them are not made up for.
-    """
-
-    def __init__(self, steps: int, check_every: int = 0, checks: Sequence[float | None] = (), done: int = 0) -> None:
-        self.steps = steps
-        self._level_until = (1 - FALL_SHARE) * steps
-        self._check_every = check_every if 2 * check_every < self._level_until else 0  # one alone can end nothing
-        self.checks: tuple[float | None, ...] = ()
-        if self._check_every:
-            missed = max(0, (done - 1) // self._check_every - len(checks))
-            for found in (*checks, *[None] * missed):
-                self.add(found)
-
-    def rate_share(self, step: int) -> float:
-        """Of the whole learning rate, at a step from 0 on."""
-        rise, fall = (step + 1) / RISE_STEPS, (self.steps - step) / (self.steps - self._level_until)
-        return min(1.0, rise, max(0.05, fall))
-
-    def is_check_due(self, done: int) -> bool:
-        """Whether a check is to be made after so many steps."""
-        if not self._check_every or done < self._check_every * (len(self.checks) + 1):
-            return False
-        return done < self._level_until
-
-    def add(self, found: float | None) -> None:
-        """Takes note of the next check; the level part ends where it finds no more than those before.
-
-        None stands for one that could not be made, or not measured.
-        """
-        before = [one for one in self.checks if one is not None]
-        self.checks = (*self.checks, found)
-        if found is not None and before and found < max(before) + LEAST_GAIN:
-            self._level_until = self._check_every * len(self.checks)
-            self.steps = min(self.steps, self._level_until + LAST_STEPS)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Stage:
     """What differs between the two stages.
@@ -148,51 +97,6 @@ class _Stage:
     draw: Callable[[torch.Generator], _Batch]
     feel: Callable[[Tensor], None] = lambda _: None
     spans: tuple[slice, ...] = (slice(None),)
-
-
-def sparse_latents(latents: Latents, num_sparse: int, offset: int = 0) -> Latents:
-    """Every m-th latent frame of the full clip from `offset` on, each keeping its place in time."""
-    stride = (latents.z_ZFYX.shape[1] - 1) // (num_sparse - 1)
-    keep = list(range(offset, latents.z_ZFYX.shape[1], stride))
-    return Latents(z_ZFYX=latents.z_ZFYX[:, keep], times_F=tuple(latents.times_F[i] for i in keep))
-
-
-def _aside(
-    base: VideoBase, stage: str, aside: Callable[[], Work[T]], weight: float, state: State
-) -> Work[tuple[Progress, T]]:
-    """Work with the temporal adapter alone; tuning can be left off, and its state kept, at each step of this too.
-
-    The first progress comes before any work, that whoever drives this knows what fails if it does.
-
-    Returns:
-        The progress of its end, to be told with what came of it; and that.
-    """
-    progress = Progress(stage=stage, step=0, total=1, state=state)
-    yield progress
-    with solo(base.transformer, "temporal", weight), closing(aside()) as work:
-        while True:
-            try:
-                progress = replace(next(work), stage=stage, state=state)
-            except StopIteration as end:
-                return replace(progress, step=progress.total, note=""), end.value
-            yield progress
-
-
-def _preview(base: VideoBase, preview: Preview, weight: float, state: State) -> Work[None]:
-    """Renders what is learned so far; the last progress brings the clip."""
-    ended, clip = yield from _aside(base, "preview", preview, weight, state)
-    yield replace(ended, preview=clip)
-
-
-def _check(base: VideoBase, check: Check, weight: float, state: State, course: Course) -> Work[None]:
-    """Measures how much is learned so far, and lets the course know; the last progress brings the finding."""
-    steps = course.steps
-    ended, followed = yield from _aside(base, "check", check, weight, state)
-    course.add(followed)
-    yield replace(ended, followed=followed)
-    if course.steps < steps:
-        note = f"short renders show no more of the motion than before, so learning ends with step {course.steps}."
-        yield replace(ended, note=note)
 
 
 def rows_at_once(rows: int, row_tokens: int) -> int:
@@ -428,27 +332,11 @@ def tune_temporal(
                        motion_loss=spec.motion_loss, alone_share=spec.spatial_drop, groups=groups, draw=draw,
                        feel=feel, spans=_spans(spec))  # fmt: skip
         if check is not None and resume is not None and course.is_check_due(resume.step):
-            yield from _check(base, check, spec.inference_weight, lambda: resume, course)
+            yield from check_work(base, check, spec.inference_weight, lambda: resume, course)
         for step, loss, state in _train(base, stage, adapters, spec, resume):
             yield Progress(stage=stage.name, step=step, total=course.steps, loss=loss, state=state)
             if check is not None and course.is_check_due(step):
-                yield from _check(base, check, spec.inference_weight, state, course)
+                yield from check_work(base, check, spec.inference_weight, state, course)
             if preview is not None and preview_every and step and step % preview_every == 0:
-                yield from _preview(base, preview, spec.inference_weight, state)
+                yield from preview_work(base, preview, spec.inference_weight, state)
     return read_adapter(base.transformer, "temporal")
-
-
-def legal_sparse_latents(num_latents: int) -> tuple[int, ...]:
-    """Lengths whose evenly spaced frames fall on whole latent frames of the full clip."""
-    return tuple(n for n in range(2, num_latents + 1) if (num_latents - 1) % (n - 1) == 0)
-
-
-def default_sparse_latents(num_latents: int, frame_tokens: int) -> int:
-    """All latent frames where that is cheap; else the shortest legal length of at least five.
-
-    That is 17 of Wan's 81 frames (arXiv 2506.05207, section 3.3). Sparse sampling saves time on long sequences; a
-    small model learns the path much better from all frames.
-    """
-    if num_latents * frame_tokens <= CHEAP_TOKENS:
-        return num_latents
-    return next(n for n in legal_sparse_latents(num_latents) if n >= min(5, num_latents))

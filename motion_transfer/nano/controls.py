@@ -257,8 +257,7 @@ LoRAs of nano's self-attention, rank {spec["rank"]}, each learned by `python -m 
 seed {spec["seed"]}, precision {one["precision"]}): "LiON-style", after the principles of arXiv 2507.05678, whose
 formulas are not public. {_HOW[spec["arm"]]} as strongly as the slider says; the curve in each file's header, which
 other tools don't read, makes that even in measured motion. They fit the base {one["base"]} {one["base_hash"][:16]} and
-no other. Cameras move nano's
-things; its textured backgrounds mostly stay where they are.
+no other. Cameras move nano's things; its textured backgrounds mostly stay where they are.
 
 | file | at strength 1, on average | backwards too |
 |---|---|---|

@@ -10,7 +10,7 @@ import torch
 from motion_transfer import transfer
 from motion_transfer.ladder import tune_within_memory
 from motion_transfer.lora.attach import LoraLayer
-from motion_transfer.methods.fym_tune import Course
+from motion_transfer.methods.fym_course import Course
 from motion_transfer.model.base import VideoBase
 from motion_transfer.pipeline import Studio
 from motion_transfer.types import Clip, Progress, TuneSpec, TuneState

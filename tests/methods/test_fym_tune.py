@@ -16,14 +16,9 @@ from motion_transfer.errors import BadSpec, Diverged
 from motion_transfer.lora.attach import LoraLayer, add_frozen, add_group_adapter, read_adapter, remove_adapters, solo
 from motion_transfer.lora.heads import MODULES, group_masks
 from motion_transfer.methods import fym_tune
-from motion_transfer.methods.fym_tune import (
-    Course,
-    default_sparse_latents,
-    legal_sparse_latents,
-    sparse_latents,
-    tune_spatial,
-    tune_temporal,
-)
+from motion_transfer.methods.fym_course import Course
+from motion_transfer.methods.fym_frames import default_sparse_latents, legal_sparse_latents, sparse_latents
+from motion_transfer.methods.fym_tune import tune_spatial, tune_temporal
 from motion_transfer.model.base import VideoBase
 from motion_transfer.model.flow import bell_weight, shifted, unshifted
 from motion_transfer.model.text import TextStates
