@@ -28,6 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes come first, that no process is left alone with one at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
 
+
 SIZE_PX, NUM_FRAMES, FPS = 32, 17, 12.0
 Z_DIM, TEXT_WIDTH, HEADS, HEAD_WIDTH, BLOCKS = 4, 32, 4, 16, 2
 
