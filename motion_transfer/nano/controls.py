@@ -46,7 +46,7 @@ PREFIX = "control-"
 EXAMPLE_BACKGROUND = Background(color="white", pattern="checkered", angle=0.3, period=0.25, seed=1)
 EXAMPLE_LOOK: Look = ("house", "navy")
 EXAMPLE_PX = 256
-SHIPPED = ("pan", "tilt", "zoom", "speed")  # roll and shake were hardly learned
+SHIPPED = ("pan", "tilt", "zoom", "speed")  # nano hardly learns roll and shake
 _HOW = {"affine": "Half of the ranks act always, the other half", "scaled": "The LoRA acts"}
 
 
