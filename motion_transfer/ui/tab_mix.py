@@ -79,15 +79,15 @@ SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen"
 class MixTab:
     """What other parts of the page need: the lists of motions, how to renew and choose from them, how to fill all in.
 
-    `places` are what `choose` changes. `begin` changes the lists of motions and `newest`, and `TAKE_IF_FREE` puts that
-    into the first motion. The timer is to be at work while the tab is open.
+    `places` are what `choose` changes. `lists` changes what can be chosen, and `newest`; on a page that was just opened
+    `TAKE_IF_FREE` puts that into the first motion. The timer is to be at work while the tab is open.
     """
 
     motions: list[gr.Dropdown]
     result: gr.Video
     places: list[Component]
     newest: gr.Textbox
-    begin: Callable[..., Any]
+    lists: Callable[..., Any]
     refresh: Callable[..., Any]
     choose: Callable[..., Any]
     fill: Callable[..., Any]
@@ -198,10 +198,14 @@ class _MixPage:
         place = self._place_of(token)
         return place.workspace.library(place.owner)
 
-    def _choices(self, library: Library, number: int) -> list[tuple[str, str]]:
-        """What can be chosen in a place."""
+    def _choices(self, library: Library, number: int, key: str | None) -> list[tuple[str, str]]:
+        """What can be chosen in a place, and what stands there until the newest is known."""
         choices = motion_choices(library, self._studio.spec.name)
-        return [*choices[:-1], (words.NO_OTHER_MOTION, "")] if number else choices
+        choices = [*choices[:-1], (words.NO_OTHER_MOTION, "")] if number else choices
+        return [*choices, ("", key)] if key == NOT_KNOWN_YET else choices
+
+    def _lists(self, library: Library, keys: Sequence[str | None]) -> list[list[tuple[str, str]]]:
+        return [self._choices(library, number, key) for number, key in enumerate(keys)]
 
     def refresh(self, token: str | None, learned: str | None, offered: str | None, *keys: str | None) -> list[Any]:
         """The lists of motions as they are now, and the motion that was offered.
@@ -215,18 +219,18 @@ class _MixPage:
             kept = [key if key == NOT_KNOWN_YET else asked_motion(library, self._studio.spec.name, key) for key in keys]
             if learned and learned != offered:
                 kept[0] = kept_motion(library, self._studio.spec.name, learned)
-            choices = (self._choices(library, number) for number in range(MOST_MOTIONS))
+            choices = self._lists(library, kept)
             changed = ({} if now == before else {"value": now} for now, before in zip(kept, keys, strict=True))
             return [gr.update(choices=these, **value) for these, value in zip(choices, changed, strict=True)]
 
         return [*(told(renew)[0] or [gr.skip()] * MOST_MOTIONS), learned or offered]
 
-    def begin(self, token: str | None) -> list[Any]:
-        """The lists of motions for a page that was just opened, and the newest motion."""
+    def lists(self, token: str | None, *keys: str | None) -> list[Any]:
+        """The lists of motions as they are now, whatever is chosen, and the newest motion."""
 
         def find() -> list[Any]:
             library = self._library(token)
-            lists = [gr.update(choices=self._choices(library, number)) for number in range(MOST_MOTIONS)]
+            lists = [gr.update(choices=choices) for choices in self._lists(library, keys)]
             return [*lists, kept_motion(library, self._studio.spec.name, None)]
 
         return told(find)[0] or [gr.skip()] * (MOST_MOTIONS + 1)
@@ -243,7 +247,8 @@ class _MixPage:
     def _filled(self, library: Library, keys: Sequence[str | None]) -> list[Any]:
         """Lists and places for these motions in a row; a place shows if it is the first, or if it is taken."""
         taken = [*keys, *[""] * (MOST_MOTIONS - len(keys))]
-        lists = [gr.Dropdown(choices=self._choices(library, number), value=key) for number, key in enumerate(taken)]
+        lists = [gr.Dropdown(choices=choices, value=key)
+                 for choices, key in zip(self._lists(library, taken), taken, strict=True)]  # fmt: skip
         return [*lists, *(gr.Column(visible=not number or key != "") for number, key in enumerate(taken))]
 
     def card(self, token: str | None, key: str | None) -> str:
@@ -419,7 +424,7 @@ def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -
     page.bind(parts, knobs, visitor)
     return MixTab(
         motions=parts["motions"], result=parts["result"], places=[*parts["motions"], *parts["places"]],
-        newest=newest, begin=page.begin, refresh=page.refresh, choose=page.choose, fill=page.fill,
+        newest=newest, lists=page.lists, refresh=page.refresh, choose=page.choose, fill=page.fill,
         fill_from_link=page.fill_from_link, fill_from_render=page.fill_from_render,
         fill_from_order=page.fill_from_order, filled=page.filled, found=page.found, controls=page.controls,
         estimate=page.estimate, estimated=page.estimated, timer=page.timer,

@@ -120,6 +120,7 @@ def test_a_shared_link_renders_the_same(
         again = receiver.get_by_role("tabpanel").filter(visible=True)
         sync_api.expect(again.get_by_label("Seed")).to_have_value("77")
         again.get_by_role("button", name="Advanced settings").click()
+        sync_api.expect(again.get_by_label("number input for Motion until", exact=True).first).to_be_visible()
         assert _settings(receiver) == _settings(sender)
         received = _rendered(receiver, tmp_path / "received.mp4")
         assert np.abs(received.frames_THWC.astype(int) - sent.frames_THWC.astype(int)).max() <= 1
