@@ -8,6 +8,7 @@ from torch import Tensor
 
 from motion_transfer.methods.ditflow import FlowGuidance, _queries_and_keys, attention_flow, follow_attention_flow
 from motion_transfer.model.base import VideoBase
+from motion_transfer.model.codec import Codec
 from motion_transfer.types import Latents, RenderSpec
 from motion_transfer.work import drive
 from tests.conftest import Z_DIM
@@ -41,7 +42,7 @@ def test_uniform_attention_points_to_the_middle() -> None:
     assert torch.allclose(flow, (1.5 - place).expand(3, 3, 16, 2), atol=1e-5)
 
 
-def test_guidance_brings_the_flow_nearer(tiny_base: VideoBase) -> None:
+def test_guidance_brings_the_flow_nearer(tiny_base: VideoBase, monkeypatch: pytest.MonkeyPatch) -> None:
     """The attention of what is rendered matches the reference's better with guidance than without."""
     z, frames, rows, columns = tiny_base.latent_shape
     generator = torch.Generator().manual_seed(0)
@@ -57,14 +58,11 @@ def test_guidance_brings_the_flow_nearer(tiny_base: VideoBase) -> None:
                 *_queries_and_keys(tiny_base, latents, 0.0, text, 1), grid, temperature=2.0, hard=hard
             )
 
-    decode = tiny_base.codec.decode
-    try:
-        tiny_base.codec.decode = lambda z: (ends.append(z[None]), decode(z))[1]  # type: ignore[method-assign]
-        for rate in (0.0, 0.1):
-            guidance = FlowGuidance(guided_share=1.0, first_rate=rate, last_rate=rate, block=1)
-            drive(follow_attention_flow(tiny_base, reference, spec, guidance))
-    finally:
-        tiny_base.codec.decode = decode  # type: ignore[method-assign]
+    decode = Codec.decode
+    monkeypatch.setattr(Codec, "decode", lambda codec, z: (ends.append(z[None]), decode(codec, z))[1])
+    for rate in (0.0, 0.1):
+        guidance = FlowGuidance(guided_share=1.0, first_rate=rate, last_rate=rate, block=1)
+        drive(follow_attention_flow(tiny_base, reference, spec, guidance))
     wanted = flow(reference.z_ZFYX[None], True)
     bare, led = ((flow(x, False) - wanted).square().sum(-1).mean().item() for x in ends)
     assert led < bare
