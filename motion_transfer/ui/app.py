@@ -140,10 +140,8 @@ class _Page:
         """What was learned, lies in the library, or is dropped on the page can be rendered with."""
         visitor, renders, learned, library = self.visitor, self.renders, self.learned, self.library
         offer = [visitor, learned.saved, self.offered, *renders.motions]
-        lists = renders.lists, [visitor, *renders.motions], [*renders.motions, renders.newest]
-        begun = self.known.then(*lists, **QUIET)
-        taken = begun.then(None, [renders.newest, renders.motions[0]], renders.motions[0], js=TAKE_IF_FREE, **QUIET)
-        taken.then(*lists, **QUIET)  # without what stood there until then
+        begun = self.known.then(renders.begin, visitor, [*renders.motions, renders.newest], **QUIET)
+        begun.then(None, [renders.newest, renders.motions[0]], renders.motions[0], js=TAKE_IF_FREE, **QUIET)
         self.tab[MIX_TAB].select(renders.refresh, offer, [*renders.motions, self.offered], **QUIET)
         self.tab[MIX_TAB].select(renders.estimate, *renders.estimated, **QUIET)
         dropped = gr.File(visible="hidden", elem_id="dropped")
@@ -152,9 +150,9 @@ class _Page:
             library.use.click(renders.choose, [visitor, library.chosen], renders.places, **QUIET),
         ):
             self.show_mix_after(event)
-        filled = dropped.upload(renders.fill_from_render, [visitor, dropped], renders.filled, **QUIET)
-        self.show_mix_after(filled, if_found=True)
-        filled.then(lambda: None, None, dropped, queue=False, **QUIET)  # for the next one
+        taken = dropped.upload(renders.fill_from_render, [visitor, dropped], renders.filled, **QUIET)
+        self.show_mix_after(taken, if_found=True)
+        taken.then(lambda: None, None, dropped, queue=False, **QUIET)  # for the next one
 
     def _setting_up(self, find: Callable[[Place, str | None], Received]) -> Callable[..., dict[Component, Any]]:
         """Sets the Learn tab up as a preset says; why it can't be used was told already."""

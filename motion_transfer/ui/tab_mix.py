@@ -68,9 +68,8 @@ PLAY_ALL = """() => {
     restart();
   }
 }"""
-NOT_KNOWN_YET = "?"  # in the first place, until the page has been told which motion is the newest
-# What was chosen meanwhile stays chosen.
-TAKE_IF_FREE = f"(newest, chosen) => chosen === '{NOT_KNOWN_YET}' ? newest : chosen"
+# None stands in the first place until a page has been told the newest motion; what was chosen meanwhile stays chosen.
+TAKE_IF_FREE = "(newest, chosen) => chosen ?? newest"
 APART_RULE = "orthogonal"  # of `RenderSpec.mix`: no two motions put out a common direction
 SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen")
 
@@ -79,15 +78,15 @@ SHOWN = ("status", "reference", "result", "download", "scores", "latest", "seen"
 class MixTab:
     """What other parts of the page need: the lists of motions, how to renew and choose from them, how to fill all in.
 
-    `places` are what `choose` changes. `lists` changes what can be chosen, and `newest`; on a page that was just opened
-    `TAKE_IF_FREE` puts that into the first motion. The timer is to be at work while the tab is open.
+    `places` are what `choose` changes. `begin` changes the lists of motions and `newest`, and `TAKE_IF_FREE` puts that
+    into the first motion. The timer is to be at work while the tab is open.
     """
 
     motions: list[gr.Dropdown]
     result: gr.Video
     places: list[Component]
     newest: gr.Textbox
-    lists: Callable[..., Any]
+    begin: Callable[..., Any]
     refresh: Callable[..., Any]
     choose: Callable[..., Any]
     fill: Callable[..., Any]
@@ -110,8 +109,8 @@ def _motion_parts() -> dict[str, Any]:
         named = {"label": f"{setting_label('strength')} {number + 1}"} if number else {}
         with gr.Column(visible=not number, elem_id=f"place{mark}") as place:
             with gr.Row():
-                free = NOT_KNOWN_YET if not number else ""
-                motion = gr.Dropdown([("", free)], value=free, label=label, min_width=200, elem_id=f"motion{mark}")
+                free = None if not number else ""
+                motion = gr.Dropdown([("", "")], value=free, label=label, min_width=200, elem_id=f"motion{mark}")
                 strength = control(RenderSpec, "strength", min_width=200, elem_id=f"strength{mark}", **named)
             readout = gr.HTML("", elem_id=f"readout{mark}")
             card = gr.HTML("")
@@ -198,14 +197,10 @@ class _MixPage:
         place = self._place_of(token)
         return place.workspace.library(place.owner)
 
-    def _choices(self, library: Library, number: int, key: str | None) -> list[tuple[str, str]]:
-        """What can be chosen in a place, and what stands there until the newest is known."""
+    def _choices(self, library: Library, number: int) -> list[tuple[str, str]]:
+        """What can be chosen in a place."""
         choices = motion_choices(library, self._studio.spec.name)
-        choices = [*choices[:-1], (words.NO_OTHER_MOTION, "")] if number else choices
-        return [*choices, ("", key)] if key == NOT_KNOWN_YET else choices
-
-    def _lists(self, library: Library, keys: Sequence[str | None]) -> list[list[tuple[str, str]]]:
-        return [self._choices(library, number, key) for number, key in enumerate(keys)]
+        return [*choices[:-1], (words.NO_OTHER_MOTION, "")] if number else choices
 
     def refresh(self, token: str | None, learned: str | None, offered: str | None, *keys: str | None) -> list[Any]:
         """The lists of motions as they are now, and the motion that was offered.
@@ -216,21 +211,21 @@ class _MixPage:
 
         def renew() -> list[Any]:
             library = self._library(token)
-            kept = [key if key == NOT_KNOWN_YET else asked_motion(library, self._studio.spec.name, key) for key in keys]
+            kept = [asked_motion(library, self._studio.spec.name, key) for key in keys]
             if learned and learned != offered:
                 kept[0] = kept_motion(library, self._studio.spec.name, learned)
-            choices = self._lists(library, kept)
+            choices = (self._choices(library, number) for number in range(MOST_MOTIONS))
             changed = ({} if now == before else {"value": now} for now, before in zip(kept, keys, strict=True))
             return [gr.update(choices=these, **value) for these, value in zip(choices, changed, strict=True)]
 
         return [*(told(renew)[0] or [gr.skip()] * MOST_MOTIONS), learned or offered]
 
-    def lists(self, token: str | None, *keys: str | None) -> list[Any]:
-        """The lists of motions as they are now, whatever is chosen, and the newest motion."""
+    def begin(self, token: str | None) -> list[Any]:
+        """The lists of motions for a page that was just opened, and the newest motion."""
 
         def find() -> list[Any]:
             library = self._library(token)
-            lists = [gr.update(choices=choices) for choices in self._lists(library, keys)]
+            lists = [gr.update(choices=self._choices(library, number)) for number in range(MOST_MOTIONS)]
             return [*lists, kept_motion(library, self._studio.spec.name, None)]
 
         return told(find)[0] or [gr.skip()] * (MOST_MOTIONS + 1)
@@ -247,8 +242,7 @@ class _MixPage:
     def _filled(self, library: Library, keys: Sequence[str | None]) -> list[Any]:
         """Lists and places for these motions in a row; a place shows if it is the first, or if it is taken."""
         taken = [*keys, *[""] * (MOST_MOTIONS - len(keys))]
-        lists = [gr.Dropdown(choices=choices, value=key)
-                 for choices, key in zip(self._lists(library, taken), taken, strict=True)]  # fmt: skip
+        lists = [gr.Dropdown(choices=self._choices(library, number), value=key) for number, key in enumerate(taken)]
         return [*lists, *(gr.Column(visible=not number or key != "") for number, key in enumerate(taken))]
 
     def card(self, token: str | None, key: str | None) -> str:
@@ -424,7 +418,7 @@ def build_mix_tab(studio: Studio, place_of: PlaceOf, visitor: gr.BrowserState) -
     page.bind(parts, knobs, visitor)
     return MixTab(
         motions=parts["motions"], result=parts["result"], places=[*parts["motions"], *parts["places"]],
-        newest=newest, lists=page.lists, refresh=page.refresh, choose=page.choose, fill=page.fill,
+        newest=newest, begin=page.begin, refresh=page.refresh, choose=page.choose, fill=page.fill,
         fill_from_link=page.fill_from_link, fill_from_render=page.fill_from_render,
         fill_from_order=page.fill_from_order, filled=page.filled, found=page.found, controls=page.controls,
         estimate=page.estimate, estimated=page.estimated, timer=page.timer,

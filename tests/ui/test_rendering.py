@@ -29,7 +29,7 @@ from motion_transfer.ui.render import (
     ordered_together,
     used_seed,
 )
-from motion_transfer.ui.tab_mix import NOT_KNOWN_YET, _MixPage
+from motion_transfer.ui.tab_mix import _MixPage
 from motion_transfer.video.io import probe
 from tests.ui.orders import render, render_order
 
@@ -182,22 +182,15 @@ def test_a_motion_that_was_just_learned_is_chosen_once(studio: Studio, place: Pl
     for nothing in ("", None):  # what the browser says of a job that has learned nothing yet
         kept, *_, still = page.refresh(None, nothing, offered, learned, *free)
         assert "value" not in kept and still == offered
-    assert "value" not in page.refresh(None, "", None, NOT_KNOWN_YET, *free)[0]
+    assert "value" not in page.refresh(None, "", None, None, *free)[0]
     gone, _, second, *_ = page.refresh(None, "", None, "gone", "", "gone too", "")
     assert gone["value"] is second["value"] is None  # another motion would be another order
 
 
 def test_a_page_that_opens_is_told_the_newest_motion(place: Place, studio: Studio, learned: str) -> None:
-    page = _MixPage(studio, lambda _: place)
-    free = [""] * (MOST_MOTIONS - 1)
-    for first in (NOT_KNOWN_YET, learned):  # what stands there can be read until the page has taken the newest
-        *lists, newest = page.lists(None, first, *free)
-        keys = [[key for _, key in one["choices"]] for one in lists]
-        assert newest == learned and len(lists) == MOST_MOTIONS
-        assert all("value" not in one for one in lists) and all(learned in some for some in keys)
-        assert [NOT_KNOWN_YET in some for some in keys] == [first == NOT_KNOWN_YET, False, False, False]
-        renewed = page.refresh(None, "", None, first, *free)[0]
-        assert [key for _, key in renewed["choices"]] == keys[0]
+    *lists, newest = _MixPage(studio, lambda _: place).begin(None)
+    assert newest == learned and len(lists) == MOST_MOTIONS
+    assert all("value" not in one and learned in dict(map(reversed, one["choices"])) for one in lists)
 
 
 def test_an_imported_motion_takes_the_first_free_place(

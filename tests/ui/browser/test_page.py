@@ -9,7 +9,7 @@ import pytest
 from motion_transfer.pipeline import caption_of
 from motion_transfer.ui.app import EXAMPLES
 from motion_transfer.ui.learn import example_clips
-from motion_transfer.ui.tab_mix import NOT_KNOWN_YET, TAKE_IF_FREE
+from motion_transfer.ui.tab_mix import TAKE_IF_FREE
 from motion_transfer.ui.words import en as words
 from tests.ui.browser.driving import JOB_MS, TABS, needs_chromium, open_page, served, sync_api, turn_to
 
@@ -136,8 +136,8 @@ def test_the_last_choice_counts(browser: sync_api.Browser, address: str) -> None
 
 def test_a_motion_chosen_before_the_newest_is_known_stays(page: sync_api.Page) -> None:
     found = {chosen: page.evaluate(f"([newest, chosen]) => ({TAKE_IF_FREE})(newest, chosen)", ["new", chosen])
-             for chosen in (NOT_KNOWN_YET, "", "mine")}  # fmt: skip
-    assert found == {NOT_KNOWN_YET: "new", "": "", "mine": "mine"}
+             for chosen in (None, "", "mine")}  # fmt: skip
+    assert found == {None: "new", "": "", "mine": "mine"}
     page.get_by_role("tab", name="Mix").click()
     page.wait_for_function("document.querySelector('#motion input')?.value")  # the newest, or the bare base
 

@@ -153,6 +153,7 @@ def test_a_motion_is_renamed_deleted_and_brought_back(page: sync_api.Page, clip_
 
 def test_a_preset_is_saved_and_used(page: sync_api.Page) -> None:
     page.get_by_role("tab", name="Mix").click()
+    page.wait_for_function("document.querySelector('#motion input')?.value")  # a motion is chosen
     page.get_by_label("Prompt: what").fill("a blue star on a white background")
     page.get_by_role("tab", name="Presets").click()
     page.get_by_label("Name of the preset").fill("Blue one")
