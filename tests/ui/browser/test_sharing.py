@@ -164,6 +164,7 @@ def test_a_preset_is_saved_and_used(page: sync_api.Page) -> None:
     page.get_by_label("Prompt: what").fill("something else")
     page.get_by_role("tab", name="Presets").click()
     page.locator("#use-preset").click()
+    sync_api.expect(page.get_by_label("Prompt: what")).to_be_visible()  # the page has turned to Mix
     sync_api.expect(page.get_by_label("Prompt: what")).to_have_value("a blue star on a white background")
     page.get_by_role("tab", name="Presets").click()
     page.locator("#delete-preset").click()
